@@ -1,0 +1,19 @@
+//! The decisions of opsward: pure and synchronous. State, input and the present time come in as values; what to do
+//! comes out as a value. No IO, no clock, no environment, no randomness: those live in the crate `opsward`.
+//!
+//! One module per noun of the manual; see `docs/architecture.md` for how an event flows through them.
+
+pub mod answer;
+pub mod call;
+pub mod catalog;
+pub mod config;
+pub mod endpoint;
+pub mod event;
+pub mod grant;
+pub mod id;
+pub mod pattern;
+pub mod run;
+pub mod schedule;
+pub mod secret;
+pub mod sign;
+pub mod time;

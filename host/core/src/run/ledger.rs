@@ -1,0 +1,144 @@
+//! The ledger's records: what is durably known of a run, in order. Leaves writing them to the store and reading them
+//! back into answers to `replay`. Old records load for ever: a new field has a default, a new meaning a new variant.
+
+use super::host_call::{LogLevel, StateOp, StateReply};
+use super::{Failure, Fault, Mode, Outcome};
+use crate::call::{CallReply, CallRequest};
+use crate::catalog::Class;
+use crate::id::Digest;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Version written into each record.
+pub const RECORD_VERSION: u8 = 1;
+
+/// One line of a run's ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Format version.
+    pub v: u8,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What happened.
+    pub entry: Entry,
+}
+
+impl Record {
+    /// A record of the present version.
+    pub fn new(at: Timestamp, entry: Entry) -> Self {
+        Self { v: RECORD_VERSION, at, entry }
+    }
+}
+
+/// What happened. `position` counts the guest's recorded host calls from 0; each request of a `call-all` has its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Entry {
+    /// A worker began or continued the run.
+    Started {
+        /// 1 for the first try.
+        attempt: u32,
+        /// The plugin revision that runs.
+        digest: Digest,
+        /// The policy's mode.
+        mode: Mode,
+    },
+    /// A read, or a call the host refused: request and answer at once.
+    Call {
+        /// Where in the run.
+        position: u32,
+        /// In canonical form.
+        request: CallRequest,
+        /// The answer the guest got.
+        reply: CallReply,
+        /// Where the answer came from.
+        answered: Answered,
+    },
+    /// An effect is about to be sent. Durable before the first byte leaves.
+    Intent {
+        /// Where in the run.
+        position: u32,
+        /// In canonical form.
+        request: CallRequest,
+        /// What repeating it may do.
+        class: Class,
+        /// The idempotency token it carries.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        /// What a read of the resource said just before, as JSON text: what a read-back is compared with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        baseline: Option<String>,
+    },
+    /// The answer to the intent at `position`.
+    Result {
+        /// Where in the run.
+        position: u32,
+        /// The answer the guest gets.
+        reply: CallReply,
+        /// Where the answer came from.
+        answered: Answered,
+        /// How often the request was sent; 0 where it was not.
+        sends: u32,
+    },
+    /// An access to the policy's state, done in the same transaction.
+    State {
+        /// Where in the run.
+        position: u32,
+        /// What was asked.
+        op: StateOp,
+        /// What it gave.
+        reply: StateReply,
+    },
+    /// The run slept.
+    Slept {
+        /// Where in the run.
+        position: u32,
+        /// What was asked.
+        ms: u64,
+        /// When it may go on.
+        until: Timestamp,
+    },
+    /// A line the guest logged.
+    Log {
+        /// How grave.
+        level: LogLevel,
+        /// The line.
+        message: String,
+    },
+    /// The run waits for a person.
+    Held {
+        /// The effect in question.
+        position: u32,
+        /// What is unknown.
+        reason: String,
+    },
+    /// The sandbox ended the attempt; it may be tried again.
+    Faulted {
+        /// Which bound was met.
+        fault: Fault,
+    },
+    /// The run ended as the policy wanted.
+    Done {
+        /// Its own words.
+        outcome: Outcome,
+    },
+    /// The run ended, and the policy says it did not work.
+    Failed {
+        /// Its own words.
+        failure: Failure,
+    },
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answered {
+    /// From the cloud.
+    Cloud,
+    /// Proved by reading the resource's state.
+    ReadBack,
+    /// Made up by the host: dry run.
+    Simulated,
+    /// Refused by the host: grant, guardrail or malformed request.
+    Host,
+}

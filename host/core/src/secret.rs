@@ -1,0 +1,66 @@
+//! Text that must not be seen: credentials and tokens. Leaves fetching them to the host. Tested below.
+
+use std::fmt;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A secret text. Its `Debug` is redacted, it has no `Display` and no `Serialize`, and it is zeroed when dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes `text` over.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The secret itself: for signing and comparing only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Compares in time that depends only on the lengths.
+    pub fn matches(&self, candidate: &str) -> bool {
+        self.0.as_bytes().ct_eq(candidate.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// What signs calls of one account: an access key pair, with a session token where it is temporary.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The public half: Alibaba `AccessKeyId`, Tencent `SecretId`.
+    pub key_id: String,
+    /// The secret half.
+    pub key_secret: Secret,
+    /// The session token of temporary credentials.
+    pub session_token: Option<Secret>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_show_in_debug_text() {
+        let credential = Credential {
+            key_id: "LTAI-test".into(),
+            key_secret: Secret::new("hunter2".into()),
+            session_token: Some(Secret::new("hunter3".into())),
+        };
+        let text = format!("{credential:?}");
+        assert!(text.contains("LTAI-test") && !text.contains("hunter"), "{text}");
+    }
+
+    #[test]
+    fn matching_takes_the_whole_text() {
+        let secret = Secret::new("abc".into());
+        assert!(secret.matches("abc"));
+        assert!(!secret.matches("ab") && !secret.matches("abcd") && !secret.matches("abd"));
+    }
+}

@@ -1,0 +1,2 @@
+//! The `opsward` binary.
+fn main() {}

@@ -1,0 +1,293 @@
+//! The durable record of events, runs and schedules, as verbs. One transaction a verb: it happened whole or not at all,
+//! and the future resolves once it is on disk. Leaves every decision to the caller. `sqlite` is the embedded store;
+//! both stores pass the conformance suite in `tests/`.
+
+pub mod sqlite;
+
+use futures::future::BoxFuture;
+use opsward_core::event::Event;
+use opsward_core::id::{Digest, PolicyName, RunId, SourceName};
+use opsward_core::run::{Record, RunState, StateOp, StateReply};
+use opsward_core::time::Timestamp;
+use serde::Serialize;
+
+/// An answer of the store, when it is there.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// What the host asks of a store.
+pub trait Store: Send + Sync + 'static {
+    /// Records events and the runs they start, all of them or none. An event that is known already (source, id) starts nothing
+    /// and is reported as such.
+    fn accept(&self, events: Vec<NewEvent>) -> Reply<'_, Vec<Acceptance>>;
+
+    /// Records what was decided of one schedule's fire time. The first to record a (policy, schedule, fire time) wins:
+    /// `false` means somebody had, and nothing was written. With `Fired` the event and its run are in the same transaction.
+    fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool>;
+
+    /// Takes at most `limit` runs whose wake time has come, oldest wake time first, marks them running and raises their
+    /// epoch. On opening the store, runs left `running` by a dead host are ready again.
+    fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>>;
+
+    /// The earliest wake time of a ready run.
+    fn next_wake(&self) -> Reply<'_, Option<Timestamp>>;
+
+    /// Appends records to the ledger of a claimed run, in order, and waits until they are on disk. `Lost` if the epoch is not the run's present one.
+    fn append(&self, claim: &Claim, records: Vec<Record>) -> Reply<'_, ()>;
+
+    /// Appends records that need not be on disk before the caller goes on: reads and log lines. Kept in order with
+    /// every other append of the run; a failure shows in the next verb that waits.
+    fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError>;
+
+    /// Does `op` on the policy's state and appends its record, in one transaction.
+    fn state(
+        &self,
+        claim: &Claim,
+        policy: &PolicyName,
+        position: u32,
+        op: StateOp,
+        at: Timestamp,
+    ) -> Reply<'_, StateReply>;
+
+    /// Appends the last records of this claim and sets where the run stands; the claim is over.
+    fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()>;
+
+    /// What is recorded of a schedule, for the next decision.
+    fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState>;
+
+    /// Runs, newest first.
+    fn list_runs(&self, filter: RunFilter) -> Reply<'_, Vec<RunRow>>;
+    /// The runs whose id begins with `prefix`, each with its event and ledger; at most `limit`.
+    fn find_runs(&self, prefix: &str, limit: usize) -> Reply<'_, Vec<RunDetail>>;
+    /// Events, newest first.
+    fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>>;
+    /// Decisions on schedules, newest first.
+    fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>>;
+    /// How many runs stand where.
+    fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>>;
+    /// Digests that unfinished runs are pinned to: these plugin revisions must be kept.
+    fn pinned_digests(&self) -> Reply<'_, Vec<Digest>>;
+}
+
+/// An event to record, with the runs it starts.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// As decoded.
+    pub event: Event,
+    /// The bytes as they came, for the record; empty where there are none.
+    pub raw: Vec<u8>,
+    /// When the host received it.
+    pub received: Timestamp,
+    /// One per policy that matched.
+    pub runs: Vec<NewRun>,
+}
+
+/// A run to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    /// Derived from source, event and policy.
+    pub id: RunId,
+    /// Whose run it is.
+    pub policy: PolicyName,
+    /// The plugin revision it is pinned to.
+    pub digest: Digest,
+}
+
+/// What became of an event handed to `accept`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Acceptance {
+    /// Recorded, with this many runs.
+    New {
+        /// How many runs it started.
+        runs: usize,
+    },
+    /// Known already.
+    Duplicate,
+}
+
+/// A decision on one schedule's fire time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Firing {
+    /// Whose schedule.
+    pub policy: PolicyName,
+    /// The schedule's text, which tells a policy's schedules apart.
+    pub schedule: String,
+    /// The time it was due.
+    pub fire_at: Timestamp,
+    /// What was decided.
+    pub decision: Decision,
+    /// When.
+    pub decided_at: Timestamp,
+}
+
+/// What was decided of a fire time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// A run was started.
+    Fired,
+    /// Later than the grace allows.
+    SkippedLate,
+    /// The last run of the schedule has not ended.
+    SkippedOverlap,
+}
+
+/// What is recorded of a schedule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScheduleState {
+    /// The latest fire time decided on.
+    pub last_fire: Option<Timestamp>,
+    /// Whether a run it started has not ended.
+    pub unfinished: bool,
+}
+
+/// The right to write to a run, until another claim raises the epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The run.
+    pub run: RunId,
+    /// Raised by each claim.
+    pub epoch: u64,
+}
+
+/// A run to work on.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The right to write.
+    pub claim: Claim,
+    /// Whose run it is.
+    pub policy: PolicyName,
+    /// The plugin revision it is pinned to.
+    pub digest: Digest,
+    /// Tries so far that ended in a fault.
+    pub faults: u32,
+    /// What woke it.
+    pub event: Event,
+    /// When the event was received.
+    pub received: Timestamp,
+    /// All records so far.
+    pub ledger: Vec<Record>,
+}
+
+/// Where a claim leaves its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// To be claimed again at this time; `faulted` counts a fault.
+    Wake {
+        /// When.
+        at: Timestamp,
+        /// Whether a fault ended the claim.
+        faulted: bool,
+    },
+    /// Waiting for a person.
+    Held,
+    /// Ended as wanted.
+    Done,
+    /// Ended in failure.
+    Failed,
+    /// Given up.
+    Dead,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Only this policy's.
+    pub policy: Option<PolicyName>,
+    /// Only those that stand here.
+    pub state: Option<RunState>,
+    /// At most this many; 0 means 100.
+    pub limit: usize,
+}
+
+/// A run in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunRow {
+    /// Its id.
+    pub id: RunId,
+    /// Whose run it is.
+    pub policy: PolicyName,
+    /// Where it stands.
+    pub state: RunState,
+    /// The plugin revision.
+    pub digest: Digest,
+    /// The event's source.
+    pub source: SourceName,
+    /// The event's id.
+    pub event_id: String,
+    /// The event's type.
+    pub event_type: String,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it changed last.
+    pub changed_at: Timestamp,
+    /// When it may go on, while it is ready.
+    pub wake_at: Option<Timestamp>,
+    /// Outcome, failure or reason of the hold, in one line.
+    pub note: Option<String>,
+}
+
+/// A run with everything known of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunDetail {
+    /// The list's row.
+    pub row: RunRow,
+    /// What woke it.
+    pub event: Event,
+    /// When the event was received.
+    pub received: Timestamp,
+    /// All its records.
+    pub ledger: Vec<Record>,
+}
+
+/// An event in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventRow {
+    /// The event.
+    pub event: Event,
+    /// When it was received.
+    pub received: Timestamp,
+    /// The runs it started.
+    pub runs: Vec<RunId>,
+}
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The claim's epoch is past.
+    #[error("run {0} belongs to another worker by now")]
+    Lost(RunId),
+    /// The disk is full: nothing was written.
+    #[error("the store's disk is full")]
+    Full,
+    /// Another host has the store open.
+    #[error("`{path}` is in use by another opsward process")]
+    InUse {
+        /// The file.
+        path: String,
+    },
+    /// The file is of a later release.
+    #[error("`{path}` has format {found}; this release knows up to {known}: use a newer opsward")]
+    TooNew {
+        /// The file.
+        path: String,
+        /// Its format.
+        found: i64,
+        /// The newest format known here.
+        known: i64,
+    },
+    /// The store has shut down or met a disk error; nothing more is written until a restart.
+    #[error("the store is closed: {0}")]
+    Closed(String),
+    /// A record cannot be read.
+    #[error("unreadable record of run {run}: {problem}")]
+    Unreadable {
+        /// Whose.
+        run: RunId,
+        /// Why.
+        problem: String,
+    },
+    /// Any other failure of SQLite.
+    #[error("store failure")]
+    Sqlite(#[from] rusqlite::Error),
+}

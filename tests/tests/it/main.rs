@@ -1,0 +1,14 @@
+//! Whole-host tests, one binary. One file per subject; `harness` starts hosts and simulated clouds.
+
+mod chaos;
+mod check;
+mod cron;
+mod events;
+mod harness;
+mod hostile;
+mod serve;
+mod sim;
+mod store;
+mod teeth;
+mod tidy;
+mod vectors;
