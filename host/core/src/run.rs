@@ -8,8 +8,8 @@ mod token;
 
 pub use host_call::{HostReply, HostRequest, LogLevel, StateEntry, StateError, StateOp, StateReply, Stop};
 pub use ledger::{Answered, Entry, RECORD_VERSION, Record};
-//pub use replay::{Next, Replay};
-//pub use token::{canonical_params, client_token, InvalidParams};
+pub use replay::{Next, OpenEffect, Replay};
+pub use token::{InvalidParams, TokenInput, canonical_params, client_token};
 
 use serde::{Deserialize, Serialize};
 

@@ -57,6 +57,8 @@ pub enum Stop {
     SleepUntil(Timestamp),
     /// An effect's result is unknown: a person must settle it.
     Held {
+        /// The effect in question.
+        position: u32,
         /// What is unknown, in one line.
         reason: String,
     },
