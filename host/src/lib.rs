@@ -7,6 +7,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod cloud;
+pub mod failpoint;
 pub mod plugin;
 pub mod policy;
 pub mod service;

@@ -1,0 +1,50 @@
+//! Named places where a test may kill the process, and wrong variants a test may switch on. Both exist only with the
+//! features `failpoints` and `wrong-variants`, which no shipped binary has; without them every call here is nothing.
+
+/// Kills the process here if `OPSWARD_FAILPOINT` is `<name>:<n>` and this is the n-th time. Names: `docs/architecture.md`.
+#[inline]
+pub fn hit(name: &'static str) {
+    #[cfg(feature = "failpoints")]
+    armed::hit(name);
+    #[cfg(not(feature = "failpoints"))]
+    let _: &str = name;
+}
+
+/// Whether `OPSWARD_WRONG` names this wrong variant.
+#[inline]
+pub fn wrong(name: &'static str) -> bool {
+    #[cfg(feature = "wrong-variants")]
+    return armed::wrong(name);
+    #[cfg(not(feature = "wrong-variants"))]
+    {
+        let _: &str = name;
+        false
+    }
+}
+
+#[cfg(any(feature = "failpoints", feature = "wrong-variants"))]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[cfg(feature = "failpoints")]
+    pub(super) fn hit(name: &'static str) {
+        static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+        static HITS: AtomicU64 = AtomicU64::new(0);
+        let armed = ARMED.get_or_init(|| {
+            let text = std::env::var("OPSWARD_FAILPOINT").ok()?;
+            let (name, n) = text.rsplit_once(':')?;
+            Some((name.to_owned(), n.parse().ok()?))
+        });
+        let Some((armed, n)) = armed else { return };
+        if armed == name && HITS.fetch_add(1, Ordering::SeqCst) + 1 == *n {
+            std::process::abort();
+        }
+    }
+
+    #[cfg(feature = "wrong-variants")]
+    pub(super) fn wrong(name: &'static str) -> bool {
+        static WRONG: OnceLock<Option<String>> = OnceLock::new();
+        WRONG.get_or_init(|| std::env::var("OPSWARD_WRONG").ok()).as_deref() == Some(name)
+    }
+}
