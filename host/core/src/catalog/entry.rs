@@ -1,0 +1,181 @@
+//! One action of the catalog, and how the catalog's files are read. Leaves the files' content to `host/core/catalog`,
+//! and looking an action up to the parent. Tested by the parent's test of every entry.
+
+use super::read_back::{IdsForm, ReadBack};
+use super::{Class, Provider};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// What is known of one cloud action.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// Whose action it is.
+    pub provider: Provider,
+    /// Product code in lower case: `ecs`.
+    pub service: String,
+    /// The API version of the service: `2014-05-26`.
+    pub version: String,
+    /// The vendor's name: `CreateSnapshot`.
+    pub name: String,
+    /// What repeating it may do.
+    pub class: Class,
+    /// The parameter that takes the idempotency token; present exactly for class `Token`.
+    pub token_field: Option<String>,
+    /// The parameter that repeats the endpoint's region, where the vendor wants one.
+    pub region_field: Option<String>,
+    /// Whether the call goes to a region; false for the few with a global endpoint.
+    pub needs_region: bool,
+    /// The parameter that makes the vendor only check the request.
+    pub dry_run_field: Option<String>,
+    /// Whether the answer holds credentials: no policy may call it.
+    pub answers_with_credentials: bool,
+    /// How to see whether it took place.
+    pub read_back: Option<ReadBack>,
+    /// What settled the class.
+    pub source: String,
+    /// Paths of the parameters that name what it acts on; a list's path is that of its elements.
+    pub(super) resource_paths: Vec<Vec<String>>,
+}
+
+impl Action {
+    /// Whether any parameter names what the action acts on.
+    pub fn names_resources(&self) -> bool {
+        !self.resource_paths.is_empty()
+    }
+
+    /// `service:Action`, as grants name it.
+    pub fn full_name(&self) -> String {
+        format!("{}:{}", self.service, self.name)
+    }
+}
+
+/// A known service.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) version: String,
+    pub(super) actions: BTreeMap<String, Action>,
+}
+
+/// Reads one vendor's file.
+pub(super) fn parse(provider: Provider, text: &str) -> Result<BTreeMap<String, Service>, CatalogError> {
+    let typed: BTreeMap<String, TypedService> = toml::from_str(text)?;
+    typed.into_iter().map(|(name, service)| Ok((name.clone(), service.resolve(provider, &name)?))).collect()
+}
+
+/// Why a catalog file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CatalogError {
+    #[error("not a catalog file")]
+    Toml(#[from] toml::de::Error),
+    #[error("`{action}` names the read-back `{read_back}`, which its service does not define")]
+    ReadBack { action: String, read_back: String },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct TypedService {
+    version: String,
+    #[serde(default)]
+    read_backs: BTreeMap<String, TypedReadBack>,
+    actions: BTreeMap<String, TypedAction>,
+}
+
+impl TypedService {
+    fn resolve(self, provider: Provider, service: &str) -> Result<Service, CatalogError> {
+        let Self { version, read_backs, actions } = self;
+        let region_field = |action: &str| actions.get(action).and_then(|a| a.region.clone());
+        let resolve_read_back = |name: &str, action: &TypedAction| match &action.read_back {
+            None => Ok(None),
+            Some(read_back) => match read_backs.get(read_back) {
+                Some(typed) => {
+                    Ok(Some(typed.resolve(service, region_field(&typed.action), action.goal.clone())))
+                }
+                None => Err(CatalogError::ReadBack { action: name.to_owned(), read_back: read_back.clone() }),
+            },
+        };
+        let mut resolved = BTreeMap::new();
+        for (name, action) in &actions {
+            let entry = Action {
+                provider,
+                service: service.to_owned(),
+                version: version.clone(),
+                name: name.clone(),
+                class: action.class,
+                token_field: action.token.clone(),
+                region_field: action.region.clone(),
+                needs_region: action.needs_region,
+                dry_run_field: action.dry_run.clone(),
+                answers_with_credentials: action.answers_with_credentials,
+                read_back: resolve_read_back(name, action)?,
+                source: action.source.clone(),
+                resource_paths: action.resources.iter().map(|path| path_of(path)).collect(),
+            };
+            resolved.insert(name.clone(), entry);
+        }
+        Ok(Service { version, actions: resolved })
+    }
+}
+
+/// `EventInfo[].EventName` as segments; `[]` only tells the reader that there may be several.
+fn path_of(text: &str) -> Vec<String> {
+    text.split('.').map(|segment| segment.trim_end_matches("[]").to_owned()).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct TypedAction {
+    class: Class,
+    token: Option<String>,
+    #[serde(default)]
+    resources: Vec<String>,
+    region: Option<String>,
+    #[serde(default = "yes")]
+    needs_region: bool,
+    dry_run: Option<String>,
+    #[serde(default)]
+    answers_with_credentials: bool,
+    read_back: Option<String>,
+    /// The settled state that a convergent action leads to.
+    goal: Option<String>,
+    source: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct TypedReadBack {
+    action: String,
+    ids: String,
+    ids_form: IdsForm,
+    /// Where the answer's list is: keys joined with dots.
+    items: String,
+    id: String,
+    state: String,
+    operation: Option<String>,
+    operation_state: Option<String>,
+    operation_request_id: Option<String>,
+    settled: Vec<String>,
+}
+
+impl TypedReadBack {
+    fn resolve(&self, service: &str, region_field: Option<String>, goal: Option<String>) -> ReadBack {
+        ReadBack {
+            service: service.to_owned(),
+            action: self.action.clone(),
+            goal,
+            ids_field: self.ids.clone(),
+            ids_form: self.ids_form,
+            region_field,
+            items: self.items.split('.').map(str::to_owned).collect(),
+            id_field: self.id.clone(),
+            state_field: self.state.clone(),
+            operation_field: self.operation.clone(),
+            operation_state_field: self.operation_state.clone(),
+            operation_request_id_field: self.operation_request_id.clone(),
+            settled: self.settled.clone(),
+        }
+    }
+}

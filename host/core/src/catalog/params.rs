@@ -1,0 +1,247 @@
+//! What the parameters of a call name: the resources it acts on and its region; and which names a policy may not set.
+//! Leaves judging them to `grant`. Tested below.
+//!
+//! A policy may write `{"InstanceId": ["i-1"]}`, `{"InstanceId.1": "i-1"}` or `{"InstanceIds": "[\"i-1\"]"}`: on the wire they
+//! are the same list, so they are one here. Where in doubt more ids are collected rather than fewer, because every
+//! collected id needs a grant.
+
+use super::entry::Action;
+use super::{Provider, find};
+use serde_json::{Map, Value};
+
+impl Action {
+    /// The ids of what a call with `params` acts on, each once, in the order met.
+    pub fn resources(&self, params: &Value) -> Vec<String> {
+        collect(params, |path| {
+            self.resource_paths.iter().any(|known| {
+                known.len() <= path.len() && known.iter().zip(path).all(|(k, p)| k.eq_ignore_ascii_case(p))
+            })
+        })
+    }
+}
+
+/// The ids of what a call acts on. For an action without an entry: whatever stands in a parameter that is named like an id.
+pub fn resources(provider: Provider, service: &str, action: &str, params: &Value) -> Vec<String> {
+    match find(provider, service, action) {
+        Some(known) => known.resources(params),
+        None => collect(params, |path| path.iter().any(|name| named_like_an_id(name))),
+    }
+}
+
+/// Whether `name` is a parameter that only the host sets: system parameters, signature and token. Compared without regard
+/// to case.
+pub fn reserved(provider: Provider, name: &str) -> bool {
+    const ALIBABA: &[&str] = &[
+        "Action",
+        "Version",
+        "Format",
+        "AccessKeyId",
+        "SecurityToken",
+        "Timestamp",
+        "ClientToken",
+        "DryRun",
+    ];
+    const TENCENT: &[&str] = &[
+        "Action",
+        "Version",
+        "Region",
+        "Timestamp",
+        "Nonce",
+        "SecretId",
+        "Token",
+        "Language",
+        "RequestClient",
+    ];
+    const PREFIXES: &[&str] = &["Signature", "X-Acs-", "X-TC-"];
+    let names = match provider {
+        Provider::Alibaba => ALIBABA,
+        Provider::Tencent => TENCENT,
+    };
+    // `Action.1` reaches the vendor as a parameter of its own, but no harmless one begins so.
+    let head = name.split('.').next().unwrap_or(name).trim();
+    names.iter().any(|reserved| head.eq_ignore_ascii_case(reserved))
+        || PREFIXES
+            .iter()
+            .any(|prefix| head.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
+}
+
+/// The parameters name another region than the call. A grant holds for the call's region, so they must agree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("parameter `{field}` is `{found}`, but the call's region is `{region}`: leave the parameter out")]
+pub struct RegionConflict {
+    field: String,
+    found: String,
+    region: String,
+}
+
+/// Puts the call's region where the action wants it repeated, and refuses parameters that name another one.
+pub fn place_region(
+    provider: Provider,
+    service: &str,
+    action: &str,
+    region: &str,
+    params: &mut Map<String, Value>,
+) -> Result<(), RegionConflict> {
+    const ALIBABA_REGION: &str = "RegionId";
+    if provider != Provider::Alibaba {
+        return Ok(());
+    }
+    for (field, value) in params.iter() {
+        if field.eq_ignore_ascii_case(ALIBABA_REGION) && value.as_str() != Some(region) {
+            let found = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            return Err(RegionConflict { field: field.clone(), found, region: region.to_owned() });
+        }
+    }
+    let field = find(provider, service, action).and_then(|known| known.region_field.clone());
+    if let Some(field) = field
+        && !region.is_empty()
+    {
+        params.entry(field).or_insert_with(|| region.into());
+    }
+    Ok(())
+}
+
+fn named_like_an_id(name: &str) -> bool {
+    ["Id", "Ids", "Arn", "Arns", "Ari", "Aris"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// All scalar values whose path of names satisfies `wanted`.
+fn collect(params: &Value, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(params, &mut Vec::new(), &mut |path, value| {
+        if wanted(path) {
+            for id in ids_in(value) {
+                if !found.contains(&id) {
+                    found.push(id);
+                }
+            }
+        }
+    });
+    found
+}
+
+/// Visits each scalar with the names above it; list places, nested or as `Name.1`, are no names. The depth is bounded by
+/// serde_json's own limit of 128 levels.
+fn walk(value: &Value, path: &mut Vec<String>, visit: &mut impl FnMut(&[String], &Value)) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let above = path.len();
+                let names = key.split('.').filter(|part| !part.bytes().all(|b| b.is_ascii_digit()));
+                path.extend(names.map(str::to_owned));
+                walk(value, path, visit);
+                path.truncate(above);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| walk(item, path, visit)),
+        Value::Null => {}
+        scalar => visit(path, scalar),
+    }
+}
+
+/// The ids in one scalar: a text may hold a JSON list of them.
+fn ids_in(scalar: &Value) -> Vec<String> {
+    let Value::String(text) = scalar else { return vec![scalar.to_string()] };
+    match serde_json::from_str::<Vec<Value>>(text) {
+        Ok(items) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(id) => id,
+                other => other.to_string(),
+            })
+            .collect(),
+        Err(_) => vec![text.clone()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn resources_are_found_however_the_list_is_written() {
+        let cases = [
+            ("ecs", "CreateSnapshot", json!({"DiskId": "d-1", "SnapshotName": "n"}), vec!["d-1"]),
+            ("ecs", "DescribeInstances", json!({"InstanceIds": "[\"i-1\", \"i-2\"]"}), vec!["i-1", "i-2"]),
+            ("ecs", "DescribeInstances", json!({"InstanceIds": "[]"}), vec![]),
+            ("ecs", "DescribeInstances", json!({"InstanceIds": ["i-1"]}), vec!["i-1"]),
+            (
+                "ecs",
+                "StopInstances",
+                json!({"InstanceId": ["i-1"], "InstanceId.2": "i-2"}),
+                vec!["i-1", "i-2"],
+            ),
+            ("ecs", "StopInstances", json!({"instanceid.1": "i-3"}), vec!["i-3"]),
+            ("ecs", "StopInstances", json!({"InstanceId": ["i-1", "i-1"]}), vec!["i-1"]),
+            ("ecs", "StopInstance", json!({"InstanceId": {"X": "i-4"}}), vec!["i-4"]),
+            (
+                "ecs",
+                "DescribeDisks",
+                json!({"InstanceId": "i-1", "DiskIds": "[\"d-1\"]"}),
+                vec!["d-1", "i-1"],
+            ),
+            ("ecs", "DescribeDisks", json!({"RegionId": "cn-hangzhou"}), vec![]),
+            ("ecs", "CreateSnapshotGroup", json!({"DiskId": ["d-1"], "ExcludeDiskId": ["d-2"]}), vec!["d-1"]),
+            (
+                "cms",
+                "PutCustomEvent",
+                json!({"EventInfo": [{"EventName": "a"}, {"EventName": "b"}]}),
+                vec!["a", "b"],
+            ),
+            ("cms", "PutCustomEvent", json!({"EventInfo.1.EventName": "a"}), vec!["a"]),
+            // Without an entry: whatever is named like an id.
+            ("slb", "DeleteLoadBalancer", json!({"LoadBalancerId": "lb-1", "Force": true}), vec!["lb-1"]),
+            (
+                "slb",
+                "RemoveAll",
+                json!({"Targets": [{"ServerIds": ["i-1", 7]}], "Name": "x"}),
+                vec!["i-1", "7"],
+            ),
+        ];
+        for (service, action, params, expected) in cases {
+            let mut found = resources(Provider::Alibaba, service, action, &params);
+            let mut expected = expected;
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{service}:{action} {params}");
+        }
+        let reset = json!({"InstanceId": "ins-1", "ImageId": "img-1"});
+        assert_eq!(resources(Provider::Tencent, "cvm", "ResetInstance", &reset), ["ins-1"]);
+    }
+
+    #[test]
+    fn system_parameters_are_the_hosts() {
+        for name in
+            ["Action", "version", "SignatureNonce", "Signature", "ClientToken", "DryRun", "x-acs-action"]
+        {
+            assert!(reserved(Provider::Alibaba, name), "{name}");
+        }
+        for name in ["RegionId", "Description", "InstanceId.1", "Nonce", "é"] {
+            assert!(!reserved(Provider::Alibaba, name), "{name}");
+        }
+        for name in ["Action", "Region", "Nonce", "SecretId", "Token", "SignatureMethod", "X-TC-Token"] {
+            assert!(reserved(Provider::Tencent, name), "{name}");
+        }
+        for name in ["InstanceId", "ImageId", "TokenCode", "LoginSettings"] {
+            assert!(!reserved(Provider::Tencent, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_region_is_repeated_where_wanted_and_never_contradicted() {
+        let place = |action: &str, params: Value| {
+            let Value::Object(mut params) = params else { panic!("an object") };
+            place_region(Provider::Alibaba, "ecs", action, "cn-hangzhou", &mut params).map(|()| params)
+        };
+        let placed = place("DescribeDisks", json!({})).expect("no conflict");
+        assert_eq!(Value::Object(placed), json!({"RegionId": "cn-hangzhou"}));
+        let untouched = place("CreateSnapshot", json!({"DiskId": "d-1"})).expect("no conflict");
+        assert_eq!(Value::Object(untouched), json!({"DiskId": "d-1"}));
+        assert!(place("DescribeDisks", json!({"RegionId": "cn-hangzhou"})).is_ok());
+        for other in [json!({"RegionId": "cn-beijing"}), json!({"regionid": ["cn-hangzhou"]})] {
+            let conflict = place("CreateSnapshot", other).expect_err("another region");
+            assert!(conflict.to_string().contains("but the call's region is `cn-hangzhou`"), "{conflict}");
+        }
+    }
+}
