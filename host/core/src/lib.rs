@@ -16,4 +16,5 @@ pub mod run;
 pub mod schedule;
 pub mod secret;
 pub mod sign;
+mod suggest;
 pub mod time;
