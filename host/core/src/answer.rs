@@ -1,1 +1,172 @@
-//! To be written.
+//! A vendor's HTTP answer, judged: did the call take place, did it certainly not, or is that unclear? By the content,
+//! since content types lie. Leaves timeouts and resets to the client (unclear), and what to do next to the broker.
+//! Tested by the tables below.
+//!
+//! Source: Alibaba ECS "common errors", Tencent Cloud "common error codes", and the SDKs' retry code.
+
+mod alibaba;
+mod tencent;
+
+use crate::call::{CallError, CallReply, CallResponse, ErrorKind};
+use crate::catalog::Provider;
+use std::time::Duration;
+
+/// Longest answer taken, in bytes: a page of 100 instances is about 300 KiB, and what a policy can be given is 4 MiB.
+pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Longest vendor message kept, in bytes: it goes into ledgers and logs.
+pub const MESSAGE_BYTES_MAX: usize = 2 << 10;
+/// Longest wait a vendor may ask for: limits are counted by the minute.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// An answer as received.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, complete.
+    pub body: &'a [u8],
+    /// `x-acs-request-id`, where present.
+    pub request_id: Option<&'a str>,
+    /// `x-acs-retry-after` in milliseconds, where present.
+    pub retry_after_ms: Option<u64>,
+    /// What the client signed, to tell a wrong secret from a wrong signature.
+    pub string_to_sign: &'a str,
+}
+
+/// What an answer, or its absence, says about the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The cloud decided: done, or refused for good.
+    Answered(CallReply),
+    /// The cloud certainly did not carry it out, and the same call may be sent again after the remedy.
+    NotExecuted {
+        /// What the policy is told if nobody sends it again.
+        error: CallError,
+        /// How long to wait first, where the cloud says so or it is known.
+        retry_after: Option<Duration>,
+        /// What to do first.
+        remedy: Remedy,
+    },
+    /// It may or may not have taken place.
+    Unclear {
+        /// What the policy is told if nothing settles it.
+        error: CallError,
+    },
+}
+
+/// What to do before a call is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Remedy {
+    /// Wait: the rate limit is met, or there was no way to the cloud.
+    Wait,
+    /// Sign again with the corrected time.
+    Resign,
+    /// Wait, then send with the same token: the first sending with it is still at work.
+    RepeatToken,
+    /// Get fresh credentials; where they are fixed it cannot help.
+    RefreshCredentials,
+}
+
+/// What a vendor's error code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Refused(ErrorKind),
+    NotExecuted(ErrorKind, Remedy),
+    Unclear,
+    /// A dry run that found nothing to object to.
+    DryRunPassed,
+}
+
+/// Judges an answer of `provider`.
+pub fn judge(provider: Provider, answer: &Answer<'_>) -> Verdict {
+    match provider {
+        Provider::Alibaba => alibaba::judge(answer),
+        Provider::Tencent => tencent::judge(answer),
+    }
+}
+
+/// `Unclear`, for a send that ended without an answer; `code` is an `opsward.*` code.
+pub fn no_answer(code: &str, message: &str) -> Verdict {
+    Verdict::Unclear { error: unavailable(code, message) }
+}
+
+/// `NotExecuted`, for a send that ended before the request left this machine.
+pub fn not_sent(code: &str, message: &str) -> Verdict {
+    Verdict::NotExecuted { error: unavailable(code, message), retry_after: None, remedy: Remedy::Wait }
+}
+
+fn unavailable(code: &str, message: &str) -> CallError {
+    CallError {
+        kind: ErrorKind::Unavailable,
+        code: code.into(),
+        message: message.into(),
+        request_id: None,
+        retryable: true,
+    }
+}
+
+/// A vendor's error, as found in the body.
+struct VendorError<'a> {
+    code: &'a str,
+    message: &'a str,
+    request_id: Option<&'a str>,
+    /// The whole answer as JSON, for a dry run that passed.
+    body: &'a str,
+}
+
+fn verdict(meaning: Meaning, found: &VendorError<'_>, answer: &Answer<'_>) -> Verdict {
+    let request_id = found.request_id.or(answer.request_id).map(str::to_owned);
+    let error = |kind, retryable| CallError {
+        kind,
+        code: found.code.to_owned(),
+        message: cut(found.message),
+        request_id: request_id.clone(),
+        retryable,
+    };
+    let asked = answer.retry_after_ms.map(|ms| Duration::from_millis(ms).min(RETRY_AFTER_MAX));
+    match meaning {
+        Meaning::Refused(kind) => Verdict::Answered(Err(error(kind, kind == ErrorKind::Conflict))),
+        Meaning::NotExecuted(kind, remedy) => Verdict::NotExecuted {
+            error: error(kind, remedy != Remedy::RefreshCredentials),
+            retry_after: asked,
+            remedy,
+        },
+        Meaning::Unclear => Verdict::Unclear { error: error(ErrorKind::Unavailable, true) },
+        Meaning::DryRunPassed => Verdict::Answered(Ok(CallResponse {
+            request_id: request_id.unwrap_or_default(),
+            body: found.body.to_owned(),
+            simulated: false,
+        })),
+    }
+}
+
+/// For an answer in no form the vendor uses: a proxy's or a gateway's. Only a rate limit is certain to have kept the
+/// call from being carried out.
+fn foreign(answer: &Answer<'_>) -> Verdict {
+    let message = format!("HTTP status {} with a body that is not the vendor's", answer.status);
+    let found =
+        VendorError { code: "opsward.unreadable-answer", message: &message, request_id: None, body: "" };
+    let meaning = match answer.status {
+        429 => Meaning::NotExecuted(ErrorKind::Throttled, Remedy::Wait),
+        _ => Meaning::Unclear,
+    };
+    verdict(meaning, &found, answer)
+}
+
+fn cut(message: &str) -> String {
+    let mut end = message.len().min(MESSAGE_BYTES_MAX);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message[..end].to_owned()
+}
+
+/// Whether `code` is one of `families`, or a member of one: `Throttling` has `Throttling.User`.
+fn is_in(code: &str, families: &[&str]) -> bool {
+    families
+        .iter()
+        .any(|family| code.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,282 @@
-//! To be written.
+//! Where a service is reached: computed from provider, service and region by a table, never asked from the network. An
+//! account may name one endpoint for everything. Leaves connecting to the host. Tested below.
+//!
+//! Source: the endpoint maps of Alibaba's present SDKs and of tencentcloud-sdk-python-common 3.1.195.
+
+mod table;
+
+use crate::catalog::Provider;
+use std::fmt;
+use std::net::IpAddr;
+use table::Service;
+
+/// Longest region name taken, in bytes: one DNS label.
+pub const REGION_BYTES_MAX: usize = 63;
+
+/// Scheme and authority of a service; the path is always `/`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    is_https: bool,
+    authority: String,
+}
+
+/// Why there is no endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// The region would not be a part of a host name.
+    #[error("`{0}` is not a region: expected the form `cn-hangzhou`")]
+    InvalidRegion(String),
+    /// The service needs one.
+    #[error("service `{0}` needs a region, and neither the call nor the account names one")]
+    NoRegion(String),
+    /// Not in the table.
+    #[error("service `{service}` of {provider} is not known; known are: {known}")]
+    UnknownService {
+        /// Whose.
+        provider: &'static str,
+        /// What was asked for, cut to 40 characters.
+        service: String,
+        /// What there is.
+        known: String,
+    },
+    /// The configured endpoint is not a plain origin.
+    #[error("endpoint `{0}` must be `https://host[:port]`, without path, query or user")]
+    NotAnOrigin(String),
+    /// The configured endpoint would carry credentials in clear over a network.
+    #[error("endpoint `{0}` uses plain http, which is allowed for loopback hosts only: use https")]
+    PlainHttp(String),
+}
+
+impl Endpoint {
+    /// Reads an account's `endpoint`.
+    ///
+    /// # Errors
+    /// `NotAnOrigin`, and `PlainHttp` for http to anything but `localhost`, 127.0.0.0/8 and `[::1]`.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        let not_an_origin = || EndpointError::NotAnOrigin(text.chars().take(200).collect());
+        let (scheme, rest) = text.split_once("://").ok_or_else(not_an_origin)?;
+        let is_https = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return Err(not_an_origin()),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest).to_ascii_lowercase();
+        let (host, port) = split_authority(&authority).ok_or_else(not_an_origin)?;
+        if !is_host(host) {
+            return Err(not_an_origin());
+        }
+        // Clients leave the default port out of the Host header, which is signed.
+        let is_default = port == Some(if is_https { 443 } else { 80 });
+        let endpoint = Self { is_https, authority: if is_default { host.to_owned() } else { authority } };
+        if is_https || endpoint.is_loopback() {
+            Ok(endpoint)
+        } else {
+            Err(EndpointError::PlainHttp(text.chars().take(200).collect()))
+        }
+    }
+
+    /// The endpoint of `service` in `region`; `region` may be empty for a service that is the same everywhere.
+    ///
+    /// # Errors
+    /// `UnknownService`, `InvalidRegion`, `NoRegion`.
+    pub fn of(provider: Provider, service: &str, region: &str) -> Result<Self, EndpointError> {
+        let entry = find(provider, service)?;
+        if !region.is_empty() && !is_region(region) {
+            return Err(EndpointError::InvalidRegion(region.chars().take(REGION_BYTES_MAX + 1).collect()));
+        }
+        let host = match (provider, region) {
+            (Provider::Alibaba, "") => {
+                entry.central.map(str::to_owned).ok_or_else(|| EndpointError::NoRegion(service.to_owned()))?
+            }
+            (Provider::Alibaba, _) => {
+                match entry.exceptions.iter().find(|(_, regions)| regions.contains(&region)) {
+                    Some((host, _)) => (*host).to_owned(),
+                    None => format!("{}.{region}.aliyuncs.com", entry.host_label),
+                }
+            }
+            (Provider::Tencent, _) if table::TENCENT_REGIONAL_ONLY.contains(&region) => {
+                format!("{}.{region}.tencentcloudapi.com", entry.host_label)
+            }
+            (Provider::Tencent, _) => format!("{}.tencentcloudapi.com", entry.host_label),
+        };
+        Ok(Self { is_https: true, authority: host })
+    }
+
+    /// Host, with the port where it is not the scheme's default: the value of the Host header.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Whether the host is this machine by name or address.
+    pub fn is_loopback(&self) -> bool {
+        let host = split_authority(&self.authority).map_or("", |(host, _)| host);
+        let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+        host == "localhost" || address.is_some_and(|ip| ip.is_loopback())
+    }
+
+    /// The absolute URL of `path_and_query`, which begins with `/`.
+    pub fn url(&self, path_and_query: &str) -> String {
+        format!("{self}{path_and_query}")
+    }
+}
+
+/// The origin: `https://host`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.is_https { "https" } else { "http" }, self.authority)
+    }
+}
+
+/// The API version the host speaks to `service`.
+///
+/// # Errors
+/// `UnknownService`.
+pub fn api_version(provider: Provider, service: &str) -> Result<&'static str, EndpointError> {
+    find(provider, service).map(|entry| entry.version)
+}
+
+/// Whether `text` has a region's form, `^[a-z]{2}(-[a-z0-9]+)+$`. Regions come from events and enter host names.
+pub fn is_region(text: &str) -> bool {
+    let mut labels = text.split('-');
+    let country = labels.next().unwrap_or_default();
+    let mut rest = labels.peekable();
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    text.len() <= REGION_BYTES_MAX
+        && country.len() == 2
+        && country.bytes().all(|b| b.is_ascii_lowercase())
+        && rest.peek().is_some()
+        && rest.all(is_label)
+}
+
+fn find(provider: Provider, service: &str) -> Result<&'static Service, EndpointError> {
+    let (name, services) = match provider {
+        Provider::Alibaba => ("Alibaba", table::ALIBABA),
+        Provider::Tencent => ("Tencent", table::TENCENT),
+    };
+    services.iter().find(|entry| entry.name == service).ok_or_else(|| EndpointError::UnknownService {
+        provider: name,
+        service: service.chars().take(40).collect(),
+        known: services.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Host (an IPv6 address in its brackets) and port.
+fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
+    let host_end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, port) = authority.split_at(host_end);
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Some((host, None)),
+        None => None,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some((host, Some(digits.parse().ok()?)))
+        }
+        Some(_) => None,
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.split('.').all(|label| {
+                    !label.is_empty()
+                        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Provider::{Alibaba, Tencent};
+
+    #[test]
+    fn hosts_follow_service_and_region() {
+        for (provider, service, region, host) in [
+            (Alibaba, "ecs", "cn-hangzhou", "ecs-cn-hangzhou.aliyuncs.com"),
+            (Alibaba, "ecs", "cn-beijing", "ecs.cn-beijing.aliyuncs.com"),
+            (Alibaba, "ecs", "cn-north-2-gov-1", "ecs.aliyuncs.com"),
+            (Alibaba, "ecs", "cn-shenzhen-finance-1", "ecs-cn-hangzhou.aliyuncs.com"),
+            (Alibaba, "ecs", "eu-west-1-oxs", "ecs.cn-shenzhen-cloudstone.aliyuncs.com"),
+            (Alibaba, "sts", "cn-hangzhou", "sts.cn-hangzhou.aliyuncs.com"),
+            (Alibaba, "sts", "", "sts.aliyuncs.com"),
+            (Alibaba, "sts", "ap-south-1", "sts.aliyuncs.com"),
+            (Alibaba, "cms", "cn-shanghai", "metrics.cn-shanghai.aliyuncs.com"),
+            (Alibaba, "ess", "cn-shanghai", "ess.aliyuncs.com"),
+            (Alibaba, "ess", "eu-west-1", "ess.eu-west-1.aliyuncs.com"),
+            (Tencent, "cvm", "ap-shanghai", "cvm.tencentcloudapi.com"),
+            (Tencent, "cvm", "", "cvm.tencentcloudapi.com"),
+            (Tencent, "cbs", "ap-shanghai-fsi", "cbs.ap-shanghai-fsi.tencentcloudapi.com"),
+        ] {
+            let endpoint = Endpoint::of(provider, service, region);
+            assert_eq!(endpoint.map(|e| e.to_string()), Ok(format!("https://{host}")), "{service} {region}");
+        }
+        assert_eq!(api_version(Alibaba, "ecs"), Ok("2014-05-26"));
+        assert_eq!(api_version(Tencent, "as"), Ok("2018-04-19"));
+        assert_eq!(Endpoint::of(Alibaba, "ecs", ""), Err(EndpointError::NoRegion("ecs".into())));
+        assert!(matches!(Endpoint::of(Tencent, "ecs", ""), Err(EndpointError::UnknownService { .. })));
+    }
+
+    #[test]
+    fn a_region_that_would_change_the_host_is_refused() {
+        let long = format!("cn-{}", "x".repeat(REGION_BYTES_MAX));
+        for bad in [
+            "cn",
+            "cn-",
+            "-a",
+            "c-a",
+            "CN-a",
+            "cn-a.evil.example",
+            "cn-a/b",
+            "cn-a@b",
+            "cn--a",
+            "cn-ä",
+            &long,
+        ] {
+            assert!(!is_region(bad), "{bad}");
+            assert!(
+                matches!(Endpoint::of(Alibaba, "ecs", bad), Err(EndpointError::InvalidRegion(_))),
+                "{bad}"
+            );
+        }
+        assert!(is_region("cn-hangzhou") && is_region("ap-southeast-1") && is_region("cn-north-2-gov-1"));
+    }
+
+    #[test]
+    fn a_configured_endpoint_is_an_origin_and_plain_http_stays_on_this_machine() {
+        for (text, origin) in [
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+            ("http://localhost:9000/", "http://localhost:9000"),
+            ("http://[::1]:9000", "http://[::1]:9000"),
+            ("https://ECS-vpc.cn-hangzhou.aliyuncs.com:443", "https://ecs-vpc.cn-hangzhou.aliyuncs.com"),
+        ] {
+            assert_eq!(Endpoint::parse(text).map(|e| e.to_string()), Ok(origin.to_owned()));
+        }
+        for text in ["http://10.0.0.1", "http://localhost.evil.example", "http://ecs.aliyuncs.com"] {
+            assert_eq!(Endpoint::parse(text), Err(EndpointError::PlainHttp(text.into())), "{text}");
+        }
+        for text in [
+            "",
+            "ecs.aliyuncs.com",
+            "ftp://a",
+            "https://",
+            "https://a/b",
+            "https://u@a",
+            "https://a?b",
+            "https://a:x",
+            "https://a:99999",
+            "https://[::1",
+            "http://[::1]x",
+        ] {
+            assert_eq!(Endpoint::parse(text), Err(EndpointError::NotAnOrigin(text.into())), "{text}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Text that must not be seen: credentials and tokens. Leaves fetching them to the host. Tested below.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -29,6 +30,16 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(redacted)")
     }
+}
+
+/// Where a secret is kept: configuration names places, never secrets. In TOML `{ env = "NAME" }` or `{ file = "path" }`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretRef {
+    /// An environment variable.
+    Env(String),
+    /// A file; a relative path starts at the configuration's directory.
+    File(String),
 }
 
 /// What signs calls of one account: an access key pair, with a session token where it is temporary.

@@ -42,6 +42,11 @@ impl Timestamp {
         text.parse::<jiff::Timestamp>().ok().map(Into::into)
     }
 
+    /// Reads an HTTP date: `Fri, 08 Jun 2018 01:25:37 GMT`.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok().map(Into::into)
+    }
+
     /// `2018-06-08T01:25:37Z`: the form Alibaba signs.
     pub fn to_iso_seconds(self) -> String {
         jiff::Timestamp::from(Self::from_seconds(self.seconds())).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -95,6 +100,9 @@ mod tests {
         assert_eq!(t.to_iso_seconds(), "2018-06-08T01:25:37Z");
         assert_eq!(t.to_utc_date(), "2018-06-08");
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+        let whole_second = Timestamp::from_seconds(t.seconds());
+        assert_eq!(Timestamp::parse_http_date("Fri, 08 Jun 2018 01:25:37 GMT"), Some(whole_second));
+        assert_eq!(Timestamp::parse_http_date("2018-06-08"), None);
     }
 
     #[test]

@@ -1,0 +1,198 @@
+//! Tables: what each vendor's answer means.
+
+use super::*;
+use ErrorKind::{Conflict, Failed, Invalid, NotFound, Throttled, Unauthorized, Unavailable};
+
+fn answer(status: u16, body: &str) -> Answer<'_> {
+    Answer { status, body: body.as_bytes(), request_id: None, retry_after_ms: None, string_to_sign: "" }
+}
+
+/// A verdict in a word, with the error's kind.
+fn gist(verdict: &Verdict) -> (&'static str, Option<ErrorKind>) {
+    match verdict {
+        Verdict::Answered(Ok(_)) => ("done", None),
+        Verdict::Answered(Err(error)) => ("refused", Some(error.kind)),
+        Verdict::Unclear { error } => ("unclear", Some(error.kind)),
+        Verdict::NotExecuted { error, remedy, .. } => {
+            let word = match remedy {
+                Remedy::Wait => "wait",
+                Remedy::Resign => "resign",
+                Remedy::RepeatToken => "repeat",
+                Remedy::RefreshCredentials => "refresh",
+            };
+            (word, Some(error.kind))
+        }
+    }
+}
+
+#[test]
+fn alibaba_codes_mean_what_the_vendor_documents() {
+    for (status, code, word, kind) in [
+        (400, "Throttling", "wait", Throttled),
+        (400, "Throttling.User", "wait", Throttled),
+        (503, "Throttling.Api", "wait", Throttled),
+        (403, "Throttling.QuotaExceeded", "wait", Throttled),
+        (500, "InternalError", "unclear", Unavailable),
+        (400, "UnknownError", "unclear", Unavailable),
+        (503, "ServiceUnavailable", "unclear", Unavailable),
+        (502, "Whatever", "unclear", Unavailable),
+        (400, "SignatureNonceUsed", "unclear", Unavailable),
+        (400, "InvalidTimeStamp.Expired", "resign", Unauthorized),
+        (400, "IllegalTimestamp", "resign", Unauthorized),
+        (400, "InvalidSecurityToken.Expired", "refresh", Unauthorized),
+        (400, "InvalidSecurityToken.MismatchWithAccessKey", "refresh", Unauthorized),
+        (404, "InvalidAccessKeyId.NotFound", "refresh", Unauthorized),
+        (400, "InvalidAccessKeyId.Inactive", "refresh", Unauthorized),
+        (400, "SignatureDoesNotMatch", "refresh", Unauthorized),
+        (400, "IncompleteSignature", "refresh", Unauthorized),
+        (403, "Forbidden.RAM", "refused", Unauthorized),
+        (403, "NoPermission", "refused", Unauthorized),
+        (400, "IdempotentParameterMismatch", "refused", Conflict),
+        (403, "LastTokenProcessing", "repeat", Conflict),
+        (403, "IdempotentProcessing", "repeat", Conflict),
+        (403, "IncorrectInstanceStatus", "refused", Conflict),
+        (403, "IncorrectDiskStatus.CreatingSnapshot", "refused", Conflict),
+        (409, "OperationConflict", "refused", Conflict),
+        (403, "OperationDenied.Something", "refused", Conflict),
+        (403, "InstanceLockedForSecurity", "refused", Conflict),
+        (404, "InvalidDiskId.NotFound", "refused", NotFound),
+        (404, "InvalidInstanceId.NotFound", "refused", NotFound),
+        (400, "InvalidSnapshotName.Malformed", "refused", Invalid),
+        (400, "MissingParameter", "refused", Invalid),
+        (403, "QuotaExceed.Snapshot", "refused", Failed),
+        (403, "SomethingNew", "refused", Failed),
+    ] {
+        let body = format!(r#"{{"RequestId":"r-1","HostId":"h","Code":"{code}","Message":"m"}}"#);
+        let verdict = judge(Provider::Alibaba, &answer(status, &body));
+        assert_eq!(gist(&verdict), (word, Some(kind)), "{status} {code}");
+        if let Verdict::Answered(Err(error))
+        | Verdict::Unclear { error }
+        | Verdict::NotExecuted { error, .. } = verdict
+        {
+            assert_eq!((error.code.as_str(), error.message.as_str()), (code, "m"));
+            assert_eq!(error.request_id.as_deref(), Some("r-1"));
+        }
+    }
+}
+
+#[test]
+fn tencent_codes_mean_what_the_vendor_documents() {
+    for (code, word, kind) in [
+        ("RequestLimitExceeded", "wait", Throttled),
+        ("RequestLimitExceeded.UinLimitExceeded", "wait", Throttled),
+        ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", "wait", Throttled),
+        ("RequestLimitExceeded.IPLimitExceeded", "wait", Throttled),
+        ("InternalError", "unclear", Unavailable),
+        ("InternalServerError", "unclear", Unavailable),
+        ("ServiceUnavailable", "unclear", Unavailable),
+        ("AuthFailure.SignatureExpire", "resign", Unauthorized),
+        ("AuthFailure.TokenFailure", "refresh", Unauthorized),
+        ("AuthFailure.SecretIdNotFound", "refresh", Unauthorized),
+        ("AuthFailure.SignatureFailure", "refresh", Unauthorized),
+        ("AuthFailure.MFAFailure", "refresh", Unauthorized),
+        ("AuthFailure.UnauthorizedOperation", "refused", Unauthorized),
+        ("UnauthorizedOperation", "refused", Unauthorized),
+        ("UnauthorizedOperation.CamNoAuth", "refused", Unauthorized),
+        ("UnsupportedOperation.InstanceStateRunning", "refused", Conflict),
+        ("UnsupportedOperation.InstanceChargeType", "refused", Invalid),
+        ("MutexOperation.TaskRunning", "refused", Conflict),
+        ("OperationDenied.InstanceOperationInProgress", "refused", Conflict),
+        ("ResourceUnavailable.SnapshotCreating", "refused", Conflict),
+        ("ResourceBusy", "refused", Conflict),
+        ("ResourceInUse", "refused", Conflict),
+        ("ResourceInsufficient", "refused", Failed),
+        ("InvalidInstanceId.NotFound", "refused", NotFound),
+        ("ResourceNotFound.InvalidImage", "refused", NotFound),
+        ("MissingParameter", "refused", Invalid),
+        ("InvalidParameterValue.InvalidPassword", "refused", Invalid),
+        ("UnknownParameter", "refused", Invalid),
+        ("FailedOperation.Something", "refused", Failed),
+    ] {
+        let body =
+            format!(r#"{{"Response":{{"Error":{{"Code":"{code}","Message":"m"}},"RequestId":"r-1"}}}}"#);
+        let verdict = judge(Provider::Tencent, &answer(200, &body));
+        assert_eq!(gist(&verdict), (word, Some(kind)), "{code}");
+    }
+}
+
+#[test]
+fn an_answer_is_judged_by_its_content() {
+    use Provider::{Alibaba, Tencent};
+    for (provider, status, body, expected) in [
+        (Alibaba, 200, r#"{"RequestId":"r","SnapshotId":"s-1"}"#, ("done", None)),
+        (Alibaba, 200, r#"{"RequestId":"r","Success":true,"Code":"200"}"#, ("done", None)),
+        (Alibaba, 200, r#"{"Success":false,"Code":"404","Message":"m"}"#, ("refused", Some(NotFound))),
+        (Alibaba, 200, r#"{"Success":"false","Code":400,"Message":"m"}"#, ("refused", Some(Invalid))),
+        (Alibaba, 200, r#"{"Success":false,"Code":"500"}"#, ("unclear", Some(Unavailable))),
+        (Alibaba, 200, r#"{"Success":false}"#, ("unclear", Some(Unavailable))),
+        (Alibaba, 400, r#"{"Code":"DryRunOperation","Message":"m"}"#, ("done", None)),
+        (Alibaba, 200, r#"{"RequestId":"r","Snaps"#, ("unclear", Some(Unavailable))),
+        (Alibaba, 200, "", ("unclear", Some(Unavailable))),
+        (Alibaba, 200, "[]", ("unclear", Some(Unavailable))),
+        (Alibaba, 403, "<html>blocked</html>", ("unclear", Some(Unavailable))),
+        (Alibaba, 429, "slow down", ("wait", Some(Throttled))),
+        (Alibaba, 302, "", ("unclear", Some(Unavailable))),
+        (Tencent, 200, r#"{"Response":{"RequestId":"r","TotalCount":0}}"#, ("done", None)),
+        (
+            Tencent,
+            200,
+            r#"{"Response":{"Error":{"Code":"DryRunOperation"},"RequestId":"r"}}"#,
+            ("done", None),
+        ),
+        (Tencent, 200, r#"{"Response":{"RequestId":"r""#, ("unclear", Some(Unavailable))),
+        (Tencent, 200, r#"{"Response":null}"#, ("unclear", Some(Unavailable))),
+        (Tencent, 200, r#"{"RequestId":"r"}"#, ("unclear", Some(Unavailable))),
+        (Tencent, 502, "<html>bad gateway</html>", ("unclear", Some(Unavailable))),
+        (Tencent, 502, r#"{"Response":{"RequestId":"r"}}"#, ("unclear", Some(Unavailable))),
+    ] {
+        assert_eq!(gist(&judge(provider, &answer(status, body))), expected, "{provider:?} {status} {body}");
+    }
+}
+
+#[test]
+fn a_tencent_body_is_the_inside_of_its_envelope_untouched() {
+    let verdict = judge(
+        Provider::Tencent,
+        &answer(200, r#"{"Response": {"RequestId":"r", "Big": 18446744073709551615} }"#),
+    );
+    let body = r#"{"RequestId":"r", "Big": 18446744073709551615}"#.to_owned();
+    assert_eq!(
+        verdict,
+        Verdict::Answered(Ok(CallResponse { request_id: "r".into(), body, simulated: false }))
+    );
+}
+
+#[test]
+fn the_servers_string_to_sign_goes_no_further() {
+    let message = |verdict| match verdict {
+        Verdict::NotExecuted { error, .. } => error.message,
+        other => panic!("unexpected {other:?}"),
+    };
+    let body = r#"{"Code":"SignatureDoesNotMatch","Message":"Specified signature is not matched with our calculation. server string to sign is:POST&%2F&SecurityToken%3Dhunter2"}"#;
+    let wrong_signature = judge(Provider::Alibaba, &answer(400, body));
+    assert_eq!(message(wrong_signature), "Specified signature is not matched with our calculation.");
+    let ours = Answer { string_to_sign: "POST&%2F&SecurityToken%3Dhunter2", ..answer(400, body) };
+    assert_eq!(
+        message(judge(Provider::Alibaba, &ours)),
+        "the access key secret does not belong to the access key id"
+    );
+}
+
+#[test]
+fn the_wait_a_vendor_asks_for_is_kept_within_bounds() {
+    for (asked, expected) in [(None, None), (Some(250), Some(250)), (Some(3_600_000), Some(60_000))] {
+        let throttled = answer(429, r#"{"Code":"Throttling.User"}"#);
+        let verdict = judge(Provider::Alibaba, &Answer { retry_after_ms: asked, ..throttled });
+        let Verdict::NotExecuted { retry_after, .. } = verdict else { panic!("unexpected {verdict:?}") };
+        assert_eq!(retry_after, expected.map(Duration::from_millis));
+    }
+}
+
+#[test]
+fn a_long_message_is_cut_between_characters() {
+    let body = format!(r#"{{"Code":"Other","Message":"a{}"}}"#, "重".repeat(MESSAGE_BYTES_MAX));
+    let Verdict::Answered(Err(error)) = judge(Provider::Alibaba, &answer(400, &body)) else {
+        panic!("refused")
+    };
+    assert!(error.message.len() <= MESSAGE_BYTES_MAX && error.message.ends_with('重'));
+}

@@ -1,0 +1,255 @@
+//! A call's JSON parameters as a vendor takes them: flattened to `Tag.1.Key` for Alibaba, as a JSON object for Tencent.
+//! Refuses whatever would reach the vendor as something else than the policy asked for. Leaves which parameters an
+//! action has to the vendor. Tested below.
+
+use super::OutboundCall;
+use super::encoding::Pair;
+use crate::catalog::Provider;
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+
+/// Most pairs one call flattens to: ten times the longest list a vendor takes (100 ids).
+pub const PAIRS_MAX: usize = 1_000;
+/// Deepest nesting of a parameter; the deepest known is `EventPattern.1.NameList.2`.
+pub const DEPTH_MAX: usize = 16;
+
+/// Parameters that cannot be put on the wire as they are meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidParams {
+    /// Not a JSON object.
+    #[error("params must be a JSON object")]
+    NotAnObject,
+    /// A system parameter.
+    #[error("`{0}` is set by the host: leave it out of params")]
+    Reserved(String),
+    /// Null, or an empty list or object, which cannot be sent in a flattened form. Leaving it out silently could turn
+    /// a filtered request into an unfiltered one.
+    #[error("`{0}` is null or empty and cannot be sent: leave it out, or give it a value")]
+    Empty(String),
+    /// Two parameters come to the same name.
+    #[error("`{0}` is given twice")]
+    Twice(String),
+    /// The region in the parameters is another than the call's.
+    #[error("RegionId `{in_params}` differs from the call's region `{of_call}`")]
+    OtherRegion {
+        /// `RegionId` of the parameters.
+        in_params: String,
+        /// The call's region.
+        of_call: String,
+    },
+    /// Too many or too deep.
+    #[error("params flatten to more than {PAIRS_MAX} values, or nest deeper than {DEPTH_MAX}")]
+    TooLarge,
+}
+
+/// Parameters the vendors' protocols themselves use, in lower case; besides them everything that begins with
+/// `signature`.
+const SYSTEM_ALIBABA: [&str; 8] = [
+    "action",
+    "version",
+    "format",
+    "accesskeyid",
+    "timestamp",
+    "securitytoken",
+    "bearertoken",
+    "clienttoken",
+];
+const SYSTEM_TENCENT: [&str; 7] =
+    ["action", "version", "region", "timestamp", "nonce", "secretid", "clienttoken"];
+
+/// Alibaba parameters that hold a list as JSON text instead of flattening it (from the SDKs' models, where they are
+/// strings). Flattened, the vendor would ignore them, and a filter would be lost.
+const JSON_TEXT: [(&str, &str, &str); 5] = [
+    ("ecs", "DescribeDisks", "DiskIds"),
+    ("ecs", "DescribeInstances", "InstanceIds"),
+    ("ecs", "DescribeSnapshots", "SnapshotIds"),
+    ("cms", "DescribeMetricLast", "Dimensions"),
+    ("cms", "DescribeMetricList", "Dimensions"),
+];
+
+/// Whether the host sets the parameter `name` itself. Case is ignored, since not every gateway minds it.
+pub fn is_reserved(provider: Provider, name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let system: &[&str] = match provider {
+        Provider::Alibaba => &SYSTEM_ALIBABA,
+        Provider::Tencent => &SYSTEM_TENCENT,
+    };
+    system.contains(&name.as_str()) || name.starts_with("signature")
+}
+
+/// The pairs of an Alibaba RPC call: parameters flattened with 1-based dots, `RegionId`, and the idempotency token.
+pub(super) fn alibaba_pairs(call: &OutboundCall<'_>) -> Result<Vec<Pair>, InvalidParams> {
+    let object = parse_object(call.params)?;
+    let mut flat = Flat { pairs: Vec::new(), seen: HashSet::new() };
+    for (name, value) in &object {
+        let is_json_text = JSON_TEXT.contains(&(call.service, call.action, name.as_str()));
+        match value {
+            Value::Array(_) if is_json_text => flat.push(name, value.to_string())?,
+            _ => flat.add(name, value, 1)?,
+        }
+    }
+    match object.get("RegionId").and_then(Value::as_str) {
+        Some(region) if region != call.region && !call.region.is_empty() => {
+            return Err(InvalidParams::OtherRegion {
+                in_params: region.to_owned(),
+                of_call: call.region.to_owned(),
+            });
+        }
+        None if !call.region.is_empty() => flat.push("RegionId", call.region.to_owned())?,
+        _ => {}
+    }
+    if let Some(name) = flat.pairs.iter().map(|(name, _)| name).find(|n| is_reserved(Provider::Alibaba, n)) {
+        return Err(InvalidParams::Reserved(name.clone()));
+    }
+    if let Some((field, value)) = call.token {
+        flat.push(field, value.to_owned())?;
+    }
+    Ok(flat.pairs)
+}
+
+/// The JSON body of a Tencent call, with the idempotency token.
+pub(super) fn tencent_body(call: &OutboundCall<'_>) -> Result<Vec<u8>, InvalidParams> {
+    let mut object = parse_object(call.params)?;
+    if let Some(name) = object.keys().find(|name| is_reserved(Provider::Tencent, name)) {
+        return Err(InvalidParams::Reserved(name.clone()));
+    }
+    let Some((field, value)) = call.token else { return Ok(call.params.as_bytes().to_vec()) };
+    if object.insert(field.to_owned(), value.into()).is_some() {
+        return Err(InvalidParams::Twice(field.to_owned()));
+    }
+    Ok(Value::Object(object).to_string().into_bytes())
+}
+
+fn parse_object(params: &str) -> Result<Map<String, Value>, InvalidParams> {
+    serde_json::from_str(params).map_err(|_| InvalidParams::NotAnObject)
+}
+
+struct Flat {
+    pairs: Vec<Pair>,
+    seen: HashSet<String>,
+}
+
+impl Flat {
+    fn add(&mut self, name: &str, value: &Value, depth: usize) -> Result<(), InvalidParams> {
+        if depth > DEPTH_MAX {
+            return Err(InvalidParams::TooLarge);
+        }
+        match value {
+            Value::Null => Err(InvalidParams::Empty(name.to_owned())),
+            Value::Array(items) if items.is_empty() => Err(InvalidParams::Empty(name.to_owned())),
+            Value::Object(members) if members.is_empty() => Err(InvalidParams::Empty(name.to_owned())),
+            Value::Bool(flag) => self.push(name, flag.to_string()),
+            Value::Number(number) => self.push(name, number.to_string()),
+            Value::String(text) => self.push(name, text.clone()),
+            Value::Array(items) => {
+                items.iter().zip(1..).try_for_each(|(v, at)| self.add(&format!("{name}.{at}"), v, depth + 1))
+            }
+            Value::Object(members) => {
+                members.iter().try_for_each(|(key, v)| self.add(&format!("{name}.{key}"), v, depth + 1))
+            }
+        }
+    }
+
+    /// Case is ignored in finding duplicates: which of the two a gateway takes must not matter.
+    fn push(&mut self, name: &str, value: String) -> Result<(), InvalidParams> {
+        if self.pairs.len() == PAIRS_MAX {
+            return Err(InvalidParams::TooLarge);
+        }
+        if !self.seen.insert(name.to_ascii_lowercase()) {
+            return Err(InvalidParams::Twice(name.to_owned()));
+        }
+        self.pairs.push((name.to_owned(), value));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call<'a>(action: &'a str, params: &'a str) -> OutboundCall<'a> {
+        OutboundCall { service: "ecs", version: "2014-05-26", action, region: "", params, token: None }
+    }
+
+    fn flat(action: &str, params: &str) -> Result<String, InvalidParams> {
+        let mut pairs = alibaba_pairs(&call(action, params))?;
+        pairs.sort();
+        Ok(pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&"))
+    }
+
+    #[test]
+    fn nested_parameters_flatten_with_dots_counted_from_one() {
+        for (params, expected) in [
+            (r#"{}"#, ""),
+            (r#"{"Size":40,"Force":true,"Empty":""}"#, "Empty=&Force=true&Size=40"),
+            (r#"{"Tag":[{"Key":"k","Value":"v"},{"Key":"l"}]}"#, "Tag.1.Key=k&Tag.1.Value=v&Tag.2.Key=l"),
+            (r#"{"Tag.1.Key":"k"}"#, "Tag.1.Key=k"),
+            (r#"{"SystemDisk":{"Size":40.5}}"#, "SystemDisk.Size=40.5"),
+            (r#"{"P":[{"L":["a","b"]}]}"#, "P.1.L.1=a&P.1.L.2=b"),
+        ] {
+            assert_eq!(flat("RunInstances", params).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_list_that_the_vendor_wants_as_json_text_is_not_flattened() {
+        assert_eq!(
+            flat("DescribeDisks", r#"{"DiskIds":["d-1","d-2"]}"#).as_deref(),
+            Ok(r#"DiskIds=["d-1","d-2"]"#)
+        );
+        assert_eq!(flat("DescribeDisks", r#"{"DiskIds":[]}"#).as_deref(), Ok("DiskIds=[]"));
+        assert_eq!(flat("DescribeDisks", r#"{"DiskIds":"[\"d-1\"]"}"#).as_deref(), Ok(r#"DiskIds=["d-1"]"#));
+    }
+
+    #[test]
+    fn what_would_reach_the_vendor_as_something_else_is_refused() {
+        let empty = |name: &str| InvalidParams::Empty(name.into());
+        let reserved = |name: &str| InvalidParams::Reserved(name.into());
+        let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(20), "]".repeat(20));
+        let many = format!(r#"{{"a":[{}0]}}"#, "0,".repeat(PAIRS_MAX));
+        for (params, error) in [
+            ("[]", InvalidParams::NotAnObject),
+            ("{", InvalidParams::NotAnObject),
+            (r#"{"InstanceId":null}"#, empty("InstanceId")),
+            (r#"{"Tag":[]}"#, empty("Tag")),
+            (r#"{"Tag":[{}]}"#, empty("Tag.1")),
+            (r#"{"Action":"DeleteDisk"}"#, reserved("Action")),
+            (r#"{"action":"DeleteDisk"}"#, reserved("action")),
+            (r#"{"SignatureNonce":"1"}"#, reserved("SignatureNonce")),
+            (r#"{"ClientToken":"1"}"#, reserved("ClientToken")),
+            (r#"{"Tag.1.Key":"a","Tag":[{"Key":"b"}]}"#, InvalidParams::Twice("Tag.1.Key".into())),
+            (r#"{"DiskId":"a","diskid":"b"}"#, InvalidParams::Twice("diskid".into())),
+            (deep.as_str(), InvalidParams::TooLarge),
+            (many.as_str(), InvalidParams::TooLarge),
+        ] {
+            assert_eq!(flat("CreateSnapshot", params), Err(error), "{}", &params[..params.len().min(60)]);
+        }
+    }
+
+    #[test]
+    fn the_region_and_the_token_come_from_the_call() {
+        let params = r#"{"DiskId":"d-1"}"#;
+        let call = OutboundCall {
+            region: "cn-hangzhou",
+            token: Some(("ClientToken", "t")),
+            ..call("CreateSnapshot", params)
+        };
+        let pairs = alibaba_pairs(&call).expect("valid");
+        assert!(pairs.contains(&("RegionId".into(), "cn-hangzhou".into())));
+        assert!(pairs.contains(&("ClientToken".into(), "t".into())));
+        let same = OutboundCall { params: r#"{"RegionId":"cn-hangzhou"}"#, ..call };
+        assert!(alibaba_pairs(&same).is_ok());
+        let other = OutboundCall { params: r#"{"RegionId":"cn-beijing"}"#, ..call };
+        assert!(matches!(alibaba_pairs(&other), Err(InvalidParams::OtherRegion { .. })));
+    }
+
+    #[test]
+    fn a_tencent_body_is_the_params_with_the_token() {
+        let plain = OutboundCall { params: r#"{"a": null, "b": []}"#, ..call("ResetInstance", "") };
+        assert_eq!(tencent_body(&plain).as_deref(), Ok(plain.params.as_bytes()));
+        let with_token = OutboundCall { params: r#"{"A":1}"#, token: Some(("ClientToken", "t")), ..plain };
+        assert_eq!(tencent_body(&with_token).as_deref(), Ok(br#"{"A":1,"ClientToken":"t"}"#.as_slice()));
+        let redirected = OutboundCall { params: r#"{"Region":"ap-guangzhou"}"#, ..plain };
+        assert_eq!(tencent_body(&redirected), Err(InvalidParams::Reserved("Region".into())));
+    }
+}
