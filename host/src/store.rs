@@ -4,6 +4,8 @@
 
 pub mod sqlite;
 
+pub use opsward_core::schedule::Decision;
+
 use futures::future::BoxFuture;
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, PolicyName, RunId, SourceName};
@@ -118,18 +120,6 @@ pub struct Firing {
     pub decision: Decision,
     /// When.
     pub decided_at: Timestamp,
-}
-
-/// What was decided of a fire time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Decision {
-    /// A run was started.
-    Fired,
-    /// Later than the grace allows.
-    SkippedLate,
-    /// The last run of the schedule has not ended.
-    SkippedOverlap,
 }
 
 /// What is recorded of a schedule.

@@ -1,0 +1,80 @@
+//! The event a schedule's firing becomes. Leaves starting a run on it to the host. Tested below.
+
+use super::{Rule, Schedule};
+use crate::event::Event;
+use crate::id::{Digest, PolicyName, SourceName};
+use crate::time::Timestamp;
+use serde_json::json;
+
+/// The source of all firings.
+pub const SOURCE: &str = "schedule";
+/// The type of a firing.
+pub const FIRED_TYPE: &str = "opsward.schedule.fired";
+
+/// The event of `schedule` of `policy` firing at `fire_at`. The same firing is the same event, whoever makes it.
+pub fn fired_event(policy: &PolicyName, schedule: &Schedule, fire_at: Timestamp) -> Event {
+    let scheduled_at = fire_at.to_iso_seconds();
+    let mut data = match &schedule.rule {
+        Rule::Cron { dialect, line, .. } => json!({ "cron": **line, "dialect": dialect }),
+        Rule::Every(period) => json!({ "every_seconds": period.as_secs() }),
+    };
+    data["policy"] = json!(policy);
+    data["schedule"] = json!(schedule.text());
+    data["zone"] = json!(schedule.zone());
+    data["scheduled_at"] = json!(scheduled_at);
+    data["scheduled_at_local"] = json!(schedule.local_rfc3339(fire_at));
+    Event {
+        source: source(),
+        id: format!("{policy}/{}/{scheduled_at}", Digest::of(schedule.text().as_bytes()).short()),
+        kind: FIRED_TYPE.to_owned(),
+        subject: None,
+        time: fire_at,
+        data: data.to_string(),
+        incident: None,
+        account: None,
+        region: None,
+    }
+}
+
+fn source() -> SourceName {
+    SOURCE.parse().expect("the constant is a name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dialect, ScheduleEntry};
+    use super::*;
+
+    #[test]
+    fn a_firing_is_one_event_with_its_time_in_the_schedules_zone() {
+        let entry = ScheduleEntry {
+            cron: Some("0 0 3 * * * *".to_owned()),
+            dialect: Some(Dialect::Scf),
+            ..ScheduleEntry::default()
+        };
+        let schedule = Schedule::parse(&entry).expect("a schedule");
+        let policy: PolicyName = "nightly-reset".parse().expect("a name");
+        let fire_at = Timestamp::parse_rfc3339("2024-01-01T19:00:00Z").expect("an instant");
+        let event = fired_event(&policy, &schedule, fire_at);
+        assert_eq!(event, fired_event(&policy, &schedule, fire_at));
+        assert_eq!(event.source.as_str(), "schedule");
+        assert!(
+            event.id.starts_with("nightly-reset/") && event.id.ends_with("/2024-01-01T19:00:00Z"),
+            "{}",
+            event.id
+        );
+        let data: serde_json::Value = serde_json::from_str(&event.data).expect("JSON");
+        assert_eq!(
+            data,
+            json!({
+                "policy": "nightly-reset",
+                "schedule": "scf:0 0 3 * * * *@Asia/Shanghai",
+                "cron": "0 0 3 * * * *",
+                "dialect": "scf",
+                "zone": "Asia/Shanghai",
+                "scheduled_at": "2024-01-01T19:00:00Z",
+                "scheduled_at_local": "2024-01-02T03:00:00+08:00",
+            })
+        );
+    }
+}

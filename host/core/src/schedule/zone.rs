@@ -1,0 +1,97 @@
+//! Zones: finding one by name, and bringing local wall time to UTC. A local time that a clock change skips fires once, at
+//! the first instant after the gap; one that a clock change repeats fires at its first occurrence only. Leaves what the
+//! local times are to the `cron` crate, which is handed wall time dressed as UTC: asked about a real zone it fires twice in
+//! a repeated hour and never in a skipped one. Tested in `super::tests` on real clock changes.
+
+use crate::time::Timestamp;
+use chrono::{DateTime, Utc};
+use jiff::ToSpan as _;
+use jiff::civil;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
+
+/// The zone of that IANA name; the error says what may have been meant.
+pub(super) fn find(name: &str) -> Result<TimeZone, String> {
+    if name.eq_ignore_ascii_case("UTC") {
+        return Ok(TimeZone::UTC);
+    }
+    // The database inside the binary, never the machine's: every replica must see the same times.
+    let database = TimeZoneDatabase::bundled();
+    if let Ok(zone) = database.get(name) {
+        return Ok(zone);
+    }
+    let city = name.rsplit('/').next().unwrap_or(name).replace(' ', "_").to_ascii_lowercase();
+    let near: Vec<String> = database
+        .available()
+        .map(|known| known.to_string())
+        .filter(|known| known.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(&city)))
+        .take(NEAR_MAX)
+        .collect();
+    Err(match city.as_str() {
+        "beijing" => "all of China keeps `Asia/Shanghai`".to_owned(),
+        _ if near.is_empty() => "write a name such as `Asia/Shanghai` or `UTC`, not an offset".to_owned(),
+        _ => format!("did you mean `{}`?", near.join("`, `")),
+    })
+}
+
+/// Names offered in place of an unknown one.
+const NEAR_MAX: usize = 3;
+
+/// The zone's IANA name.
+pub(super) fn name(zone: &TimeZone) -> &str {
+    zone.iana_name().unwrap_or("UTC")
+}
+
+/// Whether any local time matches.
+pub(super) fn can_fire(schedule: &cron::Schedule) -> bool {
+    next_local(std::slice::from_ref(schedule), civil::DateTime::constant(1969, 12, 31, 23, 59, 59, 0))
+        .is_some()
+}
+
+/// The first instant after `t` at which any of `union` fires in `zone`.
+pub(super) fn next_after(union: &[cron::Schedule], zone: &TimeZone, t: Timestamp) -> Option<Timestamp> {
+    // Years before 1970 do not exist to the crate, and whole seconds are all a cron line knows.
+    let t = Timestamp::from_seconds(t.seconds().max(0));
+    let mut local = search_start(zone, t);
+    loop {
+        local = next_local(union, local)?;
+        match to_instant(zone, local) {
+            Some(instant) if instant > t => return Some(instant),
+            _ => {}
+        }
+    }
+}
+
+/// A local time before every one that is still to fire after `t`, and not before many that have.
+fn search_start(zone: &TimeZone, t: Timestamp) -> civil::DateTime {
+    let t = jiff::Timestamp::from(t);
+    let local = zone.to_datetime(t);
+    if let AmbiguousOffset::Fold { before, after } = zone.to_ambiguous_timestamp(local).offset()
+        && zone.to_offset(t) == after
+        && let Ok(inclusive) = t.checked_add(1.second())
+        && let Some(change) = zone.preceding(inclusive).next()
+    {
+        // The second pass of a repeated hour: all of its local times fired in the first.
+        return before.to_datetime(change.timestamp()).saturating_sub(1.second());
+    }
+    local
+}
+
+/// The first local time after `local` that any of `union` matches.
+fn next_local(union: &[cron::Schedule], local: civil::DateTime) -> Option<civil::DateTime> {
+    let seconds = Offset::UTC.to_timestamp(local).ok()?.as_second();
+    let after: DateTime<Utc> = DateTime::from_timestamp(seconds, 0)?;
+    let next = union.iter().filter_map(|schedule| schedule.after(&after).next()).min()?;
+    Some(Offset::UTC.to_datetime(jiff::Timestamp::from_second(next.timestamp()).ok()?))
+}
+
+fn to_instant(zone: &TimeZone, local: civil::DateTime) -> Option<Timestamp> {
+    let instant = match zone.to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok()?,
+        AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok()?,
+        // Read with the offset after the gap, a skipped local time lies before the change: the change is the next one.
+        AmbiguousOffset::Gap { after, .. } => {
+            zone.following(after.to_timestamp(local).ok()?).next()?.timestamp()
+        }
+    };
+    Some(instant.into())
+}
