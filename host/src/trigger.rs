@@ -1,1 +1,4 @@
-//! To be written.
+//! What starts runs: requests from outside and the clock. Each trigger hands events to the store; none decides what a
+//! policy does with them.
+
+pub mod timer;
