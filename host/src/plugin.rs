@@ -1,11 +1,14 @@
 //! Plugins: the engine that runs them, the imports they see, and the registry of revisions loaded from the plugins
 //! directory. Leaves matching, claiming and calling clouds to others.
 
-pub mod bindings;
+mod bindings;
+mod cache;
+pub mod compile;
 pub mod engine;
-pub mod imports;
+mod guest;
+mod imports;
 pub mod registry;
-pub mod wasi;
+mod wasi;
 
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::{Failure, Fault, HostReply, HostRequest, Mode, Outcome, Stop};

@@ -1,12 +1,345 @@
-//! Runs one guest at a time per call: fresh store and instance, bounds, epoch ticks. Leaves what imports answer to
-//! `imports` and which revision to run to `registry`.
-// Skeleton: the names below are relied on elsewhere.
+//! Runs guests: a fresh store and instance for each run, out of a pool that is set up once, with every bound in place
+//! before the first instruction. Leaves turning bytes into revisions to `compile`, what imports answer to `imports`, and
+//! waiting for a free place to the worker's semaphore. Tested by the hostile guests in `tests/`.
 
+use super::bindings::opsward::policy::events;
+use super::bindings::{Policy, PolicyPre};
+use super::cache::Cache;
+use super::guest::Guest;
+use super::{Ended, GuestCalls, RunContext, wasi};
+use opsward_core::event::Event;
 use opsward_core::id::Digest;
+use opsward_core::run::{Failure, Fault, FaultKind, Outcome};
+use serde::Serialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
+/// How often guest code is interrupted: the grain of the CPU budget, and the longest a guest keeps a thread.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// How long after the wall-clock budget a call under way may still take. Before that, the budget ends a guest only at its
+/// next call, so that an effect under way is not cut off and left ambiguous.
+const WALL_GRACE: Duration = Duration::from_secs(60);
+/// Most component-model resource handles a guest may hold.
+const HANDLES_MAX: usize = 1_000;
+/// Places in the pool beside those of runs: for `describe` of plugins being loaded.
+const SPARE_PLACES: u32 = 4;
+/// What a component of another toolchain needs of each, at most: componentize-py links about 40 core instances, QuickJS and
+/// Python share 20 tables. Only address space is set aside for them.
+const CORE_INSTANCES_PER_PLACE: u32 = 48;
+const TABLES_PER_PLACE: u32 = 20;
+const MEMORIES_PER_PLACE: u32 = 4;
+/// Kept resident of each memory between two runs, in bytes, instead of being given back to the kernel: more than a Rust
+/// policy's whole memory. Without it each run pays for page faults and TLB shoot-downs, which grows with the cores.
+const MEMORY_RESIDENT_BYTES: usize = 256 * 1024;
+/// The same for tables.
+const TABLE_RESIDENT_BYTES: usize = 64 * 1024;
+/// Largest stack of the guest's machine code, in bytes; the rest of the fiber's 2 MiB is the host's.
+const WASM_STACK_BYTES: usize = 512 * 1024;
+
+/// Bounds of guests.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Runs at a time; the worker admits no more.
+    pub instances: u32,
+    /// Memory of one guest in bytes, all its linear memories together.
+    pub memory_bytes: usize,
+    /// Computing time of one run; time in which the host works for the guest does not count.
+    pub cpu: Duration,
+    /// Time of one claim of a run, waiting included.
+    pub wall: Duration,
+    /// Host calls of one run; each request of a `call-all` counts, log lines do not.
+    pub calls: u32,
+    /// Log of one run in bytes.
+    pub log_bytes: usize,
+    /// Arguments or results of one host call in bytes.
+    pub transfer_bytes: usize,
+    /// Size of a plugin's file in bytes: an interpreter with its library is up to 20 MB.
+    pub plugin_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            instances: 128,
+            memory_bytes: 64 << 20,
+            cpu: Duration::from_secs(1),
+            wall: Duration::from_secs(600),
+            calls: 1_000,
+            log_bytes: 256 << 10,
+            transfer_bytes: 4 << 20,
+            plugin_bytes: 32 << 20,
+        }
+    }
+}
+
+/// Compiles plugins and runs them. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    wasm: wasmtime::Engine,
+    linker: Linker<Guest>,
+    limits: Limits,
+    /// Ticks since the start; the epoch itself cannot be read.
+    ticks: Arc<AtomicU64>,
+    cache: Cache,
+    compiling: Semaphore,
+}
+
+/// Why the engine could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum StartEngineError {
+    /// The compile cache's directory is unusable.
+    #[error("cannot use `{path}` for compiled plugins")]
+    Cache {
+        /// The directory.
+        path: PathBuf,
+        /// What failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The ticker's thread could not be started.
+    #[error("cannot start the thread that interrupts guests")]
+    Ticker(#[source] std::io::Error),
+    /// wasmtime refuses the configuration on this machine.
+    #[error("cannot set up the WebAssembly engine: {0}")]
+    Wasm(String),
+}
+
+impl Engine {
+    /// Sets up the engine and its pool; `cache` is a directory of this program's own for compiled plugins. Where the kernel
+    /// grants no address space for the pool (a limit on virtual memory), memory is mapped for each run instead: slower,
+    /// with the same bounds.
+    pub fn new(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
+        let wasm = wasmtime::Engine::new(&pooled(&limits)).or_else(|problem| {
+            tracing::warn!(%problem, "no address space for the pool of guests; runs will start more slowly");
+            wasmtime::Engine::new(&on_demand(&limits))
+        });
+        let wasm = wasm.map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
+        let cache = Cache::open(cache, &wasm)
+            .map_err(|source| StartEngineError::Cache { path: cache.to_owned(), source })?;
+        let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
+        let ticks = Arc::new(AtomicU64::new(0));
+        start_ticker(&wasm, ticks.clone()).map_err(StartEngineError::Ticker)?;
+        Ok(Self(Arc::new(Inner { wasm, linker, limits, ticks, cache, compiling: Semaphore::new(1) })))
+    }
+
+    /// The bounds it was set up with.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Runs `handle(event)` of a plugin in a fresh instance until it ends. The caller sees to it that no more than
+    /// `limits().instances` run at a time. `calls` comes back however the run ended.
+    pub async fn run<C: GuestCalls>(
+        &self,
+        revision: &Revision,
+        event: &Event,
+        context: RunContext,
+        calls: C,
+    ) -> (Ended, C) {
+        let mut store = self.store(calls, context);
+        let wall = self.0.limits.wall;
+        let handled = tokio::time::timeout(wall + WALL_GRACE, handle(&mut store, &revision.pre, event)).await;
+        let ended = handled.unwrap_or_else(|_| {
+            let message = format!("a call was still under way {WALL_GRACE:?} after the run's {wall:?}");
+            Ended::Faulted(Fault { kind: FaultKind::Timeout, message })
+        });
+        let guest = store.into_data();
+        if guest.log_lines_dropped > 0 {
+            tracing::debug!(run = %guest.context.run, lines = guest.log_lines_dropped, "log lines dropped");
+        }
+        (ended, guest.into_calls())
+    }
+
+    /// A store with every bound set.
+    pub(super) fn store<C: GuestCalls>(&self, calls: C, context: RunContext) -> Store<Guest> {
+        let Inner { wasm, limits, ticks, .. } = &*self.0;
+        let mut store = Store::new(wasm, Guest::new(calls, context, limits, ticks));
+        store.limiter(Guest::limiter);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut guest| guest.data_mut().on_tick());
+        store.set_hostcall_fuel(limits.transfer_bytes);
+        store.set_max_component_handles(HANDLES_MAX);
+        store
+    }
+
+    pub(super) fn wasm(&self) -> &wasmtime::Engine {
+        &self.0.wasm
+    }
+
+    pub(super) fn linker(&self) -> &Linker<Guest> {
+        &self.0.linker
+    }
+
+    pub(super) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    /// One plugin is compiled at a time, so that serving keeps its share of the processors.
+    pub(super) fn compiling(&self) -> &Semaphore {
+        &self.0.compiling
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}
+
+async fn handle(store: &mut Store<Guest>, plugin: &PolicyPre<Guest>, event: &Event) -> Ended {
+    let policy: Policy = match plugin.instantiate_async(&mut *store).await {
+        Ok(policy) => policy,
+        Err(error) => return store.data_mut().name_end(&error, FaultKind::Instantiate),
+    };
+    match policy.opsward_policy_handler().call_handle(&mut *store, to_guest(event)).await {
+        Ok(Ok(outcome)) => Ended::Done(Outcome { summary: outcome.summary, details: outcome.details }),
+        Ok(Err(failure)) => Ended::Failed(Failure {
+            code: failure.code,
+            message: failure.message,
+            retryable: failure.retryable,
+            details: failure.details,
+        }),
+        Err(error) => store.data_mut().name_end(&error, FaultKind::Trap),
+    }
+}
+
+fn to_guest(event: &Event) -> events::Event<'_> {
+    events::Event {
+        id: &event.id,
+        source: event.source.as_str(),
+        type_: &event.kind,
+        subject: event.subject.as_deref(),
+        time_ms: u64::try_from(event.time.ms()).unwrap_or(0),
+        data: &event.data,
+        incident: event.incident.as_deref(),
+        account: event.account.as_deref(),
+        region: event.region.as_deref(),
+    }
+}
 
 /// A plugin's bytes, compiled and ready to instantiate.
-#[derive(Debug)]
 pub struct Revision {
     /// SHA-256 of the bytes.
     pub digest: Digest,
+    /// What it says of itself.
+    pub description: Description,
+    /// Every interface it imports: an exact list of what it can do.
+    pub imports: Vec<String>,
+    pub(super) pre: PolicyPre<Guest>,
+}
+
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revision")
+            .field("digest", &self.digest)
+            .field("name", &self.description.name)
+            .field("version", &self.description.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a plugin says of itself; field meanings in `wit/policy.wit`, `handler.description`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Description {
+    /// The plugin's name.
+    pub name: String,
+    /// Semantic version.
+    pub version: String,
+    /// One sentence.
+    pub summary: String,
+    /// Event types it handles where the operator names none; `*` stands for any run of characters.
+    pub types: Vec<String>,
+    /// Everything it may call.
+    pub permissions: Vec<Permission>,
+    /// JSON Schema of its config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_schema: Option<String>,
+}
+
+/// One thing a plugin asks to be allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Permission {
+    /// `service:Action`.
+    pub action: String,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+fn link(wasm: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(wasm);
+    Policy::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    wasi::link(&mut linker)?;
+    Ok(linker)
+}
+
+/// Ticks without regard to what runs: a guest that never returns must not be able to stop its own clock. Ends with the
+/// engine.
+fn start_ticker(wasm: &wasmtime::Engine, ticks: Arc<AtomicU64>) -> std::io::Result<()> {
+    let weak = wasm.weak();
+    let tick = move || {
+        while let Some(wasm) = weak.upgrade() {
+            // Counted first: whoever sees the epoch move must see the count moved.
+            ticks.fetch_add(1, Ordering::Release);
+            wasm.increment_epoch();
+            drop(wasm);
+            std::thread::sleep(TICK);
+        }
+    };
+    std::thread::Builder::new().name("guest-ticker".to_owned()).spawn(tick).map(drop)
+}
+
+/// What holds however memory is allocated: it is part of the compiled code.
+fn common() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        // Replay needs the same bits for the same input on every machine.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        // Imports are synchronous; the machinery for the other kind costs 15 % of a short run.
+        .concurrency_support(false)
+        .memory_init_cow(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        // Plugins are stripped: a trace would hold numbers only.
+        .wasm_backtrace_max_frames(None);
+    config
+}
+
+fn pooled(limits: &Limits) -> Config {
+    let places = limits.instances.saturating_add(SPARE_PLACES);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(places)
+        .total_core_instances(places.saturating_mul(CORE_INSTANCES_PER_PLACE))
+        .total_memories(places.saturating_mul(MEMORIES_PER_PLACE))
+        .total_tables(places.saturating_mul(TABLES_PER_PLACE))
+        .total_stacks(places)
+        .max_unused_warm_slots(places)
+        .max_memory_size(limits.memory_bytes)
+        .linear_memory_keep_resident(MEMORY_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_RESIDENT_BYTES)
+        // Resets only the pages that were written; Linux 6.7 and later.
+        .pagemap_scan(Enabled::Auto);
+    let mut config = common();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+fn on_demand(limits: &Limits) -> Config {
+    let mut config = common();
+    // Reserve what a guest may use and not the 4 GiB that spare it bounds checks: address space is what is short.
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(u64::try_from(limits.memory_bytes).unwrap_or(u64::MAX))
+        .memory_guard_size(64 << 10);
+    config
 }

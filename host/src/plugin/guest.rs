@@ -1,0 +1,259 @@
+//! One running guest: its store's data, its bounds, and how its end is named. Leaves what imports mean to `imports` and
+//! building stores to `engine`. Tested by the hostile guests in `tests/`.
+
+use super::engine::{Limits, TICK};
+use super::wasi::Wasi;
+use super::{Ended, GuestCalls, RunContext};
+use futures::future::BoxFuture;
+use opsward_core::run::{Fault, FaultKind, HostReply, HostRequest, Stop};
+use opsward_core::time::Timestamp;
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
+
+/// Longest message of a fault in bytes: it is one line for people.
+const FAULT_MESSAGE_BYTES_MAX: usize = 1024;
+/// A guest whose stack ran over its start touches addresses below zero, which wrap to just under 4 GiB. More than this far
+/// below is some other wild access.
+const STACK_OVERRUN_BYTES_MAX: u64 = 1 << 20;
+/// Most elements of all tables of a guest: function tables of the largest known language runtimes stay below it.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// The data of a guest's store.
+pub(super) struct Guest {
+    calls: Box<dyn AnyCalls>,
+    pub(super) context: RunContext,
+    pub(super) log_bytes_left: usize,
+    pub(super) log_lines_dropped: u64,
+    calls_left: u32,
+    calls_max: u32,
+    /// The engine's ticks so far.
+    ticks: Arc<AtomicU64>,
+    /// The tick at which the wall-clock budget is used up.
+    wall_tick: u64,
+    cpu_ticks_left: u64,
+    cpu_ticks_max: u64,
+    /// A tick went by while the host worked for the guest: the next epoch check is not the guest's doing.
+    excused: bool,
+    memory: MemoryBudget,
+    /// Why the host ended the guest, where it did.
+    ended: Option<Ended>,
+    /// Made when the guest first touches a WASI import.
+    pub(super) wasi: Option<Box<Wasi>>,
+}
+
+impl Guest {
+    pub(super) fn new<C: GuestCalls>(
+        calls: C,
+        context: RunContext,
+        limits: &Limits,
+        ticks: &Arc<AtomicU64>,
+    ) -> Self {
+        let cpu_ticks = ticks_in(limits.cpu);
+        Self {
+            calls: Box::new(calls),
+            context,
+            log_bytes_left: limits.log_bytes,
+            log_lines_dropped: 0,
+            calls_left: limits.calls,
+            calls_max: limits.calls,
+            wall_tick: ticks.load(Ordering::Relaxed).saturating_add(ticks_in(limits.wall)),
+            ticks: ticks.clone(),
+            cpu_ticks_left: cpu_ticks,
+            cpu_ticks_max: cpu_ticks,
+            excused: false,
+            memory: MemoryBudget {
+                bytes_left: limits.memory_bytes,
+                elements_left: TABLE_ELEMENTS_MAX,
+                refused: false,
+            },
+            ended: None,
+            wasi: None,
+        }
+    }
+
+    /// The run's time.
+    pub(super) fn run_time(&self) -> Timestamp {
+        self.calls.now()
+    }
+
+    /// Has the broker answer `request`. The wall-clock budget is looked at before and not during, so that an effect under
+    /// way is waited for instead of being left ambiguous; the broker has deadlines of its own.
+    pub(super) async fn ask(&mut self, request: HostRequest) -> wasmtime::Result<HostReply> {
+        let before = self.ticks.load(Ordering::Relaxed);
+        if before >= self.wall_tick {
+            return Err(self.fault(FaultKind::Timeout, "the run's time is used up".to_owned()));
+        }
+        let reply = self.calls.perform(request).await;
+        self.excused |= self.ticks.load(Ordering::Relaxed) != before;
+        reply.map_err(|stop| self.end(Ended::Stopped(stop)))
+    }
+
+    /// Takes `count` from the call budget, or ends the guest.
+    pub(super) fn charge_calls(&mut self, count: u32) -> wasmtime::Result<()> {
+        match self.calls_left.checked_sub(count) {
+            Some(left) => {
+                self.calls_left = left;
+                Ok(())
+            }
+            None => {
+                let message = format!("more than {} host calls in one run", self.calls_max);
+                Err(self.fault(FaultKind::CallBudget, message))
+            }
+        }
+    }
+
+    /// Ends the guest with a fault: the error must be returned from the import.
+    pub(super) fn fault(&mut self, kind: FaultKind, message: String) -> wasmtime::Error {
+        self.end(Ended::Faulted(Fault { kind, message }))
+    }
+
+    /// Ends the guest because the broker's answer is of another kind than the question.
+    pub(super) fn wrong_reply(&mut self) -> wasmtime::Error {
+        let reason = "the broker's answer does not fit the question".to_owned();
+        self.end(Ended::Stopped(Stop::Abandoned { reason }))
+    }
+
+    fn end(&mut self, ended: Ended) -> wasmtime::Error {
+        self.ended.get_or_insert(ended);
+        wasmtime::Error::msg("ended by the host")
+    }
+
+    /// Called by the guest's own code at the first epoch check after a tick.
+    pub(super) fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        if std::mem::take(&mut self.excused) {
+            return Ok(UpdateDeadline::Yield(1));
+        }
+        match self.cpu_ticks_left.checked_sub(1) {
+            Some(left) => {
+                self.cpu_ticks_left = left;
+                Ok(UpdateDeadline::Yield(1))
+            }
+            None => {
+                let ms = self.cpu_ticks_max * TICK.as_millis() as u64;
+                Err(self.fault(FaultKind::CpuBudget, format!("more than {ms} ms of computing in one run")))
+            }
+        }
+    }
+
+    /// What bounds memory and tables.
+    pub(super) fn limiter(&mut self) -> &mut dyn ResourceLimiter {
+        &mut self.memory
+    }
+
+    /// Names the end behind `error`; `otherwise` is the kind of what is neither a bound nor a trap.
+    pub(super) fn name_end(&mut self, error: &wasmtime::Error, otherwise: FaultKind) -> Ended {
+        if let Some(ended) = self.ended.take() {
+            return ended;
+        }
+        let kind = match error.downcast_ref::<Trap>() {
+            Some(_) if self.memory.refused => FaultKind::Memory,
+            Some(Trap::StackOverflow) => FaultKind::Stack,
+            Some(Trap::MemoryOutOfBounds) if is_stack_overrun(error) => FaultKind::Stack,
+            Some(_) => FaultKind::Trap,
+            None if is_over_transfer_limit(error) => FaultKind::Size,
+            None => otherwise,
+        };
+        let mut message = match kind {
+            FaultKind::Memory => "the guest's memory limit is used up".to_owned(),
+            FaultKind::Stack => "the guest's stack is used up: recursion too deep".to_owned(),
+            FaultKind::Size => "an argument or result is over the limit of one host call".to_owned(),
+            _ => one_line(error),
+        };
+        if let Some(last_words) = self.wasi.as_ref().and_then(|w| w.last_words()) {
+            message.push_str(": ");
+            message.push_str(&last_words);
+        }
+        message.truncate(message.floor_char_boundary(FAULT_MESSAGE_BYTES_MAX));
+        Ended::Faulted(Fault { kind, message })
+    }
+
+    /// Gives the broker's side back.
+    pub(super) fn into_calls<C: GuestCalls>(self) -> C {
+        *self.calls.into_any().downcast::<C>().expect("of the type it was made with")
+    }
+}
+
+/// `GuestCalls` whatever its type, so that a compiled plugin does not depend on it.
+trait AnyCalls: Send {
+    fn perform(&mut self, request: HostRequest) -> BoxFuture<'_, Result<HostReply, Stop>>;
+    fn now(&self) -> Timestamp;
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<C: GuestCalls> AnyCalls for C {
+    fn perform(&mut self, request: HostRequest) -> BoxFuture<'_, Result<HostReply, Stop>> {
+        Box::pin(GuestCalls::perform(self, request))
+    }
+
+    fn now(&self) -> Timestamp {
+        GuestCalls::now(self)
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// Bounds all memories and tables of a guest together.
+struct MemoryBudget {
+    bytes_left: usize,
+    elements_left: usize,
+    refused: bool,
+}
+
+impl ResourceLimiter for MemoryBudget {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let granted = self.bytes_left.checked_sub(desired.saturating_sub(current));
+        self.bytes_left = granted.unwrap_or(self.bytes_left);
+        self.refused |= granted.is_none();
+        Ok(granted.is_some())
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let granted = self.elements_left.checked_sub(desired.saturating_sub(current));
+        self.elements_left = granted.unwrap_or(self.elements_left);
+        self.refused |= granted.is_none();
+        Ok(granted.is_some())
+    }
+}
+
+fn ticks_in(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX).max(1)
+}
+
+/// The fault's type is not public in wasmtime: its text is all there is.
+fn is_stack_overrun(error: &wasmtime::Error) -> bool {
+    const BEFORE: &str = "memory fault at wasm address 0x";
+    let text = format!("{error:?}");
+    text.split_once(BEFORE)
+        .and_then(|(_, rest)| rest.split_once(' '))
+        .and_then(|(address, _)| u64::from_str_radix(address, 16).ok())
+        .is_some_and(|address| address.wrapping_add(STACK_OVERRUN_BYTES_MAX) >= 1 << 32)
+}
+
+/// The type is not public in wasmtime: its text is all there is.
+fn is_over_transfer_limit(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls has been exhausted"))
+}
+
+fn one_line(error: &wasmtime::Error) -> String {
+    let root = error.root_cause().to_string();
+    root.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
