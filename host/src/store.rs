@@ -1,6 +1,6 @@
 //! The durable record of events, runs and schedules, as verbs. One transaction a verb: it happened whole or not at all,
-//! and the future resolves once it is on disk. Leaves every decision to the caller. `sqlite` is the embedded store;
-//! both stores pass the conformance suite in `tests/`.
+//! and the future resolves once it is on disk. Leaves every decision to the caller. `sqlite` is the embedded store; every
+//! store passes the conformance suite in `tests/tests/it/store.rs`.
 
 pub mod sqlite;
 
@@ -27,20 +27,26 @@ pub trait Store: Send + Sync + 'static {
     fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool>;
 
     /// Takes at most `limit` runs whose wake time has come, oldest wake time first, marks them running and raises their
-    /// epoch. On opening the store, runs left `running` by a dead host are ready again.
+    /// epoch. On opening the store, runs left `running` by a dead host are ready again. A run whose ledger cannot be read
+    /// is not handed out but held, with the reason as its note.
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>>;
 
     /// The earliest wake time of a ready run.
     fn next_wake(&self) -> Reply<'_, Option<Timestamp>>;
 
-    /// Appends records to the ledger of a claimed run, in order, and waits until they are on disk. `Lost` if the epoch is not the run's present one.
+    /// Appends records to the ledger of a claimed run, in order, and waits until they are on disk. `Lost` if the epoch is
+    /// not the run's present one. Where this, `append_later`, `state` or `finish` cannot be written for lack of space, the
+    /// claim is over: its next verb gets `Lost`, and the run is ready again as soon as the disk takes it.
     fn append(&self, claim: &Claim, records: Vec<Record>) -> Reply<'_, ()>;
 
     /// Appends records that need not be on disk before the caller goes on: reads and log lines. Kept in order with
-    /// every other append of the run; a failure shows in the next verb that waits.
+    /// every other append of the run; a failure shows in the claim's next verb that waits. Blocks where the disk is so far
+    /// behind that more would not fit in memory.
     fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError>;
 
-    /// Does `op` on the policy's state and appends its record, in one transaction.
+    /// Does `op` on the policy's state and appends its record, in one transaction. Bounds: `STATE_KEYS_MAX`,
+    /// `STATE_KEY_BYTES_MAX`, `STATE_VALUE_BYTES_MAX`; going over one is the policy's answer, not an error of the store. A
+    /// key that was deleted and is written again goes on with higher versions.
     fn state(
         &self,
         claim: &Claim,
@@ -64,11 +70,25 @@ pub trait Store: Send + Sync + 'static {
     fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>>;
     /// Decisions on schedules, newest first.
     fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>>;
-    /// How many runs stand where.
+    /// How many runs stand where; every state is named once.
     fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>>;
     /// Digests that unfinished runs are pinned to: these plugin revisions must be kept.
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>>;
+
+    /// Writes what is waiting, then closes: every later verb that writes gets `Closed`.
+    fn close(&self) -> Reply<'_, ()>;
 }
+
+/// Keys a policy may keep: `wit/policy.wit`, `state`.
+pub const STATE_KEYS_MAX: usize = 1024;
+/// Longest key of a policy's state, in bytes: `wit/policy.wit`, `state`.
+pub const STATE_KEY_BYTES_MAX: usize = 256;
+/// Longest value of a policy's state, in bytes: `wit/policy.wit`, `state`.
+pub const STATE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Rows in a list where the caller names no limit: two screens.
+pub const LISTED_DEFAULT: usize = 100;
+/// Most rows in one list: about 5 MB of JSON.
+pub const LISTED_MAX: usize = 10_000;
 
 /// An event to record, with the runs it starts.
 #[derive(Debug, Clone)]
@@ -186,7 +206,7 @@ pub struct RunFilter {
     pub policy: Option<PolicyName>,
     /// Only those that stand here.
     pub state: Option<RunState>,
-    /// At most this many; 0 means 100.
+    /// At most this many; 0 means `LISTED_DEFAULT`.
     pub limit: usize,
 }
 
@@ -276,6 +296,29 @@ pub enum StoreError {
         run: RunId,
         /// Why.
         problem: String,
+    },
+    /// A run's ledger has as many rows as one may have.
+    #[error("the ledger of run {0} is full")]
+    LedgerFull(RunId),
+    /// The file or its lock cannot be opened.
+    #[error("cannot open `{path}`")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is something else.
+    #[error("`{path}` is not an opsward store")]
+    NotAStore {
+        /// The file.
+        path: String,
+    },
+    /// The SQLite this was linked with has a known fault.
+    #[error("this build has SQLite {found}; 3.51.3 or newer is needed")]
+    OldSqlite {
+        /// Its version.
+        found: &'static str,
     },
     /// Any other failure of SQLite.
     #[error("store failure")]

@@ -77,6 +77,16 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// A digest kept as bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest as bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first 12 hex digits: enough for people.
     pub fn short(&self) -> String {
         hex(&self.0[..6])

@@ -1,1 +1,260 @@
-//! To be written.
+//! The embedded store: one SQLite file, WAL, `synchronous=FULL`. One thread writes, with group commit; readers have
+//! connections of their own. A second host on the same file is refused by a lock on `<file>.lock`. What is decided here:
+//! which verb goes to the writer (all that write, and those a claim's order matters to) and which to a reader. Tested by
+//! the conformance suite and by what is in `tests` about files.
+
+mod apply;
+mod policy_state;
+mod queue;
+mod read;
+mod schema;
+mod writer;
+
+pub use read::Reader;
+
+use super::{
+    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Reply, RunDetail, RunFilter, RunRow,
+    ScheduleState, Standing, Store, StoreError,
+};
+use opsward_core::id::{Digest, PolicyName};
+use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::time::Timestamp;
+use queue::Queue;
+use read::Readers;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+use writer::{Answer, Job, Op, RawClaimed};
+
+/// Longest note of a run, in characters: one line of a wide terminal.
+const NOTE_CHARS_MAX: usize = 200;
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    queue: Arc<Queue>,
+    readers: Arc<Readers>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`, creating it where there is none. Runs that a dead host left running are ready again.
+    pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
+        let (mut conn, lock) = schema::open_for_writing(path)?;
+        let released = schema::release_running(&mut conn)?;
+        if released > 0 {
+            tracing::info!(runs = released, "runs of a host that died will be continued");
+        }
+        let queue = Arc::new(Queue::new());
+        let of_writer = queue.clone();
+        let writer = std::thread::Builder::new()
+            .name("opsward-store".to_owned())
+            .spawn(move || writer::run(conn, lock, &of_writer))
+            .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
+        let readers = Arc::new(Readers::new(path.to_owned()));
+        Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)) }))
+    }
+
+    /// Opens the store at `path` for questions only, whether or not a host has it open.
+    pub fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
+        Reader::open(path)
+    }
+
+    /// Makes the disk full once the file has `pages` pages of 4 KiB; 0 lifts the limit.
+    #[cfg(any(test, feature = "failpoints"))]
+    pub async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
+        self.ask(Op::LimitPages(if pages == 0 { u32::MAX } else { pages })).await.map(drop)
+    }
+
+    async fn ask(&self, op: Op) -> Result<Answer, StoreError> {
+        // Held until the answer: this is what bounds the queue.
+        let _turn = self.queue.turn().await?;
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Job { op, reply: Some(reply) })?;
+        answer.await.unwrap_or_else(|_| Err(self.queue.closed()))
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Reply<'_, T> {
+        let readers = self.readers.clone();
+        Box::pin(async move {
+            let answer = tokio::task::spawn_blocking(move || readers.ask(question)).await;
+            answer.unwrap_or_else(|e| Err(StoreError::Closed(e.to_string())))
+        })
+    }
+
+    /// A run whose ledger cannot be read waits for a person, and the other runs go on.
+    async fn hold_unreadable(&self, claim: Claim, error: &StoreError) -> Result<(), StoreError> {
+        tracing::error!(run = %claim.run, %error, "run held: its ledger cannot be read");
+        let note = Some(one_line(&error.to_string()));
+        self.ask(Op::Finish { claim, records: String::new(), to: Standing::Held, note, at: None })
+            .await
+            .map(drop)
+    }
+}
+
+impl Store for SqliteStore {
+    fn accept(&self, events: Vec<NewEvent>) -> Reply<'_, Vec<Acceptance>> {
+        Box::pin(async move {
+            let Answer::Accepted(list) = self.ask(Op::Accept(events)).await? else {
+                unreachable!("{IN_KIND}")
+            };
+            Ok(list)
+        })
+    }
+
+    fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool> {
+        Box::pin(async move {
+            let Answer::Fired(won) = self.ask(Op::Fire(firing, event)).await? else {
+                unreachable!("{IN_KIND}")
+            };
+            Ok(won)
+        })
+    }
+
+    fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>> {
+        Box::pin(async move {
+            let answer = self.ask(Op::Claim { limit, now }).await?;
+            let Answer::Claimed(raw) = answer else { unreachable!("{IN_KIND}") };
+            let mut claimed = Vec::with_capacity(raw.len());
+            for run in raw {
+                let RawClaimed { claim, policy, digest, faults, event, received, ledger } = run;
+                match read::records(&claim.run, &ledger) {
+                    Ok(ledger) => {
+                        claimed.push(Claimed { claim, policy, digest, faults, event, received, ledger });
+                    }
+                    Err(error) => self.hold_unreadable(claim, &error).await?,
+                }
+            }
+            Ok(claimed)
+        })
+    }
+
+    fn next_wake(&self) -> Reply<'_, Option<Timestamp>> {
+        Box::pin(async move {
+            let Answer::NextWake(at) = self.ask(Op::NextWake).await? else { unreachable!("{IN_KIND}") };
+            Ok(at)
+        })
+    }
+
+    fn append(&self, claim: &Claim, records: Vec<Record>) -> Reply<'_, ()> {
+        let op = Op::Append { claim: claim.clone(), records: lines(&records) };
+        Box::pin(async move { self.ask(op).await.map(drop) })
+    }
+
+    fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError> {
+        let records = lines(&records);
+        let bytes = records.len();
+        self.queue.push_later(Op::Append { claim: claim.clone(), records }, bytes)
+    }
+
+    fn state(
+        &self,
+        claim: &Claim,
+        policy: &PolicyName,
+        position: u32,
+        op: StateOp,
+        at: Timestamp,
+    ) -> Reply<'_, StateReply> {
+        let op = Op::State { claim: claim.clone(), policy: policy.clone(), position, op, at };
+        Box::pin(async move {
+            let Answer::State(reply) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
+            Ok(reply)
+        })
+    }
+
+    fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()> {
+        let op = Op::Finish {
+            claim: claim.clone(),
+            records: lines(&records),
+            to,
+            note: records.iter().rev().find_map(note),
+            at: records.last().map(|record| record.at),
+        };
+        Box::pin(async move { self.ask(op).await.map(drop) })
+    }
+
+    fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState> {
+        let op = Op::ScheduleState(policy.clone(), schedule.to_owned());
+        Box::pin(async move {
+            let Answer::ScheduleState(state) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
+            Ok(state)
+        })
+    }
+
+    fn list_runs(&self, filter: RunFilter) -> Reply<'_, Vec<RunRow>> {
+        self.read(move |reader| reader.list_runs(&filter))
+    }
+
+    fn find_runs(&self, prefix: &str, limit: usize) -> Reply<'_, Vec<RunDetail>> {
+        let prefix = prefix.to_owned();
+        self.read(move |reader| reader.find_runs(&prefix, limit))
+    }
+
+    fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>> {
+        self.read(move |reader| reader.list_events(limit))
+    }
+
+    fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>> {
+        self.read(move |reader| reader.list_firings(limit))
+    }
+
+    fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>> {
+        self.read(Reader::count_runs)
+    }
+
+    fn pinned_digests(&self) -> Reply<'_, Vec<Digest>> {
+        self.read(Reader::pinned_digests)
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        self.queue.close("the host shuts down");
+        self.readers.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Box::pin(async move {
+            let Some(writer) = writer else { return Ok(()) };
+            let joined = tokio::task::spawn_blocking(move || writer.join()).await;
+            match joined {
+                Ok(Ok(())) => Ok(()),
+                _ => Err(StoreError::Closed("the writer panicked".to_owned())),
+            }
+        })
+    }
+}
+
+/// Writes what is queued and gives the file back; `close` says whether it worked.
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.queue.close("the store is gone");
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if writer.is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+/// Why a mismatch is impossible.
+const IN_KIND: &str = "the writer answers an operation in kind";
+
+/// Records as the ledger keeps them: one JSON text a line.
+fn lines(records: &[Record]) -> String {
+    let texts = records.iter().map(|record| serde_json::to_string(record).expect("a record is plain data"));
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+fn note(record: &Record) -> Option<String> {
+    let text = match &record.entry {
+        Entry::Done { outcome } => outcome.summary.clone(),
+        Entry::Failed { failure } => format!("{}: {}", failure.code, failure.message),
+        Entry::Held { reason, .. } => reason.clone(),
+        Entry::Faulted { fault } => fault.message.clone(),
+        _ => return None,
+    };
+    Some(one_line(&text))
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NOTE_CHARS_MAX).collect()
+}

@@ -1,1 +1,138 @@
-//! To be written.
+//! What every store promises (`promises`), run against each store there is, and what is particular to a store in a
+//! file (`file`). A second store is one more `Lab` and one more `promises!`.
+
+mod file;
+mod policy_state;
+mod promises;
+
+use opsward::store::sqlite::SqliteStore;
+use opsward::store::{Claimed, NewEvent, NewRun, Store};
+use opsward_core::event::Event;
+use opsward_core::id::{Digest, PolicyName, RunId};
+use opsward_core::run::{Entry, LogLevel, Record};
+use opsward_core::time::Timestamp;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Where stores of one kind are made.
+trait Lab {
+    /// A place of its own, empty.
+    fn new() -> Self;
+    /// Opens the store there.
+    fn open(&self) -> Arc<dyn Store>;
+    /// What the disk would hold if the host were killed at this moment.
+    fn killed(&self) -> Self;
+}
+
+struct Sqlite(TempDir);
+
+impl Lab for Sqlite {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary directory"))
+    }
+    fn open(&self) -> Arc<dyn Store> {
+        self.open_sqlite()
+    }
+    fn killed(&self) -> Self {
+        let copy = Self::new();
+        for name in ["opsward.db-wal", "opsward.db"] {
+            std::fs::copy(self.0.path().join(name), copy.0.path().join(name)).expect("copied");
+        }
+        copy
+    }
+}
+
+impl Sqlite {
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("opsward.db")
+    }
+    fn open_sqlite(&self) -> Arc<SqliteStore> {
+        SqliteStore::open(&self.path()).expect("the store opens")
+    }
+}
+
+macro_rules! promises {
+    ($lab:ty, $promises:ident: $($name:ident),* $(,)?) => {
+        $(#[tokio::test] async fn $name() { $promises::$name::<$lab>().await; })*
+    };
+}
+
+promises!(Sqlite, promises:
+    a_second_delivery_of_an_event_starts_no_second_run,
+    a_claim_hands_out_everything_known_of_the_run,
+    claims_come_oldest_wake_time_first_and_never_early,
+    a_past_claim_writes_nothing,
+    records_nobody_waits_for_keep_their_place,
+    a_finished_claim_leaves_the_run_where_it_was_told,
+    the_first_to_record_a_fire_time_wins,
+    a_schedule_is_unfinished_until_its_run_ends,
+    lists_are_newest_first_filtered_and_cut,
+    runs_are_found_by_the_beginning_of_their_id,
+    counts_and_pins_follow_the_runs,
+    a_closed_store_writes_nothing,
+    everything_that_was_answered_survives_a_kill,
+    many_workers_at_once_do_each_run_once,
+);
+
+promises!(Sqlite, policy_state:
+    a_policys_state_keeps_within_its_bounds,
+    a_version_of_a_deleted_key_never_matches_again,
+    each_access_to_state_is_in_the_ledger,
+);
+
+const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+fn after(ms: i64) -> Timestamp {
+    Timestamp::from_ms(NOW.ms() + ms)
+}
+
+fn policy(name: &str) -> PolicyName {
+    name.parse().expect("a policy name")
+}
+
+/// An event of source `hook` received at `received`, with a run for each of `policies`.
+fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEvent {
+    let source = "hook".parse().expect("a source name");
+    let run = |name: &&str| NewRun {
+        id: RunId::derive(&source, id, &policy(name)),
+        policy: policy(name),
+        digest: Digest::of(name.as_bytes()),
+    };
+    let runs = policies.iter().map(run).collect();
+    let event = Event {
+        source: source.clone(),
+        id: id.to_owned(),
+        kind: "Disk:Stalled".to_owned(),
+        subject: Some("i-1".to_owned()),
+        time: after(-500),
+        data: format!("{{\"n\":\"{id}\"}}"),
+        incident: None,
+        account: Some("123".to_owned()),
+        region: Some("cn-hangzhou".to_owned()),
+    };
+    NewEvent { event, raw: b"as it came".to_vec(), received, runs }
+}
+
+/// A record that can be told from others by its text.
+fn line(message: &str) -> Record {
+    Record::new(NOW, Entry::Log { level: LogLevel::Info, message: message.to_owned() })
+}
+
+/// The texts of the `line`s in a ledger.
+fn messages(ledger: &[Record]) -> Vec<&str> {
+    ledger
+        .iter()
+        .filter_map(|record| match &record.entry {
+            Entry::Log { message, .. } => Some(message.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+async fn claim_one(store: &dyn Store) -> Claimed {
+    claim_at(store, NOW).await
+}
+
+async fn claim_at(store: &dyn Store, now: Timestamp) -> Claimed {
+    store.claim(1, now).await.expect("claimed").pop().expect("a run is ready")
+}

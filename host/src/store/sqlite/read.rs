@@ -1,0 +1,247 @@
+//! Questions about what is stored, on connections that cannot write: beside the writer, and beside a running host for
+//! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
+
+use super::apply::ROW_BITS;
+use super::schema::{self, STATES, code, stored};
+use crate::store::{
+    Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
+};
+use opsward_core::event::Event;
+use opsward_core::id::{Digest, RunId};
+use opsward_core::run::{Record, RunState};
+use opsward_core::time::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row, params};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+/// One connection that only reads.
+#[derive(Debug)]
+pub struct Reader(Connection);
+
+impl Reader {
+    /// Opens the store at `path`, whether or not a host has it open.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        schema::open_for_reading(path).map(Self)
+    }
+
+    /// Runs, newest first.
+    pub fn list_runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
+        let mut sql = format!("SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event WHERE true");
+        if filter.policy.is_some() {
+            sql.push_str(" AND r.policy = ?1");
+        } else {
+            sql.push_str(" AND ?1 IS NULL");
+        }
+        if let Some(state) = filter.state {
+            sql.push_str(&format!(" AND r.state = {}", code(state)));
+            if state != RunState::Done {
+                // Lets SQLite use the index of runs that are not done.
+                sql.push_str(" AND r.state <> 3");
+            }
+        }
+        sql.push_str(" ORDER BY r.seq DESC LIMIT ?2");
+        let mut statement = self.0.prepare_cached(&sql)?;
+        let policy = filter.policy.as_ref().map(|p| p.as_str());
+        let rows = statement.query_map(params![policy, rows_max(filter.limit)], run_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The runs whose id begins with `prefix`, each with its event and ledger; at most `limit`.
+    pub fn find_runs(&self, prefix: &str, limit: usize) -> Result<Vec<RunDetail>, StoreError> {
+        // One transaction, so that a run's row and its ledger are of one moment.
+        let tx = self.0.unchecked_transaction()?;
+        let mut statement = tx.prepare_cached(&format!(
+            "SELECT {RUN_COLUMNS}, r.seq, {EVENT_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event
+             WHERE r.id >= ?1 AND r.id < ?1 || char(0x10ffff) ORDER BY r.id LIMIT ?2"
+        ))?;
+        let mut rows = statement.query(params![prefix, rows_max(limit)])?;
+        let mut runs = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (event, received) = event_at(row, RUN_COLUMN_COUNT + 1)?;
+            let row_of_list = run_row(row)?;
+            let ledger = self.ledger(&row_of_list.id, row.get(RUN_COLUMN_COUNT)?)?;
+            runs.push(RunDetail { row: row_of_list, event, received, ledger });
+        }
+        Ok(runs)
+    }
+
+    /// Events, newest first.
+    pub fn list_events(&self, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+        let tx = self.0.unchecked_transaction()?;
+        let mut statement = tx.prepare_cached(&format!(
+            "SELECT e.first_run, e.runs, {EVENT_COLUMNS} FROM events e ORDER BY e.seq DESC LIMIT ?1"
+        ))?;
+        let mut run_ids =
+            tx.prepare_cached("SELECT id FROM runs WHERE seq >= ?1 AND seq < ?1 + ?2 ORDER BY seq")?;
+        let mut rows = statement.query([rows_max(limit)])?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (event, received) = event_at(row, 2)?;
+            let span: [i64; 2] = [row.get(0)?, row.get(1)?];
+            let runs = run_ids.query_map(span, |row| row.get::<_, String>(0).map(RunId::from_text))?;
+            events.push(EventRow { event, received, runs: runs.collect::<Result<_, _>>()? });
+        }
+        Ok(events)
+    }
+
+    /// Decisions on schedules, newest first.
+    pub fn list_firings(&self, limit: usize) -> Result<Vec<Firing>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT policy, schedule, fire_at, decision, decided_at FROM firings ORDER BY seq DESC LIMIT ?1",
+        )?;
+        let rows = statement.query_map([rows_max(limit)], |row| {
+            Ok(Firing {
+                policy: parsed(row, 0)?,
+                schedule: row.get(1)?,
+                fire_at: time(row, 2)?,
+                decision: match row.get(3)? {
+                    0 => Decision::Fired,
+                    1 => Decision::SkippedLate,
+                    2 => Decision::SkippedOverlap,
+                    other => return Err(rusqlite::Error::IntegralValueOutOfRange(3, other)),
+                },
+                decided_at: time(row, 4)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How many runs stand where; every state is named once.
+    pub fn count_runs(&self) -> Result<Vec<(RunState, u64)>, StoreError> {
+        let mut statement = self.0.prepare_cached("SELECT state, runs FROM tally ORDER BY state")?;
+        let rows =
+            statement.query_map([], |row| Ok((state(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Digests that unfinished runs are pinned to.
+    pub fn pinned_digests(&self) -> Result<Vec<Digest>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT DISTINCT digest FROM runs WHERE state IN (0, 1, 2) AND state <> 3 ORDER BY digest",
+        )?;
+        let rows = statement.query_map([], |row| row.get(0).map(Digest::from_bytes))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn ledger(&self, run: &RunId, seq: i64) -> Result<Vec<Record>, StoreError> {
+        let mut statement =
+            self.0.prepare_cached("SELECT records FROM ledger WHERE key >= ?1 AND key < ?2 ORDER BY key")?;
+        let rows = statement.query_map([seq << ROW_BITS, (seq + 1) << ROW_BITS], |row| row.get(0))?;
+        records(run, &rows.collect::<Result<Vec<String>, _>>()?)
+    }
+}
+
+/// Reads ledger rows, each with a JSON text a line.
+pub(super) fn records(run: &RunId, rows: &[String]) -> Result<Vec<Record>, StoreError> {
+    let lines = rows.iter().flat_map(|row| row.lines());
+    lines
+        .map(|line| {
+            serde_json::from_str(line)
+                .map_err(|e| StoreError::Unreadable { run: run.clone(), problem: e.to_string() })
+        })
+        .collect()
+}
+
+/// What `event_at` reads, of `events e`.
+pub(super) const EVENT_COLUMNS: &str =
+    "e.source, e.id, e.kind, e.subject, e.time, e.incident, e.account, e.region, e.received, e.data";
+
+/// The event whose columns begin at `at`, and when it was received.
+pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp), rusqlite::Error> {
+    let event = Event {
+        source: parsed(row, at)?,
+        id: row.get(at + 1)?,
+        kind: row.get(at + 2)?,
+        subject: row.get(at + 3)?,
+        time: time(row, at + 4)?,
+        incident: row.get(at + 5)?,
+        account: row.get(at + 6)?,
+        region: row.get(at + 7)?,
+        data: row.get(at + 9)?,
+    };
+    Ok((event, time(row, at + 8)?))
+}
+
+/// A text column as the type it was written from.
+pub(super) fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &Row<'_>,
+    at: usize,
+) -> Result<T, rusqlite::Error> {
+    let text = row.get_ref(at)?.as_str()?;
+    text.parse().map_err(|e| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(e)))
+}
+
+const RUN_COLUMNS: &str =
+    "r.id, r.policy, r.state, r.digest, e.source, e.id, e.kind, r.created, r.changed, r.wake, r.note";
+const RUN_COLUMN_COUNT: usize = 11;
+
+fn run_row(row: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
+    let state = state(row, 2)?;
+    let wake = time(row, 9)?;
+    Ok(RunRow {
+        id: RunId::from_text(row.get::<_, String>(0)?),
+        policy: parsed(row, 1)?,
+        state,
+        digest: Digest::from_bytes(row.get(3)?),
+        source: parsed(row, 4)?,
+        event_id: row.get(5)?,
+        event_type: row.get(6)?,
+        created_at: time(row, 7)?,
+        changed_at: time(row, 8)?,
+        wake_at: (state == RunState::Ready).then_some(wake),
+        note: row.get(10)?,
+    })
+}
+
+fn time(row: &Row<'_>, at: usize) -> Result<Timestamp, rusqlite::Error> {
+    row.get(at).map(Timestamp::from_ms)
+}
+
+fn state(row: &Row<'_>, at: usize) -> Result<RunState, rusqlite::Error> {
+    let stored: i64 = row.get(at)?;
+    let known = usize::try_from(stored).ok().and_then(|place| STATES.get(place));
+    known.copied().ok_or(rusqlite::Error::IntegralValueOutOfRange(at, stored))
+}
+
+fn rows_max(limit: usize) -> i64 {
+    stored(if limit == 0 { LISTED_DEFAULT } else { limit.min(LISTED_MAX) })
+}
+
+/// Readers kept open between questions.
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Reader>>,
+}
+
+/// More questions at once open a connection each.
+const IDLE_MAX: usize = 4;
+
+impl Readers {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, idle: Mutex::default() }
+    }
+
+    /// Answers one question. Blocks: for threads that may.
+    pub(super) fn ask<T>(
+        &self,
+        question: impl FnOnce(&Reader) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let reader = kept.map_or_else(|| Reader::open(&self.path), Ok)?;
+        let answer = question(&reader)?;
+        let mut idle = idle();
+        if idle.len() < IDLE_MAX {
+            idle.push(reader);
+        }
+        Ok(answer)
+    }
+
+    /// Closes those that are idle.
+    pub(super) fn close(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}

@@ -1,0 +1,198 @@
+//! The SQLite file: its tables, how it is opened and locked, and what is put right when it is. Leaves writing to
+//! `writer` and reading to `read`. A file of an earlier format is brought up to date here, step by step.
+//!
+//! Opening does not read the whole file (`quick_check`): WAL recovery already leaves a killed host's file whole, and a
+//! check of a large store would take minutes. Pages that a disk has damaged are met when they are read.
+
+use crate::store::StoreError;
+use opsward_core::run::RunState;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Opens the file for the one writer, creating it where there is none. The lock lasts as long as the returned file.
+pub(super) fn open_for_writing(path: &Path) -> Result<(Connection, File), StoreError> {
+    if rusqlite::version_number() < SQLITE_VERSION_MIN {
+        return Err(StoreError::OldSqlite { found: rusqlite::version() });
+    }
+    let lock = lock_out_other_hosts(path)?;
+    // Created first, so that it and the files SQLite derives from it are for the service's user only.
+    open_private(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    check_format(&conn, path, MayBeEmpty::Yes)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "foreign_keys", "OFF")?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    create_tables(&mut conn)?;
+    Ok((conn, lock))
+}
+
+/// Opens the file beside a host that may be running.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    // SQLite's own message for an absent file does not say that it is absent.
+    File::open(path).map_err(|source| cannot_open(path, source))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    check_format(&conn, path, MayBeEmpty::No)?;
+    Ok(conn)
+}
+
+/// Makes runs that a dead host left running ready again. Returns how many.
+pub(super) fn release_running(conn: &mut Connection) -> Result<usize, rusqlite::Error> {
+    let tx = conn.transaction()?;
+    let released = tx.execute("UPDATE runs SET state = 0 WHERE state = 1 AND state <> 3", [])?;
+    let count = stored(released);
+    if released > 0 {
+        tx.execute("UPDATE tally SET runs = runs - ?1 WHERE state = 1", [count])?;
+        tx.execute("UPDATE tally SET runs = runs + ?1 WHERE state = 0", [count])?;
+    }
+    tx.commit()?;
+    Ok(released)
+}
+
+/// The number a state is stored as. The partial indices name 0, 1, 2 and 3.
+pub(super) const fn code(state: RunState) -> i64 {
+    match state {
+        RunState::Ready => 0,
+        RunState::Running => 1,
+        RunState::Held => 2,
+        RunState::Done => 3,
+        RunState::Failed => 4,
+        RunState::Dead => 5,
+    }
+}
+
+/// A count as SQLite stores it.
+pub(super) fn stored(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// All states, at the place of their code.
+pub(super) const STATES: [RunState; 6] =
+    [RunState::Ready, RunState::Running, RunState::Held, RunState::Done, RunState::Failed, RunState::Dead];
+
+fn lock_out_other_hosts(path: &Path) -> Result<File, StoreError> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock_path = PathBuf::from(lock_path);
+    let lock = open_private(&lock_path)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.display().to_string() }),
+        Err(TryLockError::Error(source)) => Err(cannot_open(&lock_path, source)),
+    }
+}
+
+fn open_private(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|source| cannot_open(path, source))
+}
+
+fn cannot_open(path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::Open { path: path.display().to_string(), source }
+}
+
+#[derive(PartialEq)]
+enum MayBeEmpty {
+    Yes,
+    No,
+}
+
+fn check_format(conn: &Connection, path: &Path, may_be_empty: MayBeEmpty) -> Result<(), StoreError> {
+    let not_a_store = || StoreError::NotAStore { path: path.display().to_string() };
+    let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let format = match pragma("user_version") {
+        Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            return Err(not_a_store());
+        }
+        other => other?,
+    };
+    if pragma("application_id")? != APPLICATION_ID {
+        let table = conn.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(())).optional()?;
+        let empty = table.is_none() && format == 0;
+        return if empty && may_be_empty == MayBeEmpty::Yes { Ok(()) } else { Err(not_a_store()) };
+    }
+    if format > FORMAT {
+        let path = path.display().to_string();
+        return Err(StoreError::TooNew { path, found: format, known: FORMAT });
+    }
+    Ok(())
+}
+
+fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
+    let tx = conn.transaction()?;
+    let format: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format == 0 {
+        tx.execute_batch(TABLES)?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", FORMAT)?;
+    }
+    tx.commit()
+}
+
+/// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+/// Format of the tables below.
+const FORMAT: i64 = 1;
+/// `opsw`: tells a store from other SQLite files.
+const APPLICATION_ID: i64 = 0x6f70_7377;
+/// How long a statement waits for somebody who has the file open by hand.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache of the writer: holds the inner pages of the two unique indices for some ten million events.
+const CACHE_KIB: i64 = 32 * 1024;
+/// WAL pages that make the writer copy them into the file: 32 MiB, so that a hot page is copied once for many changes.
+const CHECKPOINT_PAGES: i64 = 8192;
+/// A WAL that a long read let grow is cut back to this.
+const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+/// - Rows are keyed by integers that grow, so that a burst of events writes to few pages; only the two unique indices are
+///   written at random places.
+/// - The runs of an event are `first_run .. first_run + runs`, which saves an index.
+/// - `ledger.key` is run * 2^24 + row; a row holds one or more records, one JSON text a line.
+/// - `raw` is null where it equals `data`.
+/// - Finished runs are in no index but that of their id.
+/// - `policy_state` has one row with the empty key per policy: the highest version any deleted key had.
+const TABLES: &str = "
+CREATE TABLE events (
+  seq INTEGER PRIMARY KEY,
+  source TEXT NOT NULL, id TEXT NOT NULL,
+  kind TEXT NOT NULL, subject TEXT, time INTEGER NOT NULL, incident TEXT, account TEXT, region TEXT,
+  received INTEGER NOT NULL, first_run INTEGER NOT NULL, runs INTEGER NOT NULL,
+  data TEXT NOT NULL, raw BLOB,
+  UNIQUE (source, id)
+) STRICT;
+CREATE TABLE runs (
+  seq INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  event INTEGER NOT NULL, policy TEXT NOT NULL, digest BLOB NOT NULL, schedule TEXT,
+  state INTEGER NOT NULL, epoch INTEGER NOT NULL, faults INTEGER NOT NULL,
+  created INTEGER NOT NULL, changed INTEGER NOT NULL, wake INTEGER NOT NULL,
+  note TEXT
+) STRICT;
+CREATE INDEX runs_not_done ON runs (state, wake) WHERE state <> 3;
+CREATE INDEX runs_scheduled ON runs (policy, schedule) WHERE schedule IS NOT NULL AND state < 3;
+CREATE TABLE ledger (key INTEGER PRIMARY KEY, records TEXT NOT NULL) STRICT;
+CREATE TABLE firings (
+  seq INTEGER PRIMARY KEY,
+  policy TEXT NOT NULL, schedule TEXT NOT NULL, fire_at INTEGER NOT NULL,
+  decision INTEGER NOT NULL, decided_at INTEGER NOT NULL,
+  UNIQUE (policy, schedule, fire_at)
+) STRICT;
+CREATE TABLE policy_state (
+  policy TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (policy, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tally (state INTEGER PRIMARY KEY, runs INTEGER NOT NULL) STRICT;
+INSERT INTO tally VALUES (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0);
+";

@@ -1,0 +1,263 @@
+//! The one thread that writes. It takes whatever waits, does it in one transaction, and answers once that is on disk: the
+//! more waits, the fewer syncs each operation costs. A transaction that fails is done again one operation at a time, so
+//! that one that does not fit fails alone. A disk error closes the store, since what the disk holds is then unknown.
+//! Leaves what an operation does to `apply`.
+
+use super::apply::{Ledgers, Statements};
+use super::queue::Queue;
+use crate::failpoint;
+use crate::store::{Acceptance, Claim, Firing, NewEvent, ScheduleState, Standing, StoreError};
+use opsward_core::event::Event;
+use opsward_core::id::{Digest, PolicyName};
+use opsward_core::run::{StateOp, StateReply};
+use opsward_core::time::Timestamp;
+use rusqlite::{Connection, ErrorCode};
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// One operation on its way to the disk.
+pub(super) struct Job {
+    pub(super) op: Op,
+    /// Who waits for it; `None` where nobody does.
+    pub(super) reply: Option<oneshot::Sender<Result<Answer, StoreError>>>,
+}
+
+/// What the writer can be asked. Texts come ready-made: serialising is the caller's.
+pub(super) enum Op {
+    Accept(Vec<NewEvent>),
+    Fire(Firing, Option<NewEvent>),
+    Claim {
+        limit: usize,
+        now: Timestamp,
+    },
+    NextWake,
+    ScheduleState(PolicyName, String),
+    Append {
+        claim: Claim,
+        records: String,
+    },
+    State {
+        claim: Claim,
+        policy: PolicyName,
+        position: u32,
+        op: StateOp,
+        at: Timestamp,
+    },
+    Finish {
+        claim: Claim,
+        records: String,
+        to: Standing,
+        note: Option<String>,
+        at: Option<Timestamp>,
+    },
+    #[cfg(any(test, feature = "failpoints"))]
+    LimitPages(u32),
+}
+
+/// The answer to the operation of the same name.
+pub(super) enum Answer {
+    Accepted(Vec<Acceptance>),
+    Fired(bool),
+    Claimed(Vec<RawClaimed>),
+    NextWake(Option<Timestamp>),
+    ScheduleState(ScheduleState),
+    State(StateReply),
+    Written,
+}
+
+/// A claimed run, its ledger unread.
+pub(super) struct RawClaimed {
+    pub(super) claim: Claim,
+    pub(super) policy: PolicyName,
+    pub(super) digest: Digest,
+    pub(super) faults: u32,
+    pub(super) event: Event,
+    pub(super) received: Timestamp,
+    pub(super) ledger: Vec<String>,
+}
+
+/// The body of the writer thread. Ends when the queue is closed and empty, or at a disk error.
+pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>) {
+    // Whatever ends this thread, nobody is left waiting.
+    let _fail_on_exit = FailOnExit(queue);
+    let ended = write_until_closed(&conn, queue);
+    if let Err(error) = ended {
+        tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
+        queue.fail(&error.to_string());
+        return;
+    }
+    // One round is bounded by the size of the WAL; what a reader keeps from being copied is copied at the next opening.
+    if let Err(error) = conn.execute_batch("PRAGMA busy_timeout = 500; PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::warn!(%error, "checkpoint at shutdown failed; the next start makes up for it");
+    }
+    drop(conn);
+    drop(lock);
+}
+
+fn write_until_closed(conn: &Connection, queue: &Queue) -> Result<(), rusqlite::Error> {
+    let mut writer =
+        Writer { conn, sql: Statements::prepare(conn)?, ledgers: Ledgers::open(conn)?, revoked: Vec::new() };
+    while let Some(jobs) = queue.take() {
+        writer.release_revoked()?;
+        writer.settle(jobs)?;
+    }
+    Ok(())
+}
+
+struct FailOnExit<'a>(&'a Queue);
+impl Drop for FailOnExit<'_> {
+    fn drop(&mut self) {
+        self.0.fail("the writer has stopped");
+    }
+}
+
+struct Writer<'c> {
+    conn: &'c Connection,
+    sql: Statements<'c>,
+    ledgers: Ledgers,
+    /// Runs whose claim is over because a write of it failed: to be made ready as soon as the disk takes it.
+    revoked: Vec<i64>,
+}
+
+impl Writer<'_> {
+    /// Does `jobs` and answers them. An error is one after which nothing more may be written.
+    fn settle(&mut self, mut jobs: Vec<Job>) -> Result<(), rusqlite::Error> {
+        let begun = Instant::now();
+        let count = jobs.len();
+        match self.transact(&mut jobs) {
+            Ok(answers) => {
+                failpoint::hit("after-commit-before-reply");
+                metrics::histogram!("opsward_store_commit_seconds").record(begun.elapsed().as_secs_f64());
+                metrics::counter!("opsward_store_operations_total").increment(count as u64);
+                for (job, answer) in jobs.into_iter().zip(answers) {
+                    self.reply(job, answer);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.roll_back()?;
+                if is_fatal(&error) {
+                    let reason = error.to_string();
+                    for reply in jobs.into_iter().filter_map(|job| job.reply) {
+                        reply.send(Err(StoreError::Closed(reason.clone()))).ok();
+                    }
+                    return Err(error);
+                }
+                if count > 1 {
+                    return jobs.into_iter().try_for_each(|job| self.settle(vec![job]));
+                }
+                self.refuse(jobs, error);
+                Ok(())
+            }
+        }
+    }
+
+    /// All of `jobs` in one transaction. An inner error is a job's own and wrote nothing.
+    fn transact(&mut self, jobs: &mut [Job]) -> Result<Vec<Result<Answer, StoreError>>, rusqlite::Error> {
+        self.sql.begin.execute([])?;
+        let mut answers = Vec::with_capacity(jobs.len());
+        for job in jobs.iter() {
+            match self.ledgers.apply(&mut self.sql, self.conn, &job.op) {
+                Err(StoreError::Sqlite(error)) => return Err(error),
+                answer => answers.push(answer),
+            }
+        }
+        self.ledgers.write_tally(&mut self.sql)?;
+        if failpoint::wrong("ack-before-commit") {
+            for (job, answer) in jobs.iter_mut().zip(&mut answers) {
+                if let Some(reply) = job.reply.take() {
+                    reply.send(std::mem::replace(answer, Ok(Answer::Written))).ok();
+                }
+            }
+        }
+        failpoint::hit("before-commit");
+        self.sql.commit.execute([])?;
+        self.ledgers.keep();
+        Ok(answers)
+    }
+
+    fn roll_back(&mut self) -> Result<(), rusqlite::Error> {
+        self.ledgers.roll_back();
+        // Some errors have SQLite roll back by itself.
+        if self.conn.is_autocommit() { Ok(()) } else { self.conn.execute_batch("ROLLBACK") }
+    }
+
+    fn reply(&mut self, job: Job, answer: Result<Answer, StoreError>) {
+        let Some(reply) = job.reply else {
+            if let Err(error) = answer {
+                tracing::debug!(%error, "records of a past claim dropped");
+            }
+            return;
+        };
+        // Runs that were claimed for somebody who has left are for the next.
+        if let Err(Ok(Answer::Claimed(runs))) = reply.send(answer) {
+            for run in runs {
+                self.revoke(&run.claim);
+            }
+        }
+    }
+
+    /// Answers the one job that failed with `error`, and ends the claim it wrote for.
+    fn refuse(&mut self, jobs: Vec<Job>, error: rusqlite::Error) {
+        let full = is_full(&error);
+        let mut error = Some(error);
+        for job in jobs {
+            if let Op::Append { claim, .. } | Op::State { claim, .. } | Op::Finish { claim, .. } = &job.op {
+                tracing::warn!(run = %claim.run, %full, "a record could not be written: the run will be claimed again");
+                self.revoke(claim);
+            }
+            if let (Some(reply), Some(error)) = (job.reply, error.take()) {
+                let answer = if full { StoreError::Full } else { StoreError::Sqlite(error) };
+                reply.send(Err(answer)).ok();
+            }
+        }
+    }
+
+    fn revoke(&mut self, claim: &Claim) {
+        self.revoked.extend(self.ledgers.forget(claim));
+    }
+
+    fn release_revoked(&mut self) -> Result<(), rusqlite::Error> {
+        if self.revoked.is_empty() {
+            return Ok(());
+        }
+        match self.ledgers.release(&mut self.sql, &self.revoked) {
+            Ok(()) => self.revoked.clear(),
+            Err(error) => {
+                self.roll_back()?;
+                if is_fatal(&error) {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    // The shared-memory file beside the WAL has a code of its own for the same condition.
+    error.sqlite_error().is_some_and(|e| {
+        e.code == ErrorCode::DiskFull || e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    })
+}
+
+/// Whether it is unknown what the disk holds after `error`.
+fn is_fatal(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    !is_full(error)
+        && matches!(
+            code,
+            Some(
+                ErrorCode::SystemIoFailure
+                    | ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::ApiMisuse
+                    | ErrorCode::InternalMalfunction
+            )
+        )
+}

@@ -1,0 +1,162 @@
+//! What is particular to the store in a file: who may open it, what it does without space or with a damaged record.
+
+use super::*;
+use opsward::store::{RunFilter, Standing, StoreError};
+use opsward_core::run::RunState;
+use rusqlite::Connection;
+use std::task::Poll;
+
+#[tokio::test]
+async fn a_second_host_is_refused_and_told_which_file() {
+    let lab = Sqlite::new();
+    let store = lab.open_sqlite();
+    let refused = SqliteStore::open(&lab.path()).err().expect("refused");
+    assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
+    assert!(refused.to_string().contains("opsward.db"), "{refused}");
+    drop(store);
+    lab.open_sqlite();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
+    let later = Sqlite::new();
+    later.open_sqlite().close().await.expect("closed");
+    Connection::open(later.path()).and_then(|c| c.pragma_update(None, "user_version", 9)).expect("written");
+    let other = Sqlite::new();
+    Connection::open(other.path()).and_then(|c| c.execute_batch("CREATE TABLE t (x)")).expect("written");
+    let text = Sqlite::new();
+    std::fs::write(
+        text.path(),
+        "not a database at all, but long enough to have a header of its own".repeat(20),
+    )
+    .expect("written");
+    let table = [
+        (&later, "has format 9; this release knows up to 1"),
+        (&other, "is not an opsward store"),
+        (&text, "is not an opsward store"),
+    ];
+    for (lab, expected) in table {
+        let before = std::fs::read(lab.path()).expect("read");
+        for refused in [SqliteStore::open(&lab.path()).err(), SqliteStore::open_read_only(&lab.path()).err()]
+        {
+            let message = refused.expect("refused").to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+        assert!(before == std::fs::read(lab.path()).expect("read"), "untouched");
+    }
+    let absent = SqliteStore::open(&Sqlite::new().path().join("no/such/dir.db")).err().expect("refused");
+    assert!(matches!(absent, StoreError::Open { .. }), "{absent}");
+}
+
+#[tokio::test]
+async fn a_reader_needs_no_host_and_disturbs_none() {
+    let lab = Sqlite::new();
+    assert!(SqliteStore::open_read_only(&lab.path()).is_err(), "there is nothing to read");
+    let store = lab.open_sqlite();
+    store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
+    let reader = SqliteStore::open_read_only(&lab.path()).expect("beside a host");
+    let count = |reader: &opsward::store::sqlite::Reader| {
+        reader.list_runs(&RunFilter::default()).expect("listed").len()
+    };
+    assert_eq!(count(&reader), 1);
+    store.accept(vec![event("e2", NOW, &["a"])]).await.expect("accepted");
+    assert_eq!(count(&reader), 2);
+    drop(reader);
+    store.close().await.expect("closed");
+    assert_eq!(count(&SqliteStore::open_read_only(&lab.path()).expect("without a host")), 2);
+    lab.open_sqlite();
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_and_lets_reads_through() {
+    let lab = Sqlite::new();
+    let store = lab.open_sqlite();
+    store.accept(vec![event("small", NOW, &["a"])]).await.expect("accepted");
+    store.limit_pages(1).await.expect("set");
+    let mut large = event("large", NOW, &["a"]);
+    large.event.data = format!("\"{}\"", "x".repeat(100_000));
+    for _ in 0..2 {
+        let refused = store.accept(vec![event("also", NOW, &["a"]), large.clone()]).await;
+        assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    }
+    assert_eq!(store.list_events(0).await.expect("listed").len(), 1, "nothing of it was written");
+    assert_eq!(store.next_wake().await.expect("asked"), Some(NOW));
+
+    store.limit_pages(0).await.expect("lifted");
+    store.accept(vec![large]).await.expect("accepted");
+    let rows = store.list_runs(RunFilter::default()).await.expect("listed");
+    assert_eq!(rows.iter().map(|row| row.event_id.as_str()).collect::<Vec<_>>(), ["large", "small"]);
+}
+
+#[tokio::test]
+async fn a_claim_whose_records_did_not_fit_is_over_and_its_run_ready_again() {
+    let lab = Sqlite::new();
+    let store = lab.open_sqlite();
+    store.accept(vec![event("e1", NOW, &["a"]), event("e2", NOW, &["a"])]).await.expect("accepted");
+    let claimed = store.claim(2, NOW).await.expect("claimed");
+    let [first, second] = [&claimed[0].claim, &claimed[1].claim];
+    store.limit_pages(1).await.expect("set");
+    store.append_later(first, vec![line(&"x".repeat(100_000))]).expect("queued");
+    let lost = store.append(first, vec![line("after the gap")]).await;
+    assert!(matches!(lost, Err(StoreError::Lost(_))), "{lost:?}");
+    let refused = store.finish(second, vec![line(&"x".repeat(100_000))], Standing::Done).await;
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+
+    store.limit_pages(0).await.expect("lifted");
+    let again = store.claim(10, NOW).await.expect("claimed");
+    assert_eq!(again.iter().map(|c| c.event.id.as_str()).collect::<Vec<_>>(), ["e1", "e2"]);
+    assert!(again.iter().all(|c: &Claimed| c.ledger.is_empty() && c.claim.epoch == 2));
+}
+
+#[tokio::test]
+async fn runs_claimed_for_somebody_who_has_left_are_for_the_next() {
+    let lab = Sqlite::new();
+    let store = lab.open_sqlite();
+    store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
+    let mut left = store.claim(1, NOW);
+    // Polled once it is with the writer; nobody takes the answer.
+    let pending = std::future::poll_fn(|cx| Poll::Ready(left.as_mut().poll(cx).is_pending())).await;
+    assert!(pending);
+    drop(left);
+    let mut claimed = Vec::new();
+    for _ in 0..1000 {
+        claimed = store.claim(1, NOW).await.expect("claimed");
+        if !claimed.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(claimed.len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_with_an_unreadable_ledger_is_held_and_the_others_go_on() {
+    let lab = Sqlite::new();
+    let store = lab.open_sqlite();
+    store.accept(vec![event("bad", NOW, &["a"]), event("good", NOW, &["a"])]).await.expect("accepted");
+    for run in store.claim(2, NOW).await.expect("claimed") {
+        store.append(&run.claim, vec![line("x")]).await.expect("appended");
+    }
+    store.close().await.expect("closed");
+    drop(store);
+    let damage = "UPDATE ledger SET records = '{\"v\":1' WHERE key = (SELECT min(key) FROM ledger)";
+    Connection::open(lab.path()).and_then(|c| c.execute(damage, [])).expect("damaged");
+    let store = lab.open_sqlite();
+    let claimed = store.claim(10, NOW).await.expect("claimed");
+    assert_eq!(claimed.iter().map(|c| c.event.id.as_str()).collect::<Vec<_>>(), ["good"]);
+    let held = RunFilter { state: Some(RunState::Held), ..RunFilter::default() };
+    let rows = store.list_runs(held).await.expect("listed");
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0].note.as_deref().is_some_and(|note| note.contains("unreadable record")), "{rows:?}");
+}
+
+#[tokio::test]
+async fn the_file_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let lab = Sqlite::new();
+    let _store = lab.open_sqlite();
+    for entry in std::fs::read_dir(lab.0.path()).expect("read") {
+        let entry = entry.expect("an entry");
+        let mode = entry.metadata().expect("its mode").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+    }
+}
