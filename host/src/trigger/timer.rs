@@ -5,7 +5,7 @@
 use crate::clock::Clock;
 use crate::policy::{LivePolicy, Policies};
 use crate::store::{Decision, Firing, NewEvent, NewRun, Store, StoreError};
-use futures::future::try_join_all;
+use futures::future::join_all;
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::Mode;
 use opsward_core::schedule::{Due, Schedule, fired_event};
@@ -101,7 +101,7 @@ impl Timer {
                 watched.schedules.entry(key).or_insert(watch)
             }
         };
-        if watch.look != last_look {
+        if watch.look < last_look {
             // It was switched off or taken away and has come back: what it missed meanwhile was not its own.
             *watch = Watch { started: now, look: last_look, next: None };
         }
@@ -125,7 +125,7 @@ impl Timer {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         // Asked in order, waited for together: many skipped fire times are one wait for the disk, not many.
-        let recorded = try_join_all(due.iter().map(|due| {
+        let recorded = join_all(due.iter().map(|due| {
             let name = &policy.settings.name;
             let firing = Firing {
                 policy: name.clone(),
@@ -138,12 +138,12 @@ impl Timer {
                 (due.decision == Decision::Fired).then(|| new_event(policy, schedule, due.fire_at, now));
             self.store.fire(firing, event)
         }))
-        .await?;
+        .await;
+        if due.iter().any(|due| due.decision == Decision::Fired) {
+            self.runs_ready.notify_one();
+        }
         for (due, first) in due.iter().zip(recorded) {
-            log(&policy.settings.name, schedule, due, first);
-            if first && due.decision == Decision::Fired {
-                self.runs_ready.notify_one();
-            }
+            log(&policy.settings.name, schedule, due, first?);
         }
         Ok(())
     }
