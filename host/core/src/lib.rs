@@ -3,6 +3,7 @@
 //!
 //! One module per noun of the manual; see `docs/architecture.md` for how an event flows through them.
 
+pub mod admit;
 pub mod answer;
 pub mod call;
 pub mod catalog;
@@ -12,6 +13,7 @@ pub mod event;
 pub mod grant;
 pub mod id;
 pub mod pattern;
+pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod secret;

@@ -9,7 +9,7 @@ mod token;
 pub use host_call::{HostReply, HostRequest, LogLevel, StateEntry, StateError, StateOp, StateReply, Stop};
 pub use ledger::{Answered, Entry, RECORD_VERSION, Record};
 pub use replay::{Next, OpenEffect, Replay};
-pub use token::{InvalidParams, TokenInput, canonical_params, client_token};
+pub use token::{InvalidParams, TokenInput, canonical_params, client_token, parse_params};
 
 use serde::{Deserialize, Serialize};
 

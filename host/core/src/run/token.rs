@@ -2,7 +2,7 @@
 //! derives the same token. Tested below.
 
 use crate::id::{PolicyName, SourceName, hex};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
@@ -23,42 +23,59 @@ pub enum InvalidParams {
     TooDeep,
 }
 
-/// The one form of `params` that is authorised, recorded, signed and sent: keys sorted, no white space. Nulls inside
-/// objects are left out, as both vendors treat an absent and a null parameter alike.
-pub fn canonical_params(params: &str) -> Result<(String, Value), InvalidParams> {
-    let value: Value = serde_json::from_str(params).map_err(|e| InvalidParams::Malformed(e.to_string()))?;
-    if !value.is_object() {
-        return Err(InvalidParams::NotAnObject);
+/// Reads parameters: a JSON object of bounded depth.
+pub fn parse_params(params: &str) -> Result<Map<String, Value>, InvalidParams> {
+    match serde_json::from_str(params).map_err(|e| InvalidParams::Malformed(e.to_string()))? {
+        Value::Object(members) if depth_of(members.values()) < PARAMS_DEPTH_MAX => Ok(members),
+        Value::Object(_) => Err(InvalidParams::TooDeep),
+        _ => Err(InvalidParams::NotAnObject),
     }
-    let mut text = String::with_capacity(params.len());
-    write_canonical(&value, PARAMS_DEPTH_MAX, &mut text)?;
-    Ok((text, value))
 }
 
-fn write_canonical(value: &Value, depth_left: usize, out: &mut String) -> Result<(), InvalidParams> {
-    let depth_left = depth_left.checked_sub(1).ok_or(InvalidParams::TooDeep)?;
-    match value {
-        Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().filter(|(_, v)| !v.is_null()).collect();
-            members.sort_unstable_by_key(|(name, _)| *name);
-            out.push('{');
-            for (at, (name, member)) in members.into_iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                write_text(name, out);
-                out.push(':');
-                write_canonical(member, depth_left, out)?;
-            }
-            out.push('}');
+/// Levels below, counted by recursion that serde_json's own limit of 128 levels bounds.
+fn depth_of<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
+    let below = values.map(|value| match value {
+        Value::Object(members) => 1 + depth_of(members.values()),
+        Value::Array(items) => 1 + depth_of(items.iter()),
+        _ => 1,
+    });
+    below.max().unwrap_or(0)
+}
+
+/// The one form of parameters that is authorised, recorded, signed and sent: keys sorted, no white space. Nulls inside
+/// objects are left out, as both vendors treat an absent and a null parameter alike.
+pub fn canonical_params(params: &Map<String, Value>) -> String {
+    let mut text = String::with_capacity(256);
+    write_object(params, &mut text);
+    text
+}
+
+fn write_object(members: &Map<String, Value>, out: &mut String) {
+    let mut members: Vec<_> = members.iter().filter(|(_, v)| !v.is_null()).collect();
+    // serde_json sorts by itself unless some crate of the build asks it to keep the order.
+    members.sort_unstable_by_key(|(name, _)| *name);
+    out.push('{');
+    for (at, (name, member)) in members.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
         }
+        write_text(name, out);
+        out.push(':');
+        write_value(member, out);
+    }
+    out.push('}');
+}
+
+fn write_value(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(members) => write_object(members, out),
         Value::Array(items) => {
             out.push('[');
             for (at, item) in items.iter().enumerate() {
                 if at > 0 {
                     out.push(',');
                 }
-                write_canonical(item, depth_left, out)?;
+                write_value(item, out);
             }
             out.push(']');
         }
@@ -67,7 +84,6 @@ fn write_canonical(value: &Value, depth_left: usize, out: &mut String) -> Result
             write!(out, "{value}").expect("writing to a String does not fail");
         }
     }
-    Ok(())
 }
 
 fn write_text(text: &str, out: &mut String) {
@@ -110,17 +126,17 @@ mod tests {
 
     #[test]
     fn canonical_params_do_not_depend_on_order_spacing_or_nulls() {
-        let (text, _) = canonical_params(r#" { "b": [1, {"z": "é\n", "a": true}], "a": 1.50, "c": null } "#)
-            .expect("valid");
-        assert_eq!(text, r#"{"a":1.5,"b":[1,{"a":true,"z":"é\n"}]}"#);
+        let params =
+            parse_params(r#" { "b": [1, {"z": "é\n", "a": true}], "a": 1.50, "c": null } "#).expect("valid");
+        assert_eq!(canonical_params(&params), r#"{"a":1.5,"b":[1,{"a":true,"z":"é\n"}]}"#);
     }
 
     #[test]
     fn params_that_are_no_bounded_object_are_refused() {
-        assert!(matches!(canonical_params("{"), Err(InvalidParams::Malformed(_))));
-        assert_eq!(canonical_params("[]").err(), Some(InvalidParams::NotAnObject));
+        assert!(matches!(parse_params("{"), Err(InvalidParams::Malformed(_))));
+        assert_eq!(parse_params("[]").err(), Some(InvalidParams::NotAnObject));
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(PARAMS_DEPTH_MAX), "]".repeat(PARAMS_DEPTH_MAX));
-        assert_eq!(canonical_params(&deep).err(), Some(InvalidParams::TooDeep));
+        assert_eq!(parse_params(&deep).err(), Some(InvalidParams::TooDeep));
     }
 
     #[test]

@@ -1,0 +1,133 @@
+//! The door a live call passes before anything is sent: canonical, known, free of reserved parameters, granted. Leaves the
+//! ledger and the sending to the broker. Tested below; grants are tested by `grant`.
+
+use crate::call::{CallError, CallRequest, ErrorKind};
+use crate::catalog::{self, Action, Class, Provider};
+use crate::grant::{Grants, Question};
+use crate::retry::refusal;
+use crate::run::{canonical_params, parse_params};
+use serde_json::Value;
+
+/// A call that may be made.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// What is known of the action; `None` for one the catalog does not list.
+    pub action: Option<&'static Action>,
+    /// What repeating it may do.
+    pub class: Class,
+    /// The resources it names.
+    pub resources: Vec<String>,
+}
+
+/// Brings a request into the form that is compared, recorded, authorised and sent: the account's default region filled in,
+/// repeated in the parameters where the action wants it, parameters in one order.
+pub fn canonical(
+    mut request: CallRequest,
+    provider: Provider,
+    default_region: Option<&str>,
+) -> Result<(CallRequest, Value), CallError> {
+    let invalid = |code, message| refusal(ErrorKind::Invalid, code, message);
+    let mut params =
+        parse_params(&request.params).map_err(|e| invalid("opsward.InvalidParams", e.to_string()))?;
+    if request.region.is_empty() {
+        request.region = default_region.unwrap_or_default().to_owned();
+    }
+    catalog::place_region(provider, &request.service, &request.action, &request.region, &mut params)
+        .map_err(|e| invalid("opsward.RegionConflict", e.to_string()))?;
+    request.params = canonical_params(&params);
+    Ok((request, Value::Object(params)))
+}
+
+/// Finds out what `request`, in canonical form with its parsed `params`, would do; refuses what no policy may ask.
+pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Result<Admitted, CallError> {
+    let CallRequest { service, action, .. } = request;
+    let names = params.as_object().into_iter().flatten().map(|(name, _)| name);
+    if let Some(name) = names.into_iter().find(|name| catalog::reserved(provider, name)) {
+        let message = format!("parameter `{name}` is the host's: leave it out");
+        return Err(refusal(ErrorKind::Invalid, "opsward.ReservedParameter", message));
+    }
+    if catalog::answers_with_credentials(provider, service, action) {
+        let message = format!("{service}:{action} answers with credentials, which never enter a policy");
+        return Err(refusal(ErrorKind::Denied, "opsward.Credentials", message));
+    }
+    Ok(Admitted {
+        action: catalog::find(provider, service, action),
+        class: catalog::class_of(provider, service, action),
+        resources: catalog::resources(provider, service, action, params),
+    })
+}
+
+/// Decides whether the policy was granted this call.
+pub fn authorize(
+    request: &CallRequest,
+    admitted: &Admitted,
+    provider: Provider,
+    grants: &Grants,
+) -> Result<(), CallError> {
+    let question = Question {
+        provider,
+        service: &request.service,
+        action: &request.action,
+        region: &request.region,
+        resources: &admitted.resources,
+        class: admitted.class,
+    };
+    grants.authorize(&question).map_err(|denied| refusal(ErrorKind::Denied, denied.code, denied.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(action: &str, region: &str, params: &str) -> CallRequest {
+        let (service, action) = action.split_once(':').expect("service:Action");
+        CallRequest {
+            service: service.into(),
+            action: action.into(),
+            region: region.into(),
+            params: params.into(),
+            once: None,
+        }
+    }
+
+    #[test]
+    fn a_canonical_request_has_its_region_filled_in_and_repeated_where_the_action_wants_it() {
+        let asked = request("ecs:DescribeDisks", "", r#"{"InstanceId": "i-1"}"#);
+        let (canonical, _) = canonical(asked, Provider::Alibaba, Some("cn-hangzhou")).expect("valid");
+        assert_eq!(canonical.region, "cn-hangzhou");
+        assert_eq!(canonical.params, r#"{"InstanceId":"i-1","RegionId":"cn-hangzhou"}"#);
+    }
+
+    #[test]
+    fn parameters_that_name_another_region_than_the_call_are_refused() {
+        let asked = request("ecs:DescribeDisks", "cn-hangzhou", r#"{"RegionId": "cn-beijing"}"#);
+        let error = canonical(asked, Provider::Alibaba, None).expect_err("conflict");
+        assert_eq!(error.code, "opsward.RegionConflict");
+    }
+
+    #[test]
+    fn what_no_policy_may_ask_is_refused_whatever_was_granted() {
+        let table = [
+            ("ecs:CreateSnapshot", r#"{"DiskId":"d-1","ClientToken":"mine"}"#, "opsward.ReservedParameter"),
+            ("ecs:CreateSnapshot", r#"{"Action":"DeleteDisk"}"#, "opsward.ReservedParameter"),
+            ("sts:AssumeRole", r#"{"RoleArn":"x"}"#, "opsward.Credentials"),
+        ];
+        for (action, params, code) in table {
+            let asked = request(action, "cn-hangzhou", params);
+            let (asked, params) = canonical(asked, Provider::Alibaba, None).expect("canonical");
+            let error = inspect(&asked, &params, Provider::Alibaba).expect_err(action);
+            assert_eq!(error.code, code, "{action}");
+        }
+    }
+
+    #[test]
+    fn an_action_the_catalog_does_not_know_is_once_unless_it_is_named_like_a_read() {
+        let class = |action: &str| {
+            let (asked, params) =
+                canonical(request(action, "r", "{}"), Provider::Tencent, None).expect("canonical");
+            inspect(&asked, &params, Provider::Tencent).expect("inspected").class
+        };
+        assert_eq!(class("cvm:SomethingNew"), Class::Once);
+        assert_eq!(class("cvm:DescribeSomethingNew"), Class::Read);
+    }
+}

@@ -1,0 +1,173 @@
+//! What to do after one sending of a call, and after a fault of a run. Pure: the broker sends and waits, the worker
+//! schedules. The table of DESIGN's classes is the test below.
+
+use crate::answer::Verdict;
+use crate::call::{CallError, CallReply, ErrorKind};
+use crate::catalog::Class;
+use crate::run::FaultKind;
+use std::time::Duration;
+
+/// Sendings of one call before the run stops waiting for it. With the delays below: about 12 s of patience, within
+/// what a sender of events and a person watching will bear; a sleeping run costs nothing, so longer waits are its.
+pub const SENDS_MAX: u32 = 6;
+/// The first delay between sendings; doubles each time.
+pub const DELAY_FIRST: Duration = Duration::from_millis(400);
+/// The longest delay. Alibaba's limits free at the next minute (FACTS: Throttling), so more is of no use.
+pub const DELAY_MAX: Duration = Duration::from_secs(60);
+/// How long a run with an unclear effect of class *token* sleeps before it sends again.
+pub const UNCLEAR_PAUSE: Duration = Duration::from_secs(60);
+/// How long after the intent a token may be relied on; past it the run is held. Well inside the 24 h that the vendors
+/// keep a token at the least.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Between two looks at a resource on which something is under way.
+pub const SETTLE_PAUSE: Duration = Duration::from_secs(5);
+/// How long after an intent a resource may stay under way before a person is asked.
+pub const SETTLE_PATIENCE: Duration = Duration::from_secs(1800);
+/// Faulted tries of a run before it is given up.
+pub const FAULTS_MAX: u32 = 5;
+
+/// What to do after a sending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    /// It is settled: this is the answer.
+    Reply(CallReply),
+    /// The cloud did not execute it, or may execute it again without harm: send it again after this long.
+    SendAgain(Duration),
+    /// It may or may not have taken place: read the resource's state.
+    ReadBack(CallError),
+    /// It may or may not have taken place, and it carries a token: let the run sleep, then send again.
+    Sleep(Duration),
+}
+
+/// Decides after the `sends`-th sending of a call of `class`. `spread` in 0..=255 is a random number that keeps many
+/// runs from sending in step.
+pub fn after_send(class: Class, verdict: Verdict, sends: u32, spread: u8) -> After {
+    match verdict {
+        Verdict::Answered(reply) => After::Reply(reply),
+        Verdict::NotExecuted { error, retry_after, .. } => {
+            if sends < SENDS_MAX && error.retryable {
+                After::SendAgain(retry_after.unwrap_or_default().max(delay(sends, spread)).min(DELAY_MAX))
+            } else {
+                After::Reply(Err(error))
+            }
+        }
+        Verdict::Unclear { error } => match class {
+            Class::Read if sends < SENDS_MAX => After::SendAgain(delay(sends, spread)),
+            Class::Read => After::Reply(Err(error)),
+            Class::Token if sends < SENDS_MAX => After::SendAgain(delay(sends, spread)),
+            Class::Token => After::Sleep(UNCLEAR_PAUSE),
+            Class::Convergent | Class::Once => After::ReadBack(error),
+        },
+    }
+}
+
+/// Half of the doubled delay is fixed, half is spread.
+fn delay(sends: u32, spread: u8) -> Duration {
+    let whole = DELAY_FIRST.saturating_mul(1 << sends.saturating_sub(1).min(10)).min(DELAY_MAX);
+    whole / 2 + (whole / 2).mul_f64(f64::from(spread) / 255.0)
+}
+
+/// When to try a run again after its `faults`-th fault; `None` gives it up. A fault that the same input must bring
+/// again is not tried again.
+pub fn after_fault(kind: FaultKind, faults: u32) -> Option<Duration> {
+    match kind {
+        FaultKind::Diverged | FaultKind::Trap | FaultKind::Size | FaultKind::CallBudget => None,
+        FaultKind::CpuBudget
+        | FaultKind::Timeout
+        | FaultKind::Memory
+        | FaultKind::Stack
+        | FaultKind::Instantiate => (faults < FAULTS_MAX).then(|| Duration::from_secs(1 << faults.min(10))),
+    }
+}
+
+/// An answer of the host's own, where the cloud is not asked.
+pub fn refusal(kind: ErrorKind, code: &str, message: String) -> CallError {
+    CallError { kind, code: code.to_owned(), message, request_id: None, retryable: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{Remedy, no_answer};
+    use crate::call::CallResponse;
+
+    fn throttled(retry_after: Option<Duration>) -> Verdict {
+        let error =
+            CallError { retryable: true, ..refusal(ErrorKind::Throttled, "Throttling.User", String::new()) };
+        Verdict::NotExecuted { error, retry_after, remedy: Remedy::Wait }
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Kind {
+        Reply,
+        Again,
+        ReadBack,
+        Sleep,
+    }
+
+    fn kind(after: &After) -> Kind {
+        match after {
+            After::Reply(_) => Kind::Reply,
+            After::SendAgain(_) => Kind::Again,
+            After::ReadBack(_) => Kind::ReadBack,
+            After::Sleep(_) => Kind::Sleep,
+        }
+    }
+
+    #[test]
+    fn what_follows_a_sending_depends_on_the_class_only_where_the_result_is_unclear() {
+        use Class::{Convergent, Once, Read, Token};
+        let unclear = || no_answer("opsward.Timeout", "no answer");
+        let done = || {
+            Verdict::Answered(Ok(CallResponse {
+                request_id: "r".into(),
+                body: "{}".into(),
+                simulated: false,
+            }))
+        };
+        let table = [
+            (Read, unclear(), 1, Kind::Again),
+            (Read, unclear(), SENDS_MAX, Kind::Reply),
+            (Token, unclear(), 1, Kind::Again),
+            (Token, unclear(), SENDS_MAX, Kind::Sleep),
+            (Convergent, unclear(), 1, Kind::ReadBack),
+            (Once, unclear(), 1, Kind::ReadBack),
+            (Once, throttled(None), 1, Kind::Again),
+            (Once, throttled(None), SENDS_MAX, Kind::Reply),
+            (Once, done(), 1, Kind::Reply),
+        ];
+        for (class, verdict, sends, expected) in table {
+            let shown = format!("{class:?} {verdict:?} {sends}");
+            assert_eq!(kind(&after_send(class, verdict, sends, 0)), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_will_not_change_is_the_answer_at_once() {
+        let error = refusal(ErrorKind::Unauthorized, "InvalidAccessKeyId.NotFound", String::new());
+        let verdict = Verdict::NotExecuted { error, retry_after: None, remedy: Remedy::RefreshCredentials };
+        assert_eq!(kind(&after_send(Class::Read, verdict, 1, 0)), Kind::Reply);
+    }
+
+    #[test]
+    fn delays_double_are_spread_and_bounded_and_a_hint_is_honoured() {
+        assert_eq!(delay(1, 0), DELAY_FIRST / 2);
+        assert_eq!(delay(1, 255), DELAY_FIRST);
+        assert_eq!(delay(3, 255), DELAY_FIRST * 4);
+        assert_eq!(delay(1000, 255), DELAY_MAX);
+        let hint = Duration::from_secs(7);
+        assert_eq!(after_send(Class::Read, throttled(Some(hint)), 1, 255), After::SendAgain(hint));
+        let beyond = throttled(Some(Duration::from_secs(3600)));
+        assert_eq!(after_send(Class::Read, beyond, 1, 0), After::SendAgain(DELAY_MAX));
+    }
+
+    #[test]
+    fn faults_that_the_same_input_brings_again_are_not_tried_again() {
+        for kind in [FaultKind::Diverged, FaultKind::Trap, FaultKind::Size, FaultKind::CallBudget] {
+            assert_eq!(after_fault(kind, 1), None, "{kind:?}");
+        }
+        let pauses: Vec<_> = (1..=FAULTS_MAX).map(|n| after_fault(FaultKind::Timeout, n)).collect();
+        assert_eq!(pauses[0], Some(Duration::from_secs(2)));
+        assert_eq!(pauses.last(), Some(&None));
+    }
+}
