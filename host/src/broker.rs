@@ -1,1 +1,284 @@
-//! To be written.
+//! The broker: the only place that enforces what a policy may do, and the only sender. Each host call of a guest comes
+//! here: replay, admission, mode, intent, sending, result. Leaves deciding to `opsward_core::{admit, retry, run}`, signing and
+//! HTTP to `cloud`, and the guest to `plugin`.
+
+mod effect;
+mod readback;
+mod send;
+
+pub use send::Sender;
+
+use crate::clock::Clock;
+use crate::failpoint::wrong;
+use crate::plugin::GuestCalls;
+use crate::policy::LivePolicy;
+use crate::store::{Claim, Claimed, Store, StoreError};
+use futures::StreamExt as _;
+use opsward_core::admit;
+use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind};
+use opsward_core::catalog::Class;
+use opsward_core::id::SourceName;
+use opsward_core::retry::refusal;
+use opsward_core::run::{
+    Answered, Entry, HostReply, HostRequest, Mode, Next, OpenEffect, Record, Replay, StateOp, Stop,
+};
+use opsward_core::time::Timestamp;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most requests of one `call-all`.
+pub const CALL_ALL_REQUESTS_MAX: usize = 500;
+/// Most calls of one `call-all` in flight.
+pub const CALL_ALL_CONCURRENCY_MAX: u32 = 16;
+/// Longest sleep: seven days.
+pub const SLEEP_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+
+/// What every run's session shares.
+#[derive(Clone)]
+pub struct Broker {
+    /// The ledger.
+    pub store: Arc<dyn Store>,
+    /// The way to the clouds.
+    pub cloud: Arc<dyn Sender>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The broker's side of one claimed run.
+pub struct Session {
+    broker: Broker,
+    claim: Claim,
+    policy: Arc<LivePolicy>,
+    mode: Mode,
+    source: SourceName,
+    event_id: String,
+    replay: Replay,
+    last_records: Vec<Record>,
+}
+
+/// A call of the guest after canonicalisation and replay.
+enum Planned {
+    Recorded(CallReply),
+    Open(u32, OpenEffect, Value),
+    Live(u32, CallRequest, Value),
+    Refused(u32, CallRequest, CallError),
+}
+
+/// A call's answer and the time of its last record.
+type Timed = (CallReply, Timestamp);
+
+impl Broker {
+    /// Begins or continues a run. `mode` says what becomes of its effects.
+    pub fn session(&self, claimed: Claimed, policy: Arc<LivePolicy>, mode: Mode) -> Session {
+        Session {
+            broker: self.clone(),
+            replay: Replay::new(&claimed.ledger, claimed.received),
+            claim: claimed.claim,
+            policy,
+            mode,
+            source: claimed.event.source,
+            event_id: claimed.event.id,
+            last_records: Vec::new(),
+        }
+    }
+}
+
+impl GuestCalls for Session {
+    async fn perform(&mut self, request: HostRequest) -> Result<HostReply, Stop> {
+        match request {
+            HostRequest::Call(request) => {
+                let planned = self.plan(request)?;
+                let (reply, at) = self.make(planned).await?;
+                self.replay.advance(at);
+                Ok(HostReply::Call(reply))
+            }
+            HostRequest::CallAll { requests, max_concurrency } => {
+                self.call_all(requests, max_concurrency).await
+            }
+            HostRequest::Sleep { ms } => self.sleep(ms.clamp(1, SLEEP_MS_MAX)),
+            HostRequest::State(op) => self.state(op).await,
+            HostRequest::Log { level, message } => {
+                if self.replay.is_new_log_line() {
+                    self.append_later(Entry::Log { level, message })?;
+                }
+                Ok(HostReply::Unit)
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.replay.now()
+    }
+}
+
+impl Session {
+    /// The right to write the run, and records that wait to be written with its end.
+    pub fn into_claim(self) -> (Claim, Vec<Record>) {
+        (self.claim, self.last_records)
+    }
+
+    async fn call_all(
+        &mut self,
+        requests: Vec<CallRequest>,
+        max_concurrency: u32,
+    ) -> Result<HostReply, Stop> {
+        if requests.len() > CALL_ALL_REQUESTS_MAX {
+            let message =
+                format!("call-all takes at most {CALL_ALL_REQUESTS_MAX} requests, got {}", requests.len());
+            let error = refusal(ErrorKind::Invalid, "opsward.TooManyRequests", message);
+            return Ok(HostReply::CallAll(vec![Err(error); requests.len()]));
+        }
+        let planned = requests.into_iter().map(|r| self.plan(r)).collect::<Result<Vec<_>, _>>()?;
+        let in_flight = max_concurrency.clamp(1, CALL_ALL_CONCURRENCY_MAX) as usize;
+        // Every call is let finish even when one stops the run: an abandoned send would leave an effect unclear for nothing.
+        let made: Vec<Result<Timed, Stop>> = futures::stream::iter(planned.into_iter().map(|p| self.make(p)))
+            .buffered(in_flight)
+            .collect()
+            .await;
+        let mut replies = Vec::with_capacity(made.len());
+        for one in made {
+            let (reply, at) = one?;
+            self.replay.advance(at);
+            replies.push(reply);
+        }
+        Ok(HostReply::CallAll(replies))
+    }
+
+    fn plan(&mut self, request: CallRequest) -> Result<Planned, Stop> {
+        let canonical = match self.account() {
+            Some(account) => admit::canonical(request.clone(), account.provider, account.region.as_deref()),
+            None => {
+                let message = "the policy's file names no account".to_owned();
+                Err(refusal(ErrorKind::Denied, "opsward.NoAccount", message))
+            }
+        };
+        let (request, params) = match canonical {
+            Ok((request, params)) => (request, Ok(params)),
+            Err(error) => (request, Err(error)),
+        };
+        match (self.replay.call(&request), params) {
+            (Next::Recorded(reply), _) => Ok(Planned::Recorded(reply)),
+            (Next::Diverged(message), _) => Err(Stop::Diverged { message }),
+            (Next::Open(position, open), Ok(params)) => Ok(Planned::Open(position, open, params)),
+            (Next::Live(position), Ok(params)) => Ok(Planned::Live(position, request, params)),
+            (Next::Open(position, _) | Next::Live(position), Err(error)) => {
+                Ok(Planned::Refused(position, request, error))
+            }
+        }
+    }
+
+    async fn make(&self, planned: Planned) -> Result<Timed, Stop> {
+        match planned {
+            Planned::Recorded(reply) => Ok((reply, self.replay.now())),
+            Planned::Refused(position, request, error) => self.refuse(position, request, error),
+            Planned::Open(position, open, params) => self.settle(position, open, &params).await,
+            Planned::Live(position, request, params) => self.live(position, request, &params).await,
+        }
+    }
+
+    async fn live(&self, position: u32, request: CallRequest, params: &Value) -> Result<Timed, Stop> {
+        let account =
+            self.account().ok_or_else(|| Stop::Abandoned { reason: "the account is gone".to_owned() })?;
+        let admitted = match admit::inspect(&request, params, account.provider) {
+            Ok(admitted) => admitted,
+            Err(error) => return self.refuse(position, request, error),
+        };
+        let grants = &self.policy.settings.grants;
+        if let Err(error) = admit::authorize(&request, &admitted, account.provider, grants)
+            && !wrong("no-grant-check")
+        {
+            return self.refuse(position, request, error);
+        }
+        match (admitted.class, self.mode) {
+            (Class::Read, _) => self.read(position, request).await,
+            (_, Mode::Enforce) => self.effect(position, request, params, &admitted).await,
+            (_, Mode::DryRun | Mode::Approve | Mode::Off) => self.simulate(position, request),
+        }
+    }
+
+    fn refuse(&self, position: u32, request: CallRequest, error: CallError) -> Result<Timed, Stop> {
+        self.answered(position, request, Err(error), Answered::Host)
+    }
+
+    /// Dry run: the effect is recorded and answered, and nothing is sent.
+    fn simulate(&self, position: u32, request: CallRequest) -> Result<Timed, Stop> {
+        let request_id = format!("dry-run-{position}");
+        let body = format!(r#"{{"RequestId":"{request_id}"}}"#);
+        self.answered(
+            position,
+            request,
+            Ok(CallResponse { request_id, body, simulated: true }),
+            Answered::Simulated,
+        )
+    }
+
+    /// Records request and answer at once: nothing outside changed, so it need not be on disk before the guest goes on.
+    fn answered(
+        &self,
+        position: u32,
+        request: CallRequest,
+        reply: CallReply,
+        answered: Answered,
+    ) -> Result<Timed, Stop> {
+        let at = self.append_later(Entry::Call { position, request, reply: reply.clone(), answered })?;
+        Ok((reply, at))
+    }
+
+    fn sleep(&mut self, ms: u64) -> Result<HostReply, Stop> {
+        let now = self.broker.clock.now();
+        match self.replay.sleep(ms) {
+            Next::Recorded(until) if until <= now => Ok(HostReply::Unit),
+            Next::Recorded(until) => Err(Stop::SleepUntil(until)),
+            Next::Live(position) => {
+                let until = now + Duration::from_millis(ms);
+                self.last_records.push(Record::new(now, Entry::Slept { position, ms, until }));
+                Err(Stop::SleepUntil(until))
+            }
+            Next::Diverged(message) => Err(Stop::Diverged { message }),
+            Next::Open(position, _) => {
+                Err(Stop::Diverged { message: format!("call {position} was an effect, not a sleep") })
+            }
+        }
+    }
+
+    async fn state(&mut self, op: StateOp) -> Result<HostReply, Stop> {
+        match self.replay.state(&op) {
+            Next::Recorded(reply) => Ok(HostReply::State(reply)),
+            Next::Live(position) => {
+                let at = self.broker.clock.now();
+                let store = &self.broker.store;
+                let reply = store.state(&self.claim, &self.policy.settings.name, position, op, at).await;
+                self.replay.advance(at);
+                reply.map(HostReply::State).map_err(stop)
+            }
+            Next::Diverged(message) => Err(Stop::Diverged { message }),
+            Next::Open(position, _) => {
+                Err(Stop::Diverged { message: format!("call {position} was an effect, not a state access") })
+            }
+        }
+    }
+
+    fn account(&self) -> Option<send::AccountFacts> {
+        self.broker.cloud.account(self.policy.settings.account.as_ref()?)
+    }
+
+    async fn append(&self, entry: Entry) -> Result<Timestamp, Stop> {
+        let at = self.broker.clock.now();
+        self.broker.store.append(&self.claim, vec![Record::new(at, entry)]).await.map_err(stop)?;
+        Ok(at)
+    }
+
+    fn append_later(&self, entry: Entry) -> Result<Timestamp, Stop> {
+        let at = self.broker.clock.now();
+        self.broker.store.append_later(&self.claim, vec![Record::new(at, entry)]).map_err(stop)?;
+        Ok(at)
+    }
+}
+
+fn stop(error: StoreError) -> Stop {
+    match error {
+        StoreError::Lost(_) => Stop::Lost,
+        other => Stop::Abandoned { reason: other.to_string() },
+    }
+}

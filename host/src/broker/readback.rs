@@ -1,0 +1,73 @@
+//! Reads a resource's state before an effect that carries no token, and after one whose result is unknown. The recipe is the
+//! catalog's; judging the two states is `catalog::judge`.
+
+use super::Session;
+use super::send::Sent;
+use opsward_core::admit::Admitted;
+use opsward_core::call::{CallError, CallRequest, ErrorKind};
+use opsward_core::catalog::{self, Action, Baseline, Class, Judgement, ReadBack};
+use opsward_core::retry::refusal;
+use opsward_core::run::{OpenEffect, Stop};
+use serde_json::Value;
+
+impl Session {
+    /// The state of the one resource the effect names, as JSON text; `None` where the catalog has no recipe. A state that
+    /// cannot be read refuses the effect: without it nobody could tell later whether it took place.
+    pub(super) async fn baseline(
+        &self,
+        request: &CallRequest,
+        params: &Value,
+        admitted: &Admitted,
+    ) -> Result<Result<Option<String>, CallError>, Stop> {
+        if matches!(admitted.class, Class::Read | Class::Token) {
+            return Ok(Ok(None));
+        }
+        let Some((recipe, resource)) = admitted.action.and_then(|action| recipe(action, params)) else {
+            return Ok(Ok(None));
+        };
+        Ok(match self.reading(recipe, &resource, &request.region).await? {
+            Ok(Some(baseline)) => Ok(Some(serde_json::to_string(&baseline).expect("strings serialise"))),
+            Ok(None) => {
+                let message = format!("{}:{} does not show {resource}", recipe.service, recipe.action);
+                Err(refusal(ErrorKind::NotFound, "opsward.ResourceNotShown", message))
+            }
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Whether the effect took place, by the resource's state now.
+    pub(super) async fn read_back(&self, open: &OpenEffect, params: &Value) -> Result<Judgement, Stop> {
+        let request = &open.request;
+        let action =
+            self.account().and_then(|a| catalog::find(a.provider, &request.service, &request.action));
+        let before = open.baseline.as_deref().and_then(|text| serde_json::from_str::<Baseline>(text).ok());
+        let (Some(action), Some(before)) = (action, before) else { return Ok(Judgement::Unknown) };
+        let Some((recipe, resource)) = recipe(action, params) else { return Ok(Judgement::Unknown) };
+        Ok(match self.reading(recipe, &resource, &request.region).await? {
+            Ok(Some(after)) => catalog::judge(&before, &after, action),
+            Ok(None) | Err(_) => Judgement::Unknown,
+        })
+    }
+
+    async fn reading(
+        &self,
+        recipe: &ReadBack,
+        resource: &str,
+        region: &str,
+    ) -> Result<Result<Option<Baseline>, CallError>, Stop> {
+        let (sent, _) = self.send(&recipe.request(resource, region), Class::Read, None).await?;
+        Ok(match sent {
+            Sent::Reply(reply) => reply.map(|response| recipe.baseline(resource, &response.body)),
+            Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
+        })
+    }
+}
+
+/// The read that shows the one resource of an effect; none where the catalog knows none, or the effect names several.
+fn recipe(action: &'static Action, params: &Value) -> Option<(&'static ReadBack, String)> {
+    let recipe = action.read_back.as_ref()?;
+    match action.resources(params).as_slice() {
+        [resource] => Some((recipe, resource.clone())),
+        _ => None,
+    }
+}

@@ -1,0 +1,84 @@
+//! Sending one call to the cloud, again where `retry` says so, and reads. Leaves effects to `effect`.
+
+use super::{Session, Timed};
+use crate::failpoint::wrong;
+use futures::future::BoxFuture;
+use opsward_core::answer::Verdict;
+use opsward_core::call::{CallReply, CallRequest};
+use opsward_core::catalog::{Class, Provider};
+use opsward_core::id::AccountName;
+use opsward_core::retry::{self, After};
+use opsward_core::run::{Answered, Stop};
+
+/// The way to the clouds: one attempt at a time. The real one is `cloud::CloudClient`; benchmarks answer from memory.
+pub trait Sender: Send + Sync + 'static {
+    /// What is known of an account.
+    fn account(&self, name: &AccountName) -> Option<AccountFacts>;
+    /// Signs and sends `request` once. Never retries.
+    fn send<'a>(
+        &'a self,
+        account: &'a AccountName,
+        request: &'a CallRequest,
+        token: Option<&'a str>,
+    ) -> BoxFuture<'a, Verdict>;
+    /// A random number that keeps runs from retrying in step.
+    fn spread(&self) -> u8;
+}
+
+/// What the broker needs to know of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountFacts {
+    /// The vendor.
+    pub provider: Provider,
+    /// The region of calls that name none.
+    pub region: Option<String>,
+}
+
+/// How a sending ended.
+pub(super) enum Sent {
+    /// Settled by the cloud's answer.
+    Reply(CallReply),
+    /// Unclear: the resource's state must tell. Carries why it is unclear.
+    ReadBack(String),
+    /// Unclear for long: let the run sleep.
+    Sleep(std::time::Duration),
+}
+
+impl Session {
+    pub(super) async fn read(&self, position: u32, request: CallRequest) -> Result<Timed, Stop> {
+        let (sent, _) = self.send(&request, Class::Read, None).await?;
+        let reply = match sent {
+            Sent::Reply(reply) => reply,
+            Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
+        };
+        self.answered(position, request, reply, Answered::Cloud)
+    }
+
+    /// Sends until `retry` is content. Counts the sendings.
+    pub(super) async fn send(
+        &self,
+        request: &CallRequest,
+        class: Class,
+        token: Option<&str>,
+    ) -> Result<(Sent, u32), Stop> {
+        let Some(account) = &self.policy.settings.account else {
+            return Err(Stop::Abandoned {
+                reason: "the policy's account was removed from its file".to_owned(),
+            });
+        };
+        let mut sends = 0;
+        loop {
+            let salted =
+                token.filter(|_| wrong("random-token")).map(|token| format!("{sends:02}{}", &token[2..]));
+            let verdict = self.broker.cloud.send(account, request, salted.as_deref().or(token)).await;
+            sends += 1;
+            let class = if wrong("retry-once") && class == Class::Once { Class::Token } else { class };
+            match retry::after_send(class, verdict, sends, self.broker.cloud.spread()) {
+                After::Reply(reply) => return Ok((Sent::Reply(reply), sends)),
+                After::SendAgain(pause) => tokio::time::sleep(pause).await,
+                After::ReadBack(error) => return Ok((Sent::ReadBack(error.to_string()), sends)),
+                After::Sleep(pause) => return Ok((Sent::Sleep(pause), sends)),
+            }
+        }
+    }
+}
