@@ -63,7 +63,7 @@ impl Scheme {
 pub struct OutboundCall<'a> {
     /// Product code in lower case: `ecs`, `cvm`.
     pub service: &'a str,
-    /// The API version, such as `2014-05-26`; see `endpoint::api_version`.
+    /// The API version, such as `2014-05-26`; see `catalog::version_of`.
     pub version: &'a str,
     /// The vendor's action name.
     pub action: &'a str,

@@ -1,11 +1,9 @@
-//! The services the host knows: version, host and the regions that break the rule. Data only.
+//! The services whose hosts are known, and the regions that break the rule. Data only.
 
 /// One service.
 pub(super) struct Service {
     /// Product code.
     pub(super) name: &'static str,
-    /// API version.
-    pub(super) version: &'static str,
     /// First label of its hosts.
     pub(super) host_label: &'static str,
     /// The host where no region is given.
@@ -18,24 +16,17 @@ pub(super) struct Service {
 pub(super) const TENCENT_REGIONAL_ONLY: [&str; 2] = ["ap-shanghai-fsi", "ap-shenzhen-fsi"];
 
 /// Tencent Cloud: one host a service for all regions.
-pub(super) const TENCENT: &[Service] = &[
-    tencent("cvm", "2017-03-12"),
-    tencent("cbs", "2017-03-12"),
-    tencent("as", "2018-04-19"),
-    tencent("monitor", "2018-07-24"),
-    tencent("sts", "2018-08-13"),
-    tencent("cam", "2019-01-16"),
-];
+pub(super) const TENCENT: &[Service] =
+    &[tencent("cvm"), tencent("cbs"), tencent("as"), tencent("monitor"), tencent("sts"), tencent("cam")];
 
-const fn tencent(name: &'static str, version: &'static str) -> Service {
-    Service { name, version, host_label: name, central: None, exceptions: &[] }
+const fn tencent(name: &'static str) -> Service {
+    Service { name, host_label: name, central: None, exceptions: &[] }
 }
 
 /// Alibaba Cloud: `<label>.<region>.aliyuncs.com`, but for the exceptions.
 pub(super) const ALIBABA: &[Service] = &[
     Service {
         name: "ecs",
-        version: "2014-05-26",
         host_label: "ecs",
         central: None,
         exceptions: &[
@@ -88,7 +79,6 @@ pub(super) const ALIBABA: &[Service] = &[
     },
     Service {
         name: "sts",
-        version: "2015-04-01",
         host_label: "sts",
         central: Some("sts.aliyuncs.com"),
         exceptions: &[(
@@ -128,10 +118,9 @@ pub(super) const ALIBABA: &[Service] = &[
             ],
         )],
     },
-    Service { name: "cms", version: "2019-01-01", host_label: "metrics", central: None, exceptions: &[] },
+    Service { name: "cms", host_label: "metrics", central: None, exceptions: &[] },
     Service {
         name: "ess",
-        version: "2022-02-22",
         host_label: "ess",
         central: None,
         exceptions: &[(

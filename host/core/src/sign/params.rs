@@ -4,7 +4,7 @@
 
 use super::OutboundCall;
 use super::encoding::Pair;
-use crate::catalog::Provider;
+use crate::catalog::{self, Provider};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
@@ -42,21 +42,6 @@ pub enum InvalidParams {
     TooLarge,
 }
 
-/// Parameters the vendors' protocols themselves use, in lower case; besides them everything that begins with
-/// `signature`.
-const SYSTEM_ALIBABA: [&str; 8] = [
-    "action",
-    "version",
-    "format",
-    "accesskeyid",
-    "timestamp",
-    "securitytoken",
-    "bearertoken",
-    "clienttoken",
-];
-const SYSTEM_TENCENT: [&str; 7] =
-    ["action", "version", "region", "timestamp", "nonce", "secretid", "clienttoken"];
-
 /// Alibaba parameters that hold a list as JSON text instead of flattening it (from the SDKs' models, where they are
 /// strings). Flattened, the vendor would ignore them, and a filter would be lost.
 const JSON_TEXT: [(&str, &str, &str); 5] = [
@@ -66,16 +51,6 @@ const JSON_TEXT: [(&str, &str, &str); 5] = [
     ("cms", "DescribeMetricLast", "Dimensions"),
     ("cms", "DescribeMetricList", "Dimensions"),
 ];
-
-/// Whether the host sets the parameter `name` itself. Case is ignored, since not every gateway minds it.
-pub fn is_reserved(provider: Provider, name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let system: &[&str] = match provider {
-        Provider::Alibaba => &SYSTEM_ALIBABA,
-        Provider::Tencent => &SYSTEM_TENCENT,
-    };
-    system.contains(&name.as_str()) || name.starts_with("signature")
-}
 
 /// The pairs of an Alibaba RPC call: parameters flattened with 1-based dots, `RegionId`, and the idempotency token.
 pub(super) fn alibaba_pairs(call: &OutboundCall<'_>) -> Result<Vec<Pair>, InvalidParams> {
@@ -98,9 +73,7 @@ pub(super) fn alibaba_pairs(call: &OutboundCall<'_>) -> Result<Vec<Pair>, Invali
         None if !call.region.is_empty() => flat.push("RegionId", call.region.to_owned())?,
         _ => {}
     }
-    if let Some(name) = flat.pairs.iter().map(|(name, _)| name).find(|n| is_reserved(Provider::Alibaba, n)) {
-        return Err(InvalidParams::Reserved(name.clone()));
-    }
+    refuse_reserved(Provider::Alibaba, call, flat.pairs.iter().map(|(name, _)| name.as_str()))?;
     if let Some((field, value)) = call.token {
         flat.push(field, value.to_owned())?;
     }
@@ -110,14 +83,26 @@ pub(super) fn alibaba_pairs(call: &OutboundCall<'_>) -> Result<Vec<Pair>, Invali
 /// The JSON body of a Tencent call, with the idempotency token.
 pub(super) fn tencent_body(call: &OutboundCall<'_>) -> Result<Vec<u8>, InvalidParams> {
     let mut object = parse_object(call.params)?;
-    if let Some(name) = object.keys().find(|name| is_reserved(Provider::Tencent, name)) {
-        return Err(InvalidParams::Reserved(name.clone()));
-    }
+    refuse_reserved(Provider::Tencent, call, object.keys().map(String::as_str))?;
     let Some((field, value)) = call.token else { return Ok(call.params.as_bytes().to_vec()) };
     if object.insert(field.to_owned(), value.into()).is_some() {
         return Err(InvalidParams::Twice(field.to_owned()));
     }
     Ok(Value::Object(object).to_string().into_bytes())
+}
+
+/// What policies may set is judged before; this makes sure that nothing but the host names an action, signs or
+/// authenticates. The host itself may ask for the vendor's dry run.
+fn refuse_reserved<'a>(
+    provider: Provider,
+    call: &OutboundCall<'_>,
+    mut names: impl Iterator<Item = &'a str>,
+) -> Result<(), InvalidParams> {
+    let dry_run = catalog::find(provider, call.service, call.action).and_then(|a| a.dry_run_field.as_deref());
+    match names.find(|name| catalog::reserved(provider, name) && Some(*name) != dry_run) {
+        Some(name) => Err(InvalidParams::Reserved(name.to_owned())),
+        None => Ok(()),
+    }
 }
 
 fn parse_object(params: &str) -> Result<Map<String, Value>, InvalidParams> {
@@ -217,6 +202,7 @@ mod tests {
             (r#"{"action":"DeleteDisk"}"#, reserved("action")),
             (r#"{"SignatureNonce":"1"}"#, reserved("SignatureNonce")),
             (r#"{"ClientToken":"1"}"#, reserved("ClientToken")),
+            (r#"{"Action":{"1":"x"}}"#, reserved("Action.1")),
             (r#"{"Tag.1.Key":"a","Tag":[{"Key":"b"}]}"#, InvalidParams::Twice("Tag.1.Key".into())),
             (r#"{"DiskId":"a","diskid":"b"}"#, InvalidParams::Twice("diskid".into())),
             (deep.as_str(), InvalidParams::TooLarge),
