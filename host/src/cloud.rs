@@ -1,1 +1,8 @@
-//! To be written.
+//! The way to the clouds: accounts with their credentials, and the client that makes one attempt of one call. Nothing of
+//! a credential leaves this module but signatures. Leaves repeating, and whether to call at all, to `broker`.
+
+mod client;
+mod credentials;
+
+pub use client::{Account, BuildClientError, CloudClient, TIMEOUT_DEFAULT};
+pub use credentials::{CredentialError, SECRET_BYTES_MAX, resolve};

@@ -10,6 +10,8 @@ use std::collections::HashSet;
 
 /// Most pairs one call flattens to: ten times the longest list a vendor takes (100 ids).
 pub const PAIRS_MAX: usize = 1_000;
+/// Longest action name taken, in bytes; the longest known has 43.
+pub const ACTION_BYTES_MAX: usize = 96;
 /// Deepest nesting of a parameter; the deepest known is `EventPattern.1.NameList.2`.
 pub const DEPTH_MAX: usize = 16;
 
@@ -19,6 +21,9 @@ pub enum InvalidParams {
     /// Not a JSON object.
     #[error("params must be a JSON object")]
     NotAnObject,
+    /// The action is no name: it would be signed as something else than it is sent as.
+    #[error("`{0}` is not the name of an action")]
+    Action(String),
     /// A system parameter.
     #[error("`{0}` is set by the host: leave it out of params")]
     Reserved(String),
@@ -54,7 +59,7 @@ const JSON_TEXT: [(&str, &str, &str); 5] = [
 
 /// The pairs of an Alibaba RPC call: parameters flattened with 1-based dots, `RegionId`, and the idempotency token.
 pub(super) fn alibaba_pairs(call: &OutboundCall<'_>) -> Result<Vec<Pair>, InvalidParams> {
-    let object = parse_object(call.params)?;
+    let object = parse_call(call)?;
     let mut flat = Flat { pairs: Vec::new(), seen: HashSet::new() };
     for (name, value) in &object {
         let is_json_text = JSON_TEXT.contains(&(call.service, call.action, name.as_str()));
@@ -82,7 +87,7 @@ pub(super) fn alibaba_pairs(call: &OutboundCall<'_>) -> Result<Vec<Pair>, Invali
 
 /// The JSON body of a Tencent call, with the idempotency token.
 pub(super) fn tencent_body(call: &OutboundCall<'_>) -> Result<Vec<u8>, InvalidParams> {
-    let mut object = parse_object(call.params)?;
+    let mut object = parse_call(call)?;
     refuse_reserved(Provider::Tencent, call, object.keys().map(String::as_str))?;
     let Some((field, value)) = call.token else { return Ok(call.params.as_bytes().to_vec()) };
     if object.insert(field.to_owned(), value.into()).is_some() {
@@ -105,8 +110,13 @@ fn refuse_reserved<'a>(
     }
 }
 
-fn parse_object(params: &str) -> Result<Map<String, Value>, InvalidParams> {
-    serde_json::from_str(params).map_err(|_| InvalidParams::NotAnObject)
+fn parse_call(call: &OutboundCall<'_>) -> Result<Map<String, Value>, InvalidParams> {
+    let is_name = (1..=ACTION_BYTES_MAX).contains(&call.action.len())
+        && call.action.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !is_name {
+        return Err(InvalidParams::Action(call.action.chars().take(ACTION_BYTES_MAX).collect()));
+    }
+    serde_json::from_str(call.params).map_err(|_| InvalidParams::NotAnObject)
 }
 
 struct Flat {
@@ -209,6 +219,13 @@ mod tests {
             (many.as_str(), InvalidParams::TooLarge),
         ] {
             assert_eq!(flat("CreateSnapshot", params), Err(error), "{}", &params[..params.len().min(60)]);
+        }
+    }
+
+    #[test]
+    fn an_action_is_a_plain_name() {
+        for action in ["", "a b", "a\nx-acs-action:b", "重启", &"a".repeat(ACTION_BYTES_MAX + 1)] {
+            assert!(matches!(flat(action, "{}"), Err(InvalidParams::Action(_))), "{action}");
         }
     }
 

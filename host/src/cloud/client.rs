@@ -1,0 +1,301 @@
+//! Makes one attempt of one call: sign, send, judge the answer. Never repeats anything, at any layer. Learns from each
+//! account's answers how far this machine's clock is off. Leaves repeating to `broker` and every decision to
+//! `opsward_core`. Tested in `client/tests.rs` against loopback servers.
+
+use crate::clock::Clock;
+use opsward_core::answer::{Answer, RESPONSE_BYTES_MAX, Verdict, judge, no_answer, not_sent};
+use opsward_core::call::{CallError, ErrorKind};
+use opsward_core::catalog::Provider;
+use opsward_core::endpoint::{Endpoint, is_region};
+use opsward_core::id::{AccountName, hex};
+use opsward_core::secret::Credential;
+use opsward_core::sign::{OutboundCall, Scheme, SignedRequest, prepare};
+use opsward_core::time::Timestamp;
+use reqwest::header::{HeaderMap, HeaderValue};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// How long a call may take where the caller does not say. The vendors' own clients give slow actions more.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// How long a connection may take, name resolution and TLS included: then nothing was sent, and trying again is safe.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept: well below the servers' own patience, since a request written into a connection
+/// that the server is closing is lost in an unclear state.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+/// Idle connections kept per host: as many as a policy's `call-all` runs at a time.
+const POOL_IDLE_MAX: usize = 16;
+/// A smaller difference to the cloud's clock is left alone: its `Date` has whole seconds and travelled.
+const SKEW_MIN_MS: i64 = 5_000;
+/// Random bytes of a nonce: 128 bits never meet again.
+const NONCE_BYTES: usize = 16;
+
+/// A cloud account, ready for use.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The operator's name for it.
+    pub name: AccountName,
+    /// Whose cloud.
+    pub provider: Provider,
+    /// Where all its calls go; computed from service and region where absent.
+    pub endpoint: Option<Endpoint>,
+    /// How its calls are signed.
+    pub scheme: Scheme,
+    /// The region of calls that name none; may be empty.
+    pub region: String,
+    /// What signs.
+    pub credential: Credential,
+}
+
+/// Sends calls for accounts.
+pub struct CloudClient {
+    accounts: HashMap<AccountName, Known>,
+    clock: Arc<dyn Clock>,
+    random: SystemRandom,
+    remote: reqwest::Client,
+    /// For endpoints on this machine: never through a proxy.
+    loopback: reqwest::Client,
+}
+
+struct Known {
+    account: Account,
+    /// The cloud's clock minus ours, in milliseconds.
+    skew_ms: AtomicI64,
+}
+
+/// The HTTP client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the HTTP client")]
+pub struct BuildClientError(#[from] reqwest::Error);
+
+impl CloudClient {
+    /// A client for `accounts`, whose names differ.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up. A machine without CA certificates is no error: https calls fail, each saying so.
+    pub fn new(accounts: Vec<Account>, clock: Arc<dyn Clock>) -> Result<Self, BuildClientError> {
+        install_tls();
+        // Mostly one of the two is needed, and each reads the machine's certificates.
+        let is_local = |account: &Account| account.endpoint.as_ref().is_some_and(Endpoint::is_loopback);
+        let (remote, loopback) = match (accounts.iter().all(is_local), accounts.iter().any(is_local)) {
+            (true, _) => build(|client| client.no_proxy()).map(|local| (local.clone(), local))?,
+            (false, true) => (build(|client| client)?, build(|client| client.no_proxy())?),
+            (false, false) => build(|client| client).map(|remote| (remote.clone(), remote))?,
+        };
+        let known = |account: Account| (account.name.clone(), Known { account, skew_ms: AtomicI64::new(0) });
+        let accounts = accounts.into_iter().map(known).collect();
+        Ok(Self { accounts, clock, random: SystemRandom::new(), remote, loopback })
+    }
+
+    /// The account of this name.
+    pub fn account(&self, name: &AccountName) -> Option<&Account> {
+        self.accounts.get(name).map(|known| &known.account)
+    }
+
+    /// Makes one attempt of `call`, in at most `timeout` or [`TIMEOUT_DEFAULT`]. An empty region takes the account's.
+    ///
+    /// A connection that cannot be made is `NotExecuted`; whatever goes wrong later is `Unclear`. A call that cannot be
+    /// sent as it is, such as one to an unknown service, is `Answered` with `Invalid`.
+    pub async fn send(
+        &self,
+        account: &AccountName,
+        call: &OutboundCall<'_>,
+        timeout: Option<Duration>,
+    ) -> Verdict {
+        let Some(known) = self.accounts.get(account) else {
+            return refuse("opsward.unknown-account", format!("account `{account}` is not configured"));
+        };
+        let region = if call.region.is_empty() { &known.account.region } else { call.region };
+        let call = OutboundCall { region, ..*call };
+        let timeout = timeout.unwrap_or(TIMEOUT_DEFAULT);
+        let verdict = match self.sign(known, &call) {
+            Ok((endpoint, request)) => {
+                let exchange = self.exchange(known, &endpoint, request);
+                tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| {
+                    no_answer("opsward.timeout", &format!("no answer within {} s", timeout.as_secs_f32()))
+                })
+            }
+            Err(refusal) => refusal,
+        };
+        count(account, &call, &verdict);
+        verdict
+    }
+
+    fn sign(&self, known: &Known, call: &OutboundCall<'_>) -> Result<(Endpoint, SignedRequest), Verdict> {
+        let account = &known.account;
+        let endpoint = match &account.endpoint {
+            // The region goes into a header all the same.
+            Some(_) if !call.region.is_empty() && !is_region(call.region) => {
+                return Err(refuse("opsward.invalid-region", format!("`{}` is not a region", call.region)));
+            }
+            Some(endpoint) => endpoint.clone(),
+            None => Endpoint::of(account.provider, call.service, call.region)
+                .map_err(|error| refuse("opsward.no-endpoint", error.to_string()))?,
+        };
+        let mut random = [0; NONCE_BYTES];
+        if self.random.fill(&mut random).is_err() {
+            return Err(not_sent("opsward.no-randomness", "the operating system gives no random numbers"));
+        }
+        let skew_ms = known.skew_ms.load(Ordering::Relaxed);
+        let now = Timestamp::from_ms(self.clock.now().ms().saturating_add(skew_ms));
+        prepare(account.scheme, call, &endpoint, &account.credential, now, &hex(&random))
+            .map(|request| (endpoint, request))
+            .map_err(|error| refuse("opsward.invalid-params", error.to_string()))
+    }
+
+    async fn exchange(&self, known: &Known, endpoint: &Endpoint, request: SignedRequest) -> Verdict {
+        let client = if endpoint.is_loopback() { &self.loopback } else { &self.remote };
+        let mut headers = HeaderMap::with_capacity(request.headers.len());
+        for (name, value) in &request.headers {
+            let Ok(mut value) = HeaderValue::from_str(value) else {
+                return refuse(
+                    "opsward.invalid-header",
+                    format!("the value of header `{name}` cannot be sent"),
+                );
+            };
+            value.set_sensitive(true);
+            headers.insert(*name, value);
+        }
+        let method = reqwest::Method::POST;
+        let sent = client.request(method, &request.url).headers(headers).body(request.body).send().await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return judge_failure(&error, endpoint),
+        };
+        self.learn_skew(known, response.headers());
+        let status = response.status().as_u16();
+        let (request_id, retry_after_ms) = {
+            let header = |name: &str| response.headers().get(name)?.to_str().ok();
+            let wait = header("x-acs-retry-after").and_then(|ms| ms.parse().ok());
+            (header("x-acs-request-id").map(str::to_owned), wait)
+        };
+        match read_body(response).await {
+            Ok(body) => judge(
+                known.account.provider,
+                &Answer {
+                    status,
+                    body: &body,
+                    request_id: request_id.as_deref(),
+                    retry_after_ms,
+                    string_to_sign: &request.string_to_sign,
+                },
+            ),
+            Err(unclear) => unclear,
+        }
+    }
+
+    /// Keeps the difference between the cloud's clock and ours for the next signature.
+    fn learn_skew(&self, known: &Known, headers: &HeaderMap) {
+        let date = headers.get("date").and_then(|value| value.to_str().ok());
+        let Some(theirs) = date.and_then(Timestamp::parse_http_date) else { return };
+        let skew_ms = theirs.ms().saturating_sub(self.clock.now().ms());
+        let skew_ms = if skew_ms.saturating_abs() < SKEW_MIN_MS { 0 } else { skew_ms };
+        let before = known.skew_ms.swap(skew_ms, Ordering::Relaxed);
+        if before == 0 && skew_ms != 0 {
+            let account = known.account.name.as_str();
+            tracing::warn!(
+                account,
+                skew_ms,
+                "this machine's clock differs from the cloud's: signing with the cloud's"
+            );
+        }
+    }
+}
+
+/// Makes ring the process's TLS provider unless there is one.
+fn install_tls() {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider is installed already");
+    }
+}
+
+fn build(proxied: fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
+    proxied(http_client()).build().or_else(|cause| {
+        tracing::warn!(%cause, "no CA certificates found, so https calls will fail: install `ca-certificates`");
+        proxied(http_client()).tls_certs_only([]).build()
+    })
+}
+
+fn http_client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("opsward/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_IDLE_MAX)
+        // A redirected request would bear a signature for another host; a repeated one could take effect twice.
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+}
+
+/// Without a connection nothing was sent. Everything else may have reached the cloud. The error's own text is not used:
+/// it holds the URL, and the URL holds parameters.
+fn judge_failure(error: &reqwest::Error, endpoint: &Endpoint) -> Verdict {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let host = endpoint.authority();
+    if error.is_builder() {
+        return refuse("opsward.invalid-request", format!("the request to {host} cannot be built"));
+    }
+    if error.is_connect() {
+        return not_sent("opsward.no-connection", &format!("cannot connect to {host}: {cause}"));
+    }
+    no_answer("opsward.no-answer", &format!("the connection to {host} broke before the answer: {cause}"))
+}
+
+async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, Verdict> {
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(announced.min(RESPONSE_BYTES_MAX));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= RESPONSE_BYTES_MAX => {
+                body.extend_from_slice(&chunk)
+            }
+            Ok(Some(_)) => {
+                let message =
+                    format!("the answer is longer than {RESPONSE_BYTES_MAX} bytes: ask for smaller pages");
+                return Err(no_answer("opsward.answer-too-large", &message));
+            }
+            Ok(None) => return Ok(body),
+            Err(_) => return Err(no_answer("opsward.answer-cut", "the connection broke within the answer")),
+        }
+    }
+}
+
+/// For a call that the host does not send: it would never work.
+fn refuse(code: &str, message: String) -> Verdict {
+    let kind = ErrorKind::Invalid;
+    Verdict::Answered(Err(CallError { kind, code: code.into(), message, request_id: None, retryable: false }))
+}
+
+fn count(account: &AccountName, call: &OutboundCall<'_>, verdict: &Verdict) {
+    let (word, code) = match verdict {
+        Verdict::Answered(Ok(_)) => ("done", ""),
+        Verdict::Answered(Err(error)) => ("refused", error.code.as_str()),
+        Verdict::NotExecuted { error, .. } => ("not-executed", error.code.as_str()),
+        Verdict::Unclear { error } => ("unclear", error.code.as_str()),
+    };
+    let action = format!("{}:{}", call.service, call.action);
+    tracing::debug!(
+        account = account.as_str(),
+        action,
+        region = call.region,
+        verdict = word,
+        code,
+        "cloud call sent"
+    );
+    metrics::counter!(
+        "opsward_cloud_calls_total",
+        "account" => account.as_str().to_owned(),
+        "action" => action,
+        "verdict" => word
+    )
+    .increment(1);
+}
+
+#[cfg(test)]
+mod tests;
