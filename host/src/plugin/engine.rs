@@ -5,13 +5,14 @@
 use super::bindings::opsward::policy::events;
 use super::bindings::{Policy, PolicyPre};
 use super::cache::Cache;
-use super::guest::Guest;
+use super::guest::{BACKTRACE_FRAMES_MAX, Guest};
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::event::Event;
 use opsward_core::id::Digest;
 use opsward_core::run::{Failure, Fault, FaultKind, Outcome};
 use serde::Serialize;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -310,8 +311,8 @@ fn common() -> Config {
         .concurrency_support(false)
         .memory_init_cow(true)
         .max_wasm_stack(WASM_STACK_BYTES)
-        // Plugins are stripped: a trace would hold numbers only.
-        .wasm_backtrace_max_frames(None);
+        // Only its depth is of use: plugins are stripped.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
     config
 }
 

@@ -43,8 +43,8 @@ pub(super) const OFFERED: &[&str] = &[
 const RESOURCES_MAX: usize = 1_000;
 /// Most random bytes a guest may ask for at once.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
-/// What is kept of the end of a guest's standard error, in bytes: room for a panic message or the end of a traceback.
-const LAST_WORDS_BYTES: usize = 2048;
+/// What is kept of the end of a guest's standard error, in bytes: room for the end of a panic message or a traceback.
+const LAST_WORDS_BYTES: usize = 512;
 /// What a guest may write to standard output or error in one go, in bytes.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
