@@ -1,0 +1,158 @@
+//! Kind `alibaba-cloudmonitor`: system events as CloudMonitor posts them, by URL callback or subscription webhook. Takes
+//! both generations of `content` (`ecsInstanceId`, `instanceId`), as an object or as JSON text, and the console's test
+//! event, which has neither id nor time nor account. Threshold alarms are another format and are refused.
+//!
+//! Source of the format: the ECS "event notifications" page and CloudMonitor's "callbacks for system events". There is
+//! no signature: everything decoded here is the sender's claim.
+
+use super::{DecodeError, Delivery, Event, checked_attribute, json, parse_vendor_time};
+use crate::id::{Digest, SourceName};
+use crate::time::Timestamp;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+type Object = Map<String, Value>;
+
+pub(super) fn decode(
+    source: &SourceName,
+    delivery: &Delivery<'_>,
+    received: Timestamp,
+) -> Result<Event, DecodeError> {
+    if delivery.media_type() == "application/x-www-form-urlencoded" {
+        return Err(threshold_alarm());
+    }
+    let text = json::text(delivery.body)?;
+    let Value::Object(mut body) = json::parse(text)? else {
+        return Err(DecodeError::field("body", "is not a JSON object"));
+    };
+    let data = take_content_out_of_text(text, &mut body)?;
+    let name = required_name(&body)?;
+    checked_attribute("name", &name)?;
+    let content = body.get("content").and_then(Value::as_object);
+    let in_content = |key: &str| content.and_then(|content| scalar(content, key));
+    let resource = scalar(&body, "resourceId");
+    let arn = resource.as_deref().and_then(Arn::parse);
+    let is_arn = arn.is_some();
+    let arn = arn.unwrap_or_default();
+    let region = scalar(&body, "regionId").or(arn.region);
+    let account = scalar(&body, "userId").or(arn.account);
+    let time = [scalar(&body, "eventTime")]
+        .into_iter()
+        .chain(["executeFinishTime", "executeStartTime", "publishTime"].map(in_content))
+        .flatten()
+        .find_map(|text| parse_vendor_time(&text))
+        .unwrap_or(received);
+    let built = || built_arn(&body, content, region.as_deref(), account.as_deref());
+    let subject = if is_arn { resource } else { built().or(resource) };
+    let id = scalar(&body, "id").unwrap_or_else(|| digest_of(&body));
+    let incident = in_content("eventId").map(|id| format!("alibaba:{id}"));
+    let attributes = [
+        ("id", Some(&id)),
+        ("resourceId", subject.as_ref()),
+        ("userId", account.as_ref()),
+        ("regionId", region.as_ref()),
+        ("content.eventId", incident.as_ref()),
+    ];
+    for (field, value) in attributes {
+        value.map_or(Ok(()), |value| checked_attribute(field, value))?;
+    }
+    Ok(Event { source: source.clone(), id, kind: name, subject, time, data, incident, account, region })
+}
+
+fn threshold_alarm() -> DecodeError {
+    DecodeError::Unsupported(
+        "this is a threshold alarm of CloudMonitor; the kind `alibaba-cloudmonitor` takes system events only: \
+         point the alarm rule's callback elsewhere and subscribe this URL to system events"
+            .to_owned(),
+    )
+}
+
+fn required_name(body: &Object) -> Result<String, DecodeError> {
+    if let Some(name) = scalar(body, "name") {
+        return Ok(name);
+    }
+    if body.contains_key("specversion") {
+        return Err(DecodeError::Unsupported(
+            "this is a CloudEvent: give the source the kind `cloudevents`".to_owned(),
+        ));
+    }
+    if body.get("message").is_some_and(|message| message.get("metricProject").is_some()) {
+        return Err(threshold_alarm());
+    }
+    let problem = "is missing: a system event has `name`, such as `Instance:SystemFailure.Reboot:Executed`, \
+                   `resourceId`, `regionId` and `content`";
+    Err(DecodeError::field("name", problem))
+}
+
+/// Makes `content` an object in `body` and returns the event's text with it. All else in the text stays as it was sent.
+fn take_content_out_of_text(text: &str, body: &mut Object) -> Result<String, DecodeError> {
+    let content = match body.get("content") {
+        Some(Value::Object(_)) => return Ok(text.trim().to_owned()),
+        Some(Value::String(inner)) => inner.trim().to_owned(),
+        None | Some(Value::Null) => "{}".to_owned(),
+        Some(_) => return Err(DecodeError::field("content", "is neither an object nor JSON text")),
+    };
+    let parsed: Value = json::parse(&content).map_err(DecodeError::inside("content"))?;
+    if !parsed.is_object() {
+        return Err(DecodeError::field("content", "is text that holds no JSON object"));
+    }
+    let raw_content =
+        RawValue::from_string(content).map_err(|e| DecodeError::field("content", e.to_string()))?;
+    let mut members: BTreeMap<String, &RawValue> = json::parse(text)?;
+    members.insert("content".to_owned(), &raw_content);
+    let data = serde_json::to_string(&members).map_err(|e| DecodeError::field("body", e.to_string()))?;
+    body.insert("content".to_owned(), parsed);
+    // A content 31 levels deep in text was within bounds on its own and is not inside of the body.
+    json::parse::<&RawValue>(&data).map_err(DecodeError::inside("content"))?;
+    Ok(data)
+}
+
+/// The member as text, where it is a text with something in it or a number.
+fn scalar(object: &Object, key: &str) -> Option<String> {
+    match object.get(key)? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The id of an event that has none: the same notification posted twice has one id. `traceId` is of the posting.
+fn digest_of(body: &Object) -> String {
+    let mut members = body.clone();
+    members.remove("traceId");
+    Digest::of(json::canonical(&Value::Object(members)).as_bytes()).to_string()
+}
+
+/// What `acs:<product>:<region>:<account>:<resource>` tells.
+#[derive(Default)]
+struct Arn {
+    region: Option<String>,
+    account: Option<String>,
+}
+
+impl Arn {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(5, ':');
+        let (scheme, _product) = (parts.next()?, parts.next()?);
+        // Empty and `*` stand for any.
+        let named = |part: &str| (!part.is_empty() && part != "*").then(|| part.to_owned());
+        let arn = Self { region: named(parts.next()?), account: named(parts.next()?) };
+        (scheme == "acs" && parts.next().is_some_and(|resource| !resource.is_empty())).then_some(arn)
+    }
+}
+
+/// The ARN of the instance that `content` names, for an event whose `resourceId` is none.
+fn built_arn(
+    body: &Object,
+    content: Option<&Object>,
+    region: Option<&str>,
+    account: Option<&str>,
+) -> Option<String> {
+    let instance = ["instanceId", "ecsInstanceId", "resourceId"]
+        .into_iter()
+        .filter_map(|key| scalar(content?, key))
+        .chain(scalar(body, "resourceId"))
+        .find(|id| id.starts_with("i-"))?;
+    Some(format!("acs:ecs:{}:{}:instance/{instance}", region?, account.unwrap_or("*")))
+}
