@@ -31,16 +31,11 @@ pub struct Config {
 struct Login {
     /// SSH key pairs: `skey-...`. Not for Windows.
     key_ids: Option<Vec<String>>,
-    /// A password the host knows under a name.
-    password: Option<SecretReference>,
+    /// `{ secret = "name" }`: a password the host knows under a name. Taken as it comes, so that one written here by
+    /// mistake is not repeated in the message about it.
+    password: Option<Value>,
     /// `true`: as the image has it. Legal with custom, shared and imported images only.
     keep_image_login: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretReference {
-    secret: String,
 }
 
 impl Policy for NightlyReset {
@@ -73,13 +68,13 @@ impl Policy for NightlyReset {
 
 fn reset(event: &Event, config: &Config) -> Result<Call, Failure> {
     let required = [
-        ("instance-id", &config.instance_id, "ins-"),
-        ("image-id", &config.image_id, "img-"),
-        ("region", &config.region, ""),
+        ("instance-id", &config.instance_id, "ins-", "ins-1a2b3c4d"),
+        ("image-id", &config.image_id, "img-", "img-1a2b3c4d"),
+        ("region", &config.region, "", "ap-shanghai"),
     ];
-    for (key, value, start) in required {
+    for (key, value, start, example) in required {
         if value.is_empty() || !value.starts_with(start) {
-            return Err(invalid(&format!("config.{key}: \"{value}\" is none; it looks like \"{start}...\"")));
+            return Err(invalid(&format!("config.{key}: \"{value}\" is none; write it as in \"{example}\"")));
         }
     }
     let call = Call::new("cvm", "ResetInstance")
@@ -101,8 +96,13 @@ impl Login {
                 Err(invalid("config.login.key-ids: name at least one key, or leave out login"))
             }
             (Some(keys), None, None) => Ok(json!({ "KeyIds": keys })),
-            // The host puts the password in this place just before it signs.
-            (None, Some(password), None) => Ok(json!({ "Password": { "$secret": password.secret } })),
+            (None, Some(password), None) => match password["secret"].as_str() {
+                // The host puts the password in this place just before it signs.
+                Some(name) => Ok(json!({ "Password": Call::secret(name) })),
+                None => Err(invalid(
+                    "config.login.password: write { secret = \"name\" }, never the password itself",
+                )),
+            },
             // The vendor wants this boolean as a string.
             (None, None, Some(true)) => Ok(json!({ "KeepImageLogin": "TRUE" })),
             (None, None, Some(false)) => {

@@ -54,6 +54,18 @@ impl Call {
         self
     }
 
+    /// What stands for one of the host's secrets in a parameter. The secret itself never enters the policy: the host puts
+    /// it in this place just before it signs.
+    ///
+    /// ```
+    /// # use opsward_policy::{Call, json};
+    /// let login = json!({ "Password": Call::secret("nightly-password") });
+    /// let call = Call::new("cvm", "ResetInstance").param("LoginSettings", login);
+    /// ```
+    pub fn secret(name: &str) -> Value {
+        json!({ "$secret": name })
+    }
+
     /// Gives the effect a natural key, such as incident plus disk. The same key never takes effect twice for this policy
     /// and action, whatever event asks; the second asker gets the first's answer.
     pub fn once(mut self, key: impl Into<String>) -> Self {

@@ -119,10 +119,8 @@ impl Rebooted {
         let named =
             event.region.as_deref().or(text(body, &["/regionId"])).filter(|region| !region.is_empty());
         let Some(region) = named.or_else(|| arn()?.region()) else {
-            return Err(Failure::new(
-                "opsward.NoRegion",
-                format!("the event does not say where {instance} is"),
-            ));
+            let message = format!("the event does not say where {instance} is");
+            return Err(Failure::new("opsward.NoRegion", message));
         };
         Ok(Self {
             instance: instance.to_owned(),
@@ -200,29 +198,17 @@ fn disks(rebooted: &Rebooted, run: &Run<Config>) -> Result<Vec<String>, Failure>
 #[serde(rename_all = "PascalCase")]
 struct Disk {
     disk_id: String,
+    instance_id: Option<String>,
     #[serde(default)]
-    instance_id: String,
-    #[serde(default)]
-    attachments: Attachments,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Attachments {
-    attachment: Vec<Attachment>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Attachment {
-    instance_id: String,
+    attachments: Value,
 }
 
 impl Disk {
     /// A disk that several instances share names them in its attachments only.
     fn is_attached_to(&self, instance: &str) -> bool {
-        self.instance_id == instance
-            || self.attachments.attachment.iter().any(|one| one.instance_id == instance)
+        let shared = self.attachments["Attachment"].as_array();
+        self.instance_id.as_deref() == Some(instance)
+            || shared.is_some_and(|all| all.iter().any(|one| one["InstanceId"] == instance))
     }
 }
 
