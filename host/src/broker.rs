@@ -6,7 +6,7 @@ mod effect;
 mod readback;
 mod send;
 
-pub use send::Sender;
+pub use send::{AccountFacts, Sender};
 
 use crate::clock::Clock;
 use crate::failpoint::wrong;

@@ -3,6 +3,7 @@
 
 mod client;
 mod credentials;
+mod sender;
 
 pub use client::{Account, BuildClientError, CloudClient, TIMEOUT_DEFAULT};
 pub use credentials::{CredentialError, SECRET_BYTES_MAX, resolve};

@@ -123,6 +123,11 @@ impl CloudClient {
         verdict
     }
 
+    pub(super) fn random_bytes<const N: usize>(&self) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.random.fill(&mut bytes).is_ok().then_some(bytes)
+    }
+
     fn sign(&self, known: &Known, call: &OutboundCall<'_>) -> Result<(Endpoint, SignedRequest), Verdict> {
         let account = &known.account;
         let endpoint = match &account.endpoint {
@@ -134,13 +139,12 @@ impl CloudClient {
             None => Endpoint::of(account.provider, call.service, call.region)
                 .map_err(|error| refuse("opsward.no-endpoint", error.to_string()))?,
         };
-        let mut random = [0; NONCE_BYTES];
-        if self.random.fill(&mut random).is_err() {
+        let Some(nonce) = self.random_bytes::<NONCE_BYTES>() else {
             return Err(not_sent("opsward.no-randomness", "the operating system gives no random numbers"));
-        }
+        };
         let skew_ms = known.skew_ms.load(Ordering::Relaxed);
         let now = Timestamp::from_ms(self.clock.now().ms().saturating_add(skew_ms));
-        prepare(account.scheme, call, &endpoint, &account.credential, now, &hex(&random))
+        prepare(account.scheme, call, &endpoint, &account.credential, now, &hex(&nonce))
             .map(|request| (endpoint, request))
             .map_err(|error| refuse("opsward.invalid-params", error.to_string()))
     }
@@ -267,7 +271,7 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, Verdict> 
 }
 
 /// For a call that the host does not send: it would never work.
-fn refuse(code: &str, message: String) -> Verdict {
+pub(super) fn refuse(code: &str, message: String) -> Verdict {
     let kind = ErrorKind::Invalid;
     Verdict::Answered(Err(CallError { kind, code: code.into(), message, request_id: None, retryable: false }))
 }

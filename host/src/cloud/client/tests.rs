@@ -223,3 +223,32 @@ async fn the_clouds_clock_is_signed_with_once_it_is_known() {
     let times: Vec<_> = server.requests().iter().map(|raw| check(raw).0.timestamp).collect();
     assert_eq!(times, [Some(NOW), Some(NOW + Duration::from_secs(3600))]);
 }
+
+#[tokio::test]
+async fn the_broker_gives_a_request_and_the_catalog_version_and_token_field() {
+    use crate::broker::Sender;
+    let server = Server::start(reply("200 OK", "", r#"{"RequestId":"r-1"}"#)).await;
+    let (client, account) = client(Some(server.endpoint.clone()), Scheme::AlibabaAcs3);
+    let request = |service: &str, action: &str| opsward_core::call::CallRequest {
+        service: service.into(),
+        action: action.into(),
+        region: String::new(),
+        params: r#"{"DiskId":"d-1"}"#.into(),
+        once: None,
+    };
+    let known = request("ecs", "CreateSnapshot");
+    assert!(matches!(Sender::send(&client, &account, &known, Some("t-1")).await, Verdict::Answered(Ok(_))));
+    let sent = String::from_utf8(server.requests().remove(0)).expect("text");
+    assert!(sent.starts_with("POST /?ClientToken=t-1&DiskId=d-1&RegionId=cn-hangzhou HTTP/1.1"), "{sent}");
+    assert!(sent.contains("x-acs-version: 2014-05-26"), "{sent}");
+    for (request, token, code) in [
+        (request("ecs", "RebootInstance"), Some("t-1"), "opsward.no-token"),
+        (request("nosuch", "CreateSnapshot"), None, "opsward.unknown-service"),
+    ] {
+        let Verdict::Answered(Err(error)) = Sender::send(&client, &account, &request, token).await else {
+            panic!("sent: {code}")
+        };
+        assert_eq!(error.code, code);
+    }
+    assert_eq!(server.requests().len(), 1);
+}

@@ -1,0 +1,62 @@
+//! The client as the broker sees it: a policy's request becomes a call with the catalog's API version and token field.
+
+use super::client::{CloudClient, TIMEOUT_DEFAULT, refuse};
+use crate::broker::{AccountFacts, Sender};
+use futures::future::BoxFuture;
+use opsward_core::answer::Verdict;
+use opsward_core::call::CallRequest;
+use opsward_core::catalog::{self, Class};
+use opsward_core::id::AccountName;
+use opsward_core::sign::OutboundCall;
+use std::time::Duration;
+
+/// How long an effect may take: Alibaba's own client gives CreateSnapshot 86 s, and giving up early makes a result
+/// unclear.
+const EFFECT_TIMEOUT: Duration = Duration::from_secs(90);
+
+impl Sender for CloudClient {
+    fn account(&self, name: &AccountName) -> Option<AccountFacts> {
+        let account = CloudClient::account(self, name)?;
+        let region = (!account.region.is_empty()).then(|| account.region.clone());
+        Some(AccountFacts { provider: account.provider, region })
+    }
+
+    fn send<'a>(
+        &'a self,
+        account: &'a AccountName,
+        request: &'a CallRequest,
+        token: Option<&'a str>,
+    ) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            let CallRequest { service, action, region, params, once: _ } = request;
+            let Some(known) = CloudClient::account(self, account) else {
+                return refuse("opsward.unknown-account", format!("account `{account}` is not configured"));
+            };
+            let provider = known.provider;
+            let Some(version) = catalog::version_of(provider, service) else {
+                return refuse("opsward.unknown-service", format!("service `{service}` is not known"));
+            };
+            let token_field = catalog::find(provider, service, action).and_then(|a| a.token_field.as_deref());
+            let token = match (token_field, token) {
+                (Some(field), Some(token)) => Some((field, token)),
+                (None, Some(_)) => {
+                    return refuse(
+                        "opsward.no-token",
+                        format!("`{service}:{action}` takes no idempotency token"),
+                    );
+                }
+                (_, None) => None,
+            };
+            let timeout = match catalog::class_of(provider, service, action) {
+                Class::Read => TIMEOUT_DEFAULT,
+                Class::Token | Class::Convergent | Class::Once => EFFECT_TIMEOUT,
+            };
+            let call = OutboundCall { service, version, action, region, params, token };
+            CloudClient::send(self, account, &call, Some(timeout)).await
+        })
+    }
+
+    fn spread(&self) -> u8 {
+        self.random_bytes::<1>().map_or(0, |[byte]| byte)
+    }
+}
