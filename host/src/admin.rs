@@ -1,1 +1,271 @@
-//! To be written.
+//! The admin listener: is the host alive and ready, its metrics, and what it holds, as JSON. Only reads; meant for an
+//! address the public cannot reach. Times in JSON are milliseconds since 1970 in UTC; every answer is one object, so that
+//! fields can be added. Leaves what is counted to the places where it happens. Tested over a real connection in
+//! `admin/tests.rs`.
+
+use crate::clock::Clock;
+use crate::plugin::engine::Description;
+use crate::policy::Policies;
+use crate::store::{RunFilter, Store, StoreError};
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use opsward_core::config::PolicySettings;
+use opsward_core::id::{Digest, PolicyName};
+use opsward_core::run::RunState;
+use opsward_core::schedule::Schedule;
+use opsward_core::time::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// What the admin listener shows.
+#[derive(Clone)]
+pub struct Admin {
+    /// Events, runs, decisions on schedules.
+    pub store: Arc<dyn Store>,
+    /// The policies that are live.
+    pub policies: Arc<Policies>,
+    /// Tells when schedules fire next.
+    pub clock: Arc<dyn Clock>,
+    /// Files of the plugins directory that are not live as they are, asked at each request.
+    pub refused: Arc<dyn Fn() -> Vec<RefusedFile> + Send + Sync>,
+    /// The metrics so far.
+    pub metrics: PrometheusHandle,
+    /// Whether events are taken: the registry is loaded and the store is open.
+    pub ready: watch::Receiver<bool>,
+}
+
+/// A file of the plugins directory that is not live as it is. An earlier content may still be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedFile {
+    /// Its name in the plugins directory.
+    pub file: String,
+    /// The policy it would be or belong to.
+    pub policy: Option<PolicyName>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Answers requests on `listener` until `shutdown` resolves; requests under way are finished.
+pub async fn serve(
+    listener: TcpListener,
+    admin: Admin,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(admin)).with_graceful_shutdown(shutdown).await
+}
+
+/// The routes.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/policies", get(policies))
+        .route("/api/v1/events", get(events))
+        .route("/api/v1/runs", get(runs))
+        .route("/api/v1/runs/{id}", get(run))
+        .route("/api/v1/schedules", get(schedules))
+        .fallback(async || Refusal::not_found("no such page"))
+        .method_not_allowed_fallback(async || {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this listener only reads: use GET")
+        })
+        .with_state(admin)
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    if *admin.ready.borrow() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n").into_response()
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    // Metrics matter most when the store does not answer.
+    for (state, runs) in admin.store.count_runs().await.unwrap_or_default() {
+        // Above 2^53 runs the last digits are lost.
+        metrics::gauge!("opsward_runs", "state" => state.as_str()).set(runs as f64);
+    }
+    let text = admin.metrics.render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn policies(State(admin): State<Admin>) -> Response {
+    let set = admin.policies.load();
+    let now = admin.clock.now();
+    let live = set.policies.iter().map(|live| {
+        let revision = &live.revision;
+        policy_json(&live.settings, revision.digest, &revision.description, now)
+    });
+    json_answer(&json!({ "policies": live.collect::<Vec<_>>(), "refused": (admin.refused)() }))
+}
+
+async fn events(State(admin): State<Admin>, query: Asked) -> Result<Response, Refusal> {
+    let filter = Filter::parse(query, &["limit"])?;
+    let events = admin.store.list_events(filter.limit).await?;
+    Ok(json_answer(&json!({ "events": events })))
+}
+
+async fn runs(State(admin): State<Admin>, query: Asked) -> Result<Response, Refusal> {
+    let filter = Filter::parse(query, &["policy", "state", "limit"])?;
+    let Filter { policy, state, limit } = filter;
+    let runs = admin.store.list_runs(RunFilter { policy, state, limit }).await?;
+    Ok(json_answer(&json!({ "runs": runs })))
+}
+
+async fn run(State(admin): State<Admin>, Path(prefix): Path<String>) -> Result<Response, Refusal> {
+    let found = admin.store.find_runs(&prefix, CANDIDATES_MAX).await?;
+    let exact = found.iter().find(|run| run.row.id.as_str() == prefix);
+    match (exact, found.as_slice()) {
+        (Some(run), _) | (None, [run]) => Ok(json_answer(run)),
+        (None, []) => Err(Refusal::not_found("no run has an id that begins so")),
+        (None, several) => {
+            let mut refusal =
+                Refusal::new(StatusCode::CONFLICT, "the id fits more than one run; send more of it");
+            refusal.candidates = several.iter().map(|run| json!(run.row)).collect();
+            Err(refusal)
+        }
+    }
+}
+
+async fn schedules(State(admin): State<Admin>, query: Asked) -> Result<Response, Refusal> {
+    let filter = Filter::parse(query, &["limit"])?;
+    let now = admin.clock.now();
+    let set = admin.policies.load();
+    let mut schedules = Vec::new();
+    for live in &set.policies {
+        for schedule in &live.settings.schedules {
+            let mut entry = schedule_json(schedule, now);
+            entry["policy"] = json!(live.settings.name);
+            schedules.push(entry);
+        }
+    }
+    let firings = admin.store.list_firings(filter.limit).await?;
+    Ok(json_answer(&json!({ "schedules": schedules, "firings": firings })))
+}
+
+/// Runs named where a prefix fits several.
+const CANDIDATES_MAX: usize = 10;
+/// Fire times shown of each schedule: enough to see its rhythm.
+const NEXT_SHOWN: usize = 3;
+
+/// A live policy. Its `config` is left out: it may name what only the operator should see.
+fn policy_json(settings: &PolicySettings, digest: Digest, told: &Description, now: Timestamp) -> Value {
+    let asked: Vec<String> = told.permissions.iter().map(|permission| permission.action.clone()).collect();
+    json!({
+        "name": settings.name,
+        "mode": settings.mode,
+        "account": settings.account,
+        "plugin": {
+            "file": settings.plugin,
+            "digest": digest,
+            "name": told.name,
+            "version": told.version,
+            "summary": told.summary,
+        },
+        "asks": told.permissions,
+        "may": settings.grants.asked_by(&asked).rows(),
+        "schedules": settings.schedules.iter().map(|schedule| schedule_json(schedule, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn schedule_json(schedule: &Schedule, now: Timestamp) -> Value {
+    let next_at = std::iter::successors(schedule.next_after(now), |at| schedule.next_after(*at));
+    json!({
+        "schedule": schedule.text(),
+        "zone": schedule.zone(),
+        "next_at": next_at.take(NEXT_SHOWN).collect::<Vec<_>>(),
+        "next": schedule.display_next(NEXT_SHOWN, now),
+    })
+}
+
+/// The parameters of a request, as typed.
+type Asked = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// What a request narrows its answer by.
+#[derive(Default)]
+struct Filter {
+    policy: Option<PolicyName>,
+    state: Option<RunState>,
+    limit: usize,
+}
+
+impl Filter {
+    /// Reads the parameters a page `knows`; any other, or a value of the wrong form, is refused.
+    fn parse(asked: Asked, knows: &[&str]) -> Result<Self, Refusal> {
+        let bad = |problem: String| Refusal::new(StatusCode::BAD_REQUEST, problem);
+        let Query(pairs) = asked.map_err(|e| bad(e.body_text()))?;
+        let mut filter = Self::default();
+        for (key, value) in pairs {
+            match key.as_str() {
+                _ if !knows.contains(&key.as_str()) => {
+                    return Err(bad(format!("unknown parameter `{key}`: use {}", knows.join(", "))));
+                }
+                "policy" => {
+                    filter.policy = Some(value.parse::<PolicyName>().map_err(|e| bad(e.to_string()))?)
+                }
+                "state" => filter.state = Some(value.parse::<RunState>().map_err(|e| bad(e.to_string()))?),
+                _ => {
+                    let limit = value.parse().ok().filter(|limit| *limit > 0);
+                    let refuse = || bad(format!("limit must be a number above 0, not `{value}`"));
+                    filter.limit = limit.ok_or_else(refuse)?;
+                }
+            }
+        }
+        Ok(filter)
+    }
+}
+
+fn json_answer(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("unprintable answer: {error}"))
+            .into_response(),
+    }
+}
+
+/// An answer other than the one asked for.
+struct Refusal {
+    status: StatusCode,
+    problem: String,
+    candidates: Vec<Value>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, problem: impl Into<String>) -> Self {
+        Self { status, problem: problem.into(), candidates: Vec::new() }
+    }
+
+    fn not_found(problem: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, problem)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the store did not answer an admin request");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut body = json!({ "error": self.problem });
+        if !self.candidates.is_empty() {
+            body["candidates"] = Value::Array(self.candidates);
+        }
+        (self.status, json_answer(&body)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests;

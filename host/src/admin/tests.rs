@@ -1,0 +1,204 @@
+use super::*;
+use crate::clock::ManualClock;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Decision, Firing, NewEvent, NewRun, Standing};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use opsward_core::event::Event;
+use opsward_core::grant::Grants;
+use opsward_core::id::RunId;
+use opsward_core::run::{Entry, LogLevel, Mode, Record};
+use opsward_core::schedule::ScheduleEntry;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::oneshot;
+
+const NOW: Timestamp = Timestamp::from_seconds(1_763_903_642);
+
+/// An admin listener over a store with a few runs.
+struct Desk {
+    address: std::net::SocketAddr,
+    ready: watch::Sender<bool>,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SqliteStore::open(&dir.path().join("opsward.db")).expect("opened");
+        fill(&*store).await;
+        let (ready, ready_seen) = watch::channel(false);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let refused =
+            RefusedFile { file: "broken.wasm".into(), policy: None, reason: "not a component".into() };
+        let admin = Admin {
+            store,
+            policies: Arc::default(),
+            clock: Arc::new(ManualClock::at(NOW)),
+            refused: Arc::new(move || vec![refused.clone()]),
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            ready: ready_seen,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let shutdown = async { drop(stopped.await) };
+        let served = tokio::spawn(serve(listener, admin, shutdown));
+        Self { address, ready, stop, served, _dir: dir }
+    }
+
+    /// Sends a request and returns status and body.
+    async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        let mut connection = tokio::net::TcpStream::connect(self.address).await.expect("connected");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.expect("answered");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, body.to_owned())
+    }
+
+    async fn json(&self, path: &str) -> (u16, Value) {
+        let (status, body) = self.ask("GET", path).await;
+        (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("{path}: {body}")))
+    }
+}
+
+async fn fill(store: &dyn Store) {
+    for (id, policy) in [("3f9a", "snapshots"), ("3f9b", "snapshots"), ("77", "resets")] {
+        let event = Event {
+            source: "hook".parse().expect("a name"),
+            id: format!("event-{id}"),
+            kind: "Reboot".into(),
+            subject: None,
+            time: NOW,
+            data: "{}".into(),
+            incident: None,
+            account: None,
+            region: None,
+        };
+        let run = NewRun {
+            id: RunId::from_text(format!("{id:0<24}")),
+            policy: policy.parse().expect("a name"),
+            digest: Digest::of(b"plugin"),
+        };
+        let new = NewEvent { event, raw: Vec::new(), received: NOW, runs: vec![run] };
+        store.accept(vec![new]).await.expect("accepted");
+    }
+    let claim = store.claim(1, NOW).await.expect("claimed").remove(0).claim;
+    let line = Entry::Log { level: LogLevel::Info, message: "hello".into() };
+    store.finish(&claim, vec![Record::new(NOW, line)], Standing::Failed).await.expect("finished");
+    let firing = Firing {
+        policy: "resets".parse().expect("a name"),
+        schedule: "unix:0 3 * * *@UTC".into(),
+        fire_at: NOW,
+        decision: Decision::SkippedLate,
+        decided_at: NOW,
+    };
+    store.fire(firing, None).await.expect("recorded");
+}
+
+fn ids(answer: &Value) -> Vec<&str> {
+    answer["runs"].as_array().expect("runs").iter().filter_map(|run| run["id"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn it_is_alive_at_once_and_ready_when_told() {
+    let desk = Desk::open().await;
+    assert_eq!(desk.ask("GET", "/livez").await, (200, "ok\n".into()));
+    assert_eq!(desk.ask("GET", "/readyz").await.0, 503);
+    desk.ready.send(true).expect("heard");
+    assert_eq!(desk.ask("GET", "/readyz").await, (200, "ok\n".into()));
+    desk.stop.send(()).expect("heard");
+    desk.served.await.expect("joined").expect("served");
+}
+
+#[tokio::test]
+async fn runs_are_listed_filtered_and_found_by_the_beginning_of_their_id() {
+    let desk = Desk::open().await;
+    let (status, all) = desk.json("/api/v1/runs").await;
+    assert_eq!(status, 200);
+    let [a, b, c] = ["3f9a", "3f9b", "77"].map(|id| format!("{id:0<24}"));
+    assert_eq!(ids(&all), [&c, &b, &a]);
+    assert_eq!(ids(&desk.json("/api/v1/runs?policy=snapshots&limit=1").await.1), [&b]);
+    assert_eq!(ids(&desk.json("/api/v1/runs?state=failed").await.1), [&a]);
+
+    let (status, run) = desk.json("/api/v1/runs/3f9a").await;
+    assert_eq!((status, &run["row"]["state"]), (200, &json!("failed")));
+    assert_eq!(run["ledger"][0]["entry"]["message"], "hello");
+    assert_eq!(run["event"]["type"], "Reboot");
+    let (status, several) = desk.json("/api/v1/runs/3f9").await;
+    assert_eq!((status, several["candidates"].as_array().map(Vec::len)), (409, Some(2)));
+    assert_eq!(several["candidates"][1]["id"], json!(b));
+    assert_eq!(desk.json("/api/v1/runs/ff").await.0, 404);
+}
+
+#[tokio::test]
+async fn events_schedules_policies_and_metrics_are_shown() {
+    let desk = Desk::open().await;
+    let events = desk.json("/api/v1/events?limit=2").await.1;
+    assert_eq!(events["events"].as_array().map(Vec::len), Some(2));
+    assert_eq!(events["events"][0]["event"]["id"], "event-77");
+    assert_eq!(events["events"][0]["runs"], json!([format!("{:0<24}", "77")]));
+    let schedules = desk.json("/api/v1/schedules").await.1;
+    assert_eq!(schedules["firings"][0]["decision"], "skipped-late");
+    assert_eq!(schedules["schedules"], json!([]));
+    let policies = desk.json("/api/v1/policies").await.1;
+    let refused = json!([{ "file": "broken.wasm", "policy": null, "reason": "not a component" }]);
+    assert_eq!((&policies["policies"], &policies["refused"]), (&json!([]), &refused));
+    assert_eq!(desk.ask("GET", "/metrics").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_answered_is_told_why() {
+    let desk = Desk::open().await;
+    let table = [
+        ("GET", "/api/v1/runs?state=odd", 400, "`odd` is not a state of a run"),
+        ("GET", "/api/v1/runs?policy=A", 400, "`A` is not a valid policy name"),
+        ("GET", "/api/v1/runs?limit=0", 400, "limit must be a number above 0, not `0`"),
+        ("GET", "/api/v1/events?state=done", 400, "unknown parameter `state`: use limit"),
+        ("GET", "/api/v2/runs", 404, "no such page"),
+        ("POST", "/api/v1/runs", 405, "this listener only reads"),
+    ];
+    for (method, path, status, problem) in table {
+        let (found, body) = desk.ask(method, path).await;
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(found, status, "{path}");
+        assert!(body["error"].as_str().is_some_and(|text| text.contains(problem)), "{path}: {body}");
+    }
+}
+
+#[test]
+fn a_policy_is_shown_without_its_config() {
+    let entry = ScheduleEntry {
+        cron: Some("0 0 3 * * * *".into()),
+        dialect: Some(opsward_core::schedule::Dialect::Scf),
+        zone: Some("Asia/Shanghai".into()),
+        every: None,
+        grace: None,
+        overlap: Default::default(),
+        allow_frequent: false,
+    };
+    let settings = PolicySettings {
+        name: "nightly-reset".parse().expect("a name"),
+        plugin: "nightly-reset.wasm".into(),
+        account: None,
+        mode: Mode::DryRun,
+        patterns: None,
+        schedules: vec![Schedule::parse(&entry).expect("a schedule")],
+        grants: Grants::default(),
+        config: r#"{"password":"hidden"}"#.into(),
+    };
+    let told = Description {
+        name: "nightly-reset".into(),
+        version: "0.1.0".into(),
+        summary: "Resets".into(),
+        types: Vec::new(),
+        permissions: Vec::new(),
+        config_schema: None,
+    };
+    let shown = policy_json(&settings, Digest::of(b"plugin"), &told, NOW);
+    assert_eq!((&shown["mode"], &shown["plugin"]["version"]), (&json!("dry-run"), &json!("0.1.0")));
+    assert_eq!(shown["schedules"][0]["next"][0], "2025-11-24 03:00:00 +08:00");
+    assert!(!shown.to_string().contains("hidden"));
+}
