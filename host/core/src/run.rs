@@ -104,6 +104,9 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// All of them, in the order of a run's life.
+    pub const ALL: [Self; 6] = [Self::Ready, Self::Running, Self::Held, Self::Done, Self::Failed, Self::Dead];
+
     /// The state as it is shown and stored.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -121,3 +124,16 @@ impl RunState {
         matches!(self, Self::Done | Self::Failed | Self::Dead)
     }
 }
+
+impl std::str::FromStr for RunState {
+    type Err = UnknownRunState;
+    fn from_str(text: &str) -> Result<Self, UnknownRunState> {
+        let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        known.ok_or_else(|| UnknownRunState(text.chars().take(80).collect()))
+    }
+}
+
+/// A text that names no state of a run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a state of a run: use ready, running, held, done, failed or dead")]
+pub struct UnknownRunState(String);

@@ -2,7 +2,7 @@
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
 use super::apply::ROW_BITS;
-use super::schema::{self, STATES, code, stored};
+use super::schema::{self, code, stored};
 use crate::store::{
     Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
 };
@@ -201,7 +201,7 @@ fn time(row: &Row<'_>, at: usize) -> Result<Timestamp, rusqlite::Error> {
 
 fn state(row: &Row<'_>, at: usize) -> Result<RunState, rusqlite::Error> {
     let stored: i64 = row.get(at)?;
-    let known = usize::try_from(stored).ok().and_then(|place| STATES.get(place));
+    let known = usize::try_from(stored).ok().and_then(|place| RunState::ALL.get(place));
     known.copied().ok_or(rusqlite::Error::IntegralValueOutOfRange(at, stored))
 }
 

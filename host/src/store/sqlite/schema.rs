@@ -58,7 +58,7 @@ pub(super) fn release_running(conn: &mut Connection) -> Result<usize, rusqlite::
     Ok(released)
 }
 
-/// The number a state is stored as. The partial indices name 0, 1, 2 and 3.
+/// The number a state is stored as: its place in `RunState::ALL`. The partial indices name 0, 1, 2 and 3.
 pub(super) const fn code(state: RunState) -> i64 {
     match state {
         RunState::Ready => 0,
@@ -74,10 +74,6 @@ pub(super) const fn code(state: RunState) -> i64 {
 pub(super) fn stored(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
-
-/// All states, at the place of their code.
-pub(super) const STATES: [RunState; 6] =
-    [RunState::Ready, RunState::Running, RunState::Held, RunState::Done, RunState::Failed, RunState::Dead];
 
 fn lock_out_other_hosts(path: &Path) -> Result<File, StoreError> {
     let mut lock_path = path.as_os_str().to_owned();
