@@ -216,7 +216,7 @@ fn glob_matches(pattern: &str, text: &str) -> bool {
 fn denied_credentials(question: &Question<'_>) -> Denied {
     let Question { service, action, .. } = question;
     let reason = format!("`{service}:{action}` answers with credentials, which never enter a policy");
-    Denied { code: "opsward.credentials", reason }
+    Denied { code: "opsward.Credentials", reason }
 }
 
 fn denied_not_asked(question: &Question<'_>) -> Denied {
@@ -224,13 +224,13 @@ fn denied_not_asked(question: &Question<'_>) -> Denied {
     let reason = format!(
         "the plugin does not ask for `{service}:{action}`: add it to the permissions of its `describe` and build it again"
     );
-    Denied { code: "opsward.not-asked", reason }
+    Denied { code: "opsward.NotAsked", reason }
 }
 
 fn denied_odd_resource(id: &str) -> Denied {
     let shown: String = id.chars().take(80).collect();
     let reason = format!("`{shown}` is not the id of one resource: pass several as a list");
-    Denied { code: "opsward.malformed-resource", reason }
+    Denied { code: "opsward.MalformedResource", reason }
 }
 
 fn denied_action(question: &Question<'_>) -> Denied {
@@ -244,7 +244,7 @@ fn denied_action(question: &Question<'_>) -> Denied {
     }
     let reason =
         format!("`{service}:{action}` is not granted: add `[[allow]]` with {lines} to the policy's file");
-    Denied { code: "opsward.action-not-granted", reason }
+    Denied { code: "opsward.NotGranted", reason }
 }
 
 fn denied_region(question: &Question<'_>, rules: &[&Rule]) -> Denied {
@@ -257,7 +257,7 @@ fn denied_region(question: &Question<'_>, rules: &[&Rule]) -> Denied {
             "`{service}:{action}` is granted for {granted}, not for `{region}`: add \"{region}\" to its `region` in the policy's file"
         )
     };
-    Denied { code: "opsward.region-not-granted", reason }
+    Denied { code: "opsward.RegionNotGranted", reason }
 }
 
 fn denied_unnamed(question: &Question<'_>, rules: &[&Rule]) -> Denied {
@@ -265,7 +265,7 @@ fn denied_unnamed(question: &Question<'_>, rules: &[&Rule]) -> Denied {
     let granted = listed(rules.iter().filter_map(|rule| rule.resources.as_ref()));
     let reason =
         format!("`{service}:{action}` is granted for {granted} only, and the call names no resource");
-    Denied { code: "opsward.resource-not-granted", reason }
+    Denied { code: "opsward.ResourceNotGranted", reason }
 }
 
 fn denied_resource(question: &Question<'_>, id: &str, rules: &[&Rule]) -> Denied {
@@ -274,7 +274,7 @@ fn denied_resource(question: &Question<'_>, id: &str, rules: &[&Rule]) -> Denied
     let reason = format!(
         "`{service}:{action}` is granted for {granted}, not for `{id}`: add \"{id}\" to its `resource` in the policy's file"
     );
-    Denied { code: "opsward.resource-not-granted", reason }
+    Denied { code: "opsward.ResourceNotGranted", reason }
 }
 
 /// Names for a sentence: each once, and no more than a reader takes in.

@@ -28,6 +28,18 @@ pub enum Mode {
     Off,
 }
 
+impl Mode {
+    /// The mode as it is shown and written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DryRun => "dry-run",
+            Self::Approve => "approve",
+            Self::Enforce => "enforce",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// How a run that worked ended; field meanings in `wit/policy.wit`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {

@@ -4,6 +4,7 @@
 use super::action::ActionPattern;
 use super::{AllowEntry, Grants, Rule, is_resource_id};
 use crate::catalog::{self, Class, Provider};
+use crate::endpoint::is_region;
 use crate::suggest::nearest;
 
 /// A fault of one `[[allow]]` entry.
@@ -220,19 +221,6 @@ fn check_resources(
     }
 }
 
-/// Two letters and at least one more part: `cn-hangzhou`, `ap-shanghai-fsi`.
-pub(crate) fn is_region(text: &str) -> bool {
-    let mut parts = text.split('-');
-    let country = parts.next().unwrap_or_default();
-    let rest: Vec<&str> = parts.collect();
-    country.len() == 2
-        && country.bytes().all(|b| b.is_ascii_lowercase())
-        && !rest.is_empty()
-        && rest.iter().all(|part| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        })
-}
-
 /// The reads that granted effects need to see whether they took place, for what the effects are granted for.
 fn implied_reads(rules: &[Rule], provider: Provider) -> Vec<Rule> {
     let mut implied: Vec<Rule> = Vec::new();
@@ -331,15 +319,5 @@ mod tests {
             ["`esc` is no service of alibaba that this release knows: did you mean `ecs`?"]
         );
         assert!(warnings("ecs:Describe*", &[]).is_empty());
-    }
-
-    #[test]
-    fn regions_are_country_and_place() {
-        for good in ["cn-hangzhou", "ap-shanghai-fsi", "us-west-1", "cn-hangzhou-finance"] {
-            assert!(is_region(good), "{good}");
-        }
-        for bad in ["", "cn", "cn-", "cn-hang zhou", "CN-hangzhou", "cn-a.b", "chn-a", "cn-*"] {
-            assert!(!is_region(bad), "{bad}");
-        }
     }
 }

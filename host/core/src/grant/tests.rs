@@ -45,13 +45,13 @@ fn what_is_granted_is_allowed_and_nothing_else() {
         ("ecs:DescribeDisks", "cn-beijing", vec!["i-1"], Ok(())),
         ("ecs:DescribeDisks", "cn-beijing", vec![], Ok(())),
         ("ecs:CreateSnapshot", "cn-hangzhou", vec!["d-1"], Ok(())),
-        ("ecs:CreateSnapshot", "cn-beijing", vec!["d-1"], Err("opsward.region-not-granted")),
-        ("ecs:CreateSnapshot", "", vec!["d-1"], Err("opsward.region-not-granted")),
-        ("ecs:DeleteSnapshot", "cn-hangzhou", vec!["s-1"], Err("opsward.action-not-granted")),
-        ("ecs:createsnapshot", "cn-hangzhou", vec!["d-1"], Err("opsward.action-not-granted")),
-        ("ECS:CreateSnapshot", "cn-hangzhou", vec!["d-1"], Err("opsward.action-not-granted")),
-        ("cms:DescribeDisks", "cn-hangzhou", vec![], Err("opsward.action-not-granted")),
-        ("sts:AssumeRole", "cn-hangzhou", vec![], Err("opsward.credentials")),
+        ("ecs:CreateSnapshot", "cn-beijing", vec!["d-1"], Err("opsward.RegionNotGranted")),
+        ("ecs:CreateSnapshot", "", vec!["d-1"], Err("opsward.RegionNotGranted")),
+        ("ecs:DeleteSnapshot", "cn-hangzhou", vec!["s-1"], Err("opsward.NotGranted")),
+        ("ecs:createsnapshot", "cn-hangzhou", vec!["d-1"], Err("opsward.NotGranted")),
+        ("ECS:CreateSnapshot", "cn-hangzhou", vec!["d-1"], Err("opsward.NotGranted")),
+        ("cms:DescribeDisks", "cn-hangzhou", vec![], Err("opsward.NotGranted")),
+        ("sts:AssumeRole", "cn-hangzhou", vec![], Err("opsward.Credentials")),
     ];
     for (action, region, resources, expected) in cases {
         let answer = ask(&article, Provider::Alibaba, action, region, &resources);
@@ -94,8 +94,8 @@ fn an_effect_brings_along_its_read_back_for_its_own_resources() {
             .map_err(|d| d.code)
     };
     assert_eq!(read(&["ins-1"]), Ok(()));
-    assert_eq!(read(&["ins-1", "ins-2"]), Err("opsward.resource-not-granted"));
-    assert_eq!(read(&[]), Err("opsward.resource-not-granted"));
+    assert_eq!(read(&["ins-1", "ins-2"]), Err("opsward.ResourceNotGranted"));
+    assert_eq!(read(&[]), Err("opsward.ResourceNotGranted"));
     let rows = nightly.rows();
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[1].action, "cvm:DescribeInstances");
@@ -125,7 +125,7 @@ fn a_pattern_reaches_reads_only() {
     assert!(ask(&reads, Provider::Tencent, "cvm:DescribeImages", "ap-shanghai", &[]).is_ok());
     for action in ["cvm:DescribeDisks", "cvm:Getaway", "cvm:ResetInstance"] {
         let denied = ask(&reads, Provider::Tencent, action, "ap-shanghai", &[]).expect_err(action);
-        assert_eq!(denied.code, "opsward.action-not-granted");
+        assert_eq!(denied.code, "opsward.NotGranted");
     }
 }
 
@@ -172,9 +172,9 @@ fn only_what_the_plugin_asks_for_is_effective() {
     };
     assert_eq!(code("ecs:DescribeDisks"), Ok(()));
     assert_eq!(code("ecs:CreateSnapshot"), Ok(()));
-    assert_eq!(code("ecs:DescribeImages"), Err("opsward.not-asked"));
-    assert_eq!(code("ecs:StopInstance"), Err("opsward.not-asked"));
-    assert_eq!(code("ecs:DeleteSnapshot"), Err("opsward.action-not-granted"));
+    assert_eq!(code("ecs:DescribeImages"), Err("opsward.NotAsked"));
+    assert_eq!(code("ecs:StopInstance"), Err("opsward.NotAsked"));
+    assert_eq!(code("ecs:DeleteSnapshot"), Err("opsward.NotGranted"));
     let actions: Vec<String> = effective.rows().into_iter().map(|row| row.action).collect();
     assert_eq!(actions, ["ecs:DescribeDisks", "ecs:CreateSnapshot"]);
     assert_eq!(granted.asked_not_granted(&asked), ["ecs:DeleteSnapshot"]);

@@ -1,0 +1,354 @@
+//! `opsward.toml`, resolved: listeners, store, plugins directory, accounts and sources. Leaves opening any of it to the
+//! host. Tested in `super::tests`.
+
+use super::defaults;
+use super::finding::ConfigError;
+use super::source::{Source, Step, did_you_mean, place};
+use super::typed::{Account, Credentials, EventSource, HostFile, Listener, Signature};
+use crate::catalog::Provider;
+use crate::endpoint::{Endpoint, is_region};
+use crate::event::SourceKind;
+use crate::id::{AccountName, SourceName};
+use crate::secret::SecretRef;
+use crate::sign::Scheme;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use toml::de::DeValue;
+
+/// `opsward.toml`, resolved. Relative paths begin at its directory.
+#[derive(Debug, Clone)]
+pub struct HostSettings {
+    /// Where webhooks are received.
+    pub server_listen: SocketAddr,
+    /// Where operators and monitoring ask.
+    pub admin_listen: SocketAddr,
+    /// Where the ledger is kept.
+    pub store: StoreSettings,
+    /// Where plugins and policies are.
+    pub plugins: PluginSettings,
+    /// Cloud accounts by name.
+    pub accounts: BTreeMap<AccountName, AccountSettings>,
+    /// Sources of events by name.
+    pub sources: BTreeMap<SourceName, SourceSettings>,
+}
+
+/// Where the ledger is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreSettings {
+    /// `sqlite:<path>`.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Where plugins and policies are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginSettings {
+    /// The directory that is watched.
+    pub dir: PathBuf,
+    /// Where compiled plugins are kept; the host's choice where absent.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// One cloud account.
+#[derive(Debug, Clone)]
+pub struct AccountSettings {
+    /// Its name.
+    pub name: AccountName,
+    /// Whose cloud it is.
+    pub provider: Provider,
+    /// Where its keys are.
+    pub credentials: CredentialRefs,
+    /// What all its calls go to, in place of the computed endpoint.
+    pub endpoint: Option<Endpoint>,
+    /// The region of calls that name none.
+    pub region: Option<String>,
+    /// How its calls are signed.
+    pub scheme: Scheme,
+}
+
+/// Where the keys of an account are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialRefs {
+    /// Alibaba `access-key-id`, Tencent `secret-id`.
+    pub key_id: SecretRef,
+    /// Alibaba `access-key-secret`, Tencent `secret-key`.
+    pub key_secret: SecretRef,
+    /// Alibaba `security-token`, Tencent `token`: for temporary keys.
+    pub session_token: Option<SecretRef>,
+}
+
+/// One source of events.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// Its name: a part of its path, `/hooks/<name>/<token>`.
+    pub name: SourceName,
+    /// What its senders send.
+    pub kind: SourceKind,
+    /// The account its events are about.
+    pub account: Option<AccountName>,
+    /// The unguessable part of its path.
+    pub token: SecretRef,
+}
+
+/// Source names that the host gives its own events.
+const OWN_SOURCES: [&str; 2] = ["schedule", "manual"];
+
+/// Refuses keys written out in the file, before anything could repeat them in another message.
+pub(super) fn refuse_literal_secrets(source: &mut Source<'_>) -> Result<(), Vec<ConfigError>> {
+    let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let mut places: Vec<Vec<String>> = Vec::new();
+    for account in owned(source.keys(place!["accounts"])) {
+        let credentials = vec!["accounts".to_owned(), account, "credentials".to_owned()];
+        let steps: Vec<Step<'_>> = credentials.iter().map(Step::from).collect();
+        let keys = owned(source.keys(&steps));
+        places.extend(keys.into_iter().map(|key| [credentials.clone(), vec![key]].concat()));
+        places.push(credentials);
+    }
+    for name in owned(source.keys(place!["sources"])) {
+        places.push(vec!["sources".to_owned(), name, "token".to_owned()]);
+    }
+    let mut literal = Vec::new();
+    for place in places {
+        let steps: Vec<Step<'_>> = place.iter().map(Step::from).collect();
+        let variable = source.value(&[steps.as_slice(), place!["env"]].concat()).and_then(DeValue::as_str);
+        if source.value(&steps).is_some_and(|value| value.as_table().is_none()) {
+            literal.push((place, "is written out: secrets by reference only"));
+        } else if variable.is_some_and(|name| !is_variable_name(name)) {
+            literal.push((place, "does not name an environment variable"));
+        }
+    }
+    for (place, _) in &literal {
+        let steps: Vec<Step<'_>> = place.iter().map(Step::from).collect();
+        source.hide(&[steps.as_slice(), place!["env"]].concat());
+    }
+    let found: Vec<ConfigError> = literal
+        .iter()
+        .map(|(place, problem)| {
+            let steps: Vec<Step<'_>> = place.iter().map(Step::from).collect();
+            let key = place.last().map_or("", String::as_str);
+            let fix = "write `{ env = \"NAME\" }` or `{ file = \"path\" }`";
+            source.key_error(&steps, format!("`{key}` {problem}"), fix)
+        })
+        .collect();
+    if found.is_empty() { Ok(()) } else { Err(found) }
+}
+
+pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSettings, Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    let server_listen = listener(source, "server", &file.server, defaults::SERVER_LISTEN, &mut errors);
+    let admin_listen = listener(source, "admin", &file.admin, defaults::ADMIN_LISTEN, &mut errors);
+    if let (Some(server), Some(admin)) = (server_listen, admin_listen)
+        && server == admin
+        && server.port() != 0
+    {
+        let message = format!("`[server]` and `[admin]` both listen on {server}");
+        let section = if file.admin.listen.is_some() { "admin" } else { "server" };
+        errors.push(source.error(place![section, "listen"], message, "give each its own port"));
+    }
+    let store = store(source, file.store.url.as_deref().unwrap_or(defaults::STORE_URL), &mut errors);
+    let dir = file.plugins.dir.unwrap_or_else(|| defaults::PLUGINS_DIR.to_owned());
+    for (key, path) in [("dir", Some(&dir)), ("cache-dir", file.plugins.cache_dir.as_ref())] {
+        if path.is_some_and(String::is_empty) {
+            errors.push(source.error(
+                place!["plugins", key],
+                format!("`{key}` is empty"),
+                "name a directory",
+            ));
+        }
+    }
+    let plugins = PluginSettings { dir: dir.into(), cache_dir: file.plugins.cache_dir.map(Into::into) };
+
+    let mut accounts = BTreeMap::new();
+    for (name, typed) in file.accounts {
+        if let Some(account) = account(source, &name, typed, &mut errors) {
+            accounts.insert(account.name.clone(), account);
+        }
+    }
+    let mut sources = BTreeMap::new();
+    for (name, typed) in file.sources {
+        if let Some(resolved) = event_source(source, &name, typed, &mut errors) {
+            sources.insert(resolved.name.clone(), resolved);
+        }
+    }
+    match (server_listen, admin_listen, store) {
+        (Some(server_listen), Some(admin_listen), Some(store)) if errors.is_empty() => {
+            Ok(HostSettings { server_listen, admin_listen, store, plugins, accounts, sources })
+        }
+        _ => Err(errors),
+    }
+}
+
+fn listener(
+    source: &Source<'_>,
+    section: &str,
+    typed: &Listener,
+    default: &str,
+    errors: &mut Vec<ConfigError>,
+) -> Option<SocketAddr> {
+    let text = typed.listen.as_deref().unwrap_or(default);
+    let parsed = text.parse();
+    if parsed.is_err() {
+        let message = format!("`{text}` is not an address and port");
+        errors.push(source.error(place![section, "listen"], message, format!("write `\"{default}\"`")));
+    }
+    parsed.ok()
+}
+
+fn store(source: &Source<'_>, url: &str, errors: &mut Vec<ConfigError>) -> Option<StoreSettings> {
+    match url.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Some(StoreSettings::Sqlite { path: path.into() }),
+        _ => {
+            let fix = format!("write `\"{}\"`", defaults::STORE_URL);
+            errors.push(source.error(place!["store", "url"], "not the URL of a store", fix));
+            None
+        }
+    }
+}
+
+fn account(
+    source: &Source<'_>,
+    name: &str,
+    typed: Account,
+    errors: &mut Vec<ConfigError>,
+) -> Option<AccountSettings> {
+    let at = place!["accounts", name];
+    let before = errors.len();
+    let parsed = name.parse::<AccountName>();
+    if let Err(error) = &parsed {
+        errors.push(source.key_error(at, error.to_string(), ""));
+    }
+    let credentials = credentials(source, name, typed.provider, typed.credentials, errors);
+    let endpoint = typed.endpoint.as_deref().map(Endpoint::parse).transpose();
+    if let Err(error) = &endpoint {
+        errors.push(source.error(place!["accounts", name, "endpoint"], error.to_string(), ""));
+    }
+    if let Some(region) = typed.region.as_deref().filter(|region| !is_region(region)) {
+        let message = format!("`{region}` is not a region");
+        errors.push(source.error(
+            place!["accounts", name, "region"],
+            message,
+            "write it as in `cn-hangzhou`",
+        ));
+    }
+    let scheme = match typed.signature {
+        None => Scheme::default_for(typed.provider),
+        Some(Signature::Acs3) => Scheme::AlibabaAcs3,
+        Some(Signature::RpcV1) => Scheme::AlibabaRpcV1,
+    };
+    if scheme.provider() != typed.provider {
+        let message = format!("a {} account has no other signature than its own", typed.provider.as_str());
+        errors.push(source.error(place!["accounts", name, "signature"], message, "leave `signature` out"));
+    }
+    let (Ok(name), Some(credentials), Ok(endpoint)) = (parsed, credentials, endpoint) else { return None };
+    let settings = AccountSettings {
+        name,
+        provider: typed.provider,
+        credentials,
+        endpoint,
+        region: typed.region,
+        scheme,
+    };
+    (errors.len() == before).then_some(settings)
+}
+
+fn credentials(
+    source: &Source<'_>,
+    account: &str,
+    provider: Provider,
+    typed: Credentials,
+    errors: &mut Vec<ConfigError>,
+) -> Option<CredentialRefs> {
+    let alibaba = [
+        ("access-key-id", typed.access_key_id),
+        ("access-key-secret", typed.access_key_secret),
+        ("security-token", typed.security_token),
+    ];
+    let tencent = [("secret-id", typed.secret_id), ("secret-key", typed.secret_key), ("token", typed.token)];
+    let (own, foreign) = match provider {
+        Provider::Alibaba => (alibaba, tencent),
+        Provider::Tencent => (tencent, alibaba),
+    };
+    let names = own.each_ref().map(|(key, _)| *key);
+    let before = errors.len();
+    for (key, _) in foreign.into_iter().filter(|(_, value)| value.is_some()) {
+        let message = format!("`{key}` is no credential of {}", provider.as_str());
+        let fix = format!("it has `{}`, and `{}` for temporary keys", names[..2].join("`, `"), names[2]);
+        errors.push(source.key_error(place!["accounts", account, "credentials", key], message, fix));
+    }
+    for (key, reference) in &own {
+        if matches!(reference, Some(SecretRef::Env(text) | SecretRef::File(text)) if text.is_empty()) {
+            let at = place!["accounts", account, "credentials", *key];
+            errors.push(source.error(at, format!("`{key}` refers to nothing"), "name a variable or a file"));
+        }
+    }
+    let [(_, key_id), (_, key_secret), (_, session_token)] = own;
+    if errors.len() == before {
+        for (key, value) in [(names[0], &key_id), (names[1], &key_secret)] {
+            if value.is_none() {
+                let fix = format!("add `{key} = {{ env = \"NAME\" }}`");
+                errors.push(source.missing(place!["accounts", account, "credentials"], key, fix));
+            }
+        }
+    }
+    Some(CredentialRefs { key_id: key_id?, key_secret: key_secret?, session_token })
+}
+
+fn event_source(
+    source: &Source<'_>,
+    name: &str,
+    typed: EventSource,
+    errors: &mut Vec<ConfigError>,
+) -> Option<SourceSettings> {
+    let at = place!["sources", name];
+    let parsed = name.parse::<SourceName>();
+    match &parsed {
+        Err(error) => errors.push(source.key_error(at, error.to_string(), "")),
+        Ok(_) if OWN_SOURCES.contains(&name) => {
+            let message = format!("`{name}` is the source of the host's own events");
+            errors.push(source.key_error(at, message, "choose another name"));
+        }
+        Ok(_) => {}
+    }
+    let account = typed.account.and_then(|account| {
+        let place = place!["sources", name, "account"];
+        find_account(source, place, &account, &source.keys(place!["accounts"]), errors)
+    });
+    let kind = typed.kind.parse::<SourceKind>();
+    if kind.is_err() {
+        let fix = did_you_mean(&typed.kind, &SourceKind::ALL.map(SourceKind::as_str), "known kinds");
+        let message = format!("unknown kind of source `{}`", typed.kind);
+        errors.push(source.error(place!["sources", name, "kind"], message, fix));
+    }
+    Some(SourceSettings { name: parsed.ok()?, kind: kind.ok()?, account, token: typed.token })
+}
+
+/// The name of an account that the file of the host has.
+pub(super) fn find_account(
+    source: &Source<'_>,
+    place: &[Step<'_>],
+    name: &str,
+    known: &[&str],
+    errors: &mut Vec<ConfigError>,
+) -> Option<AccountName> {
+    if !known.contains(&name) {
+        let fix = match known {
+            [] => "`opsward.toml` has no `[accounts]`".to_owned(),
+            _ => did_you_mean(name, known, "accounts"),
+        };
+        errors.push(source.error(place, format!("unknown account `{name}`"), fix));
+        return None;
+    }
+    // A name that breaks the rule is reported where the account is.
+    name.parse().ok()
+}
+
+/// Whether `text` is usual as the name of a variable. Keys of either vendor are told apart from it by their length.
+fn is_variable_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    !bytes.is_empty()
+        && !bytes[0].is_ascii_digit()
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+}

@@ -1,0 +1,100 @@
+//! The files as the operator types them. Leaves what the values mean to `host` and `policy`.
+
+use crate::catalog::Provider;
+use crate::grant::AllowEntry;
+use crate::pattern::OnEntry;
+use crate::run::Mode;
+use crate::schedule::ScheduleEntry;
+use crate::secret::SecretRef;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// `opsward.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct HostFile {
+    #[serde(default)]
+    pub(super) server: Listener,
+    #[serde(default)]
+    pub(super) admin: Listener,
+    #[serde(default)]
+    pub(super) store: Store,
+    #[serde(default)]
+    pub(super) plugins: Plugins,
+    #[serde(default)]
+    pub(super) accounts: BTreeMap<String, Account>,
+    #[serde(default)]
+    pub(super) sources: BTreeMap<String, EventSource>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Plugins {
+    pub(super) dir: Option<String>,
+    pub(super) cache_dir: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Account {
+    pub(super) provider: Provider,
+    pub(super) credentials: Credentials,
+    pub(super) endpoint: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) signature: Option<Signature>,
+}
+
+/// The names of all vendors: which of them belong together is checked afterwards, with a better message.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Credentials {
+    pub(super) access_key_id: Option<SecretRef>,
+    pub(super) access_key_secret: Option<SecretRef>,
+    pub(super) security_token: Option<SecretRef>,
+    pub(super) secret_id: Option<SecretRef>,
+    pub(super) secret_key: Option<SecretRef>,
+    pub(super) token: Option<SecretRef>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Signature {
+    Acs3,
+    RpcV1,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct EventSource {
+    pub(super) kind: String,
+    pub(super) account: Option<String>,
+    pub(super) token: SecretRef,
+}
+
+/// `<policy>.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct PolicyFile {
+    pub(super) plugin: String,
+    pub(super) account: Option<String>,
+    pub(super) mode: Option<Mode>,
+    pub(super) on: Option<Vec<OnEntry>>,
+    #[serde(default)]
+    pub(super) schedule: Vec<ScheduleEntry>,
+    #[serde(default)]
+    pub(super) config: toml::Table,
+    #[serde(default)]
+    pub(super) allow: Vec<AllowEntry>,
+}
