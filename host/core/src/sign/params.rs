@@ -10,6 +10,8 @@ use std::collections::HashSet;
 
 /// Most pairs one call flattens to: ten times the longest list a vendor takes (100 ids).
 pub const PAIRS_MAX: usize = 1_000;
+/// The key of an object that stands for a secret; see `wit/policy.wit`, `cloud.request`.
+pub const SECRET_REFERENCE: &str = "$secret";
 /// Longest action name taken, in bytes; the longest known has 43.
 pub const ACTION_BYTES_MAX: usize = 96;
 /// Deepest nesting of a parameter; the deepest known is `EventPattern.1.NameList.2`.
@@ -27,6 +29,9 @@ pub enum InvalidParams {
     /// A system parameter.
     #[error("`{0}` is set by the host: leave it out of params")]
     Reserved(String),
+    /// A reference to a secret that nobody has put the secret in place of.
+    #[error("the secret `{0}` is not known to the host, or not given to this policy")]
+    Secret(String),
     /// Null, or an empty list or object, which cannot be sent in a flattened form. Leaving it out silently could turn
     /// a filtered request into an unfiltered one.
     #[error("`{0}` is null or empty and cannot be sent: leave it out, or give it a value")]
@@ -116,7 +121,25 @@ fn parse_call(call: &OutboundCall<'_>) -> Result<Map<String, Value>, InvalidPara
     if !is_name {
         return Err(InvalidParams::Action(call.action.chars().take(ACTION_BYTES_MAX).collect()));
     }
-    serde_json::from_str(call.params).map_err(|_| InvalidParams::NotAnObject)
+    let object = serde_json::from_str(call.params).map_err(|_| InvalidParams::NotAnObject)?;
+    refuse_references(&object)?;
+    Ok(object)
+}
+
+/// A reference must never be sent as if it were the value. The depth is bounded by serde_json's limit of 128 levels.
+fn refuse_references(object: &Map<String, Value>) -> Result<(), InvalidParams> {
+    if let Some(name) = object.get(SECRET_REFERENCE) {
+        return Err(InvalidParams::Secret(name.as_str().unwrap_or_default().to_owned()));
+    }
+    object.values().try_for_each(refuse_references_in)
+}
+
+fn refuse_references_in(value: &Value) -> Result<(), InvalidParams> {
+    match value {
+        Value::Object(members) => refuse_references(members),
+        Value::Array(items) => items.iter().try_for_each(refuse_references_in),
+        _ => Ok(()),
+    }
 }
 
 struct Flat {
@@ -244,6 +267,14 @@ mod tests {
         assert!(alibaba_pairs(&same).is_ok());
         let other = OutboundCall { params: r#"{"RegionId":"cn-beijing"}"#, ..call };
         assert!(matches!(alibaba_pairs(&other), Err(InvalidParams::OtherRegion { .. })));
+    }
+
+    #[test]
+    fn a_secrets_reference_is_never_sent_as_its_value() {
+        let params = r#"{"LoginSettings":{"Password":{"$secret":"login"}},"L":[1]}"#;
+        let refused = InvalidParams::Secret("login".into());
+        assert_eq!(flat("ResetInstance", params), Err(refused.clone()));
+        assert_eq!(tencent_body(&call("ResetInstance", params)), Err(refused));
     }
 
     #[test]
