@@ -1,0 +1,106 @@
+//! STS 2015-04-01: who a key belongs to, and temporary keys that are accepted afterwards. Any role of any account may
+//! be assumed: trust policies are not simulated. Tested by `tests/tests/it/sim.rs` and `tests/peers`.
+
+use crate::answer::{ApiError, Outcome, object};
+use crate::cloud::{Call, Cloud};
+use crate::flat::{self, Params};
+use crate::keys::{Caller, Keyring};
+use serde_json::json;
+use std::time::Duration;
+
+/// The API version.
+pub(crate) const VERSION: &str = "2015-04-01";
+
+/// Carries an action out; `None` where there is none of this name.
+pub(crate) fn answer(cloud: &Cloud, keys: &Keyring, call: &Call<'_>, params: &Params) -> Option<Outcome> {
+    Some(match call.action {
+        "GetCallerIdentity" => caller_identity(cloud, call),
+        "AssumeRole" => assume_role(keys, call, params),
+        _ => return None,
+    })
+}
+
+fn caller_identity(cloud: &Cloud, call: &Call<'_>) -> Outcome {
+    let account = &cloud.world.alibaba.account_id;
+    Ok(object(match call.caller {
+        Caller::User { name, user_id } => json!({
+            "AccountId": account,
+            "Arn": format!("acs:ram::{account}:user/{name}"),
+            "IdentityType": "RAMUser",
+            "PrincipalId": user_id,
+            "UserId": user_id,
+        }),
+        Caller::Role { name, session, role_id } => json!({
+            "AccountId": account,
+            "Arn": format!("acs:ram::{account}:assumed-role/{name}/{session}"),
+            "IdentityType": "AssumedRoleUser",
+            "PrincipalId": format!("{role_id}:{session}"),
+            "RoleId": role_id,
+        }),
+    }))
+}
+
+fn assume_role(keys: &Keyring, call: &Call<'_>, params: &Params) -> Outcome {
+    let arn = flat::required(params, "RoleArn")?;
+    let session = flat::required(params, "RoleSessionName")?;
+    let (account, role) =
+        role_of(arn).ok_or_else(|| invalid("RoleArn", "The parameter RoleArn is wrongly formed."))?;
+    if !is_session_name(session) {
+        return Err(invalid("RoleSessionName", "The parameter RoleSessionName is wrongly formed."));
+    }
+    let seconds: u64 = match flat::optional(params, "DurationSeconds") {
+        None => DURATION_SECONDS_DEFAULT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|seconds| (DURATION_SECONDS_MIN..=DURATION_SECONDS_MAX).contains(seconds))
+            .ok_or_else(|| {
+                invalid("DurationSeconds", "The Min/Max value of DurationSeconds is 15min/1hr.")
+            })?,
+    };
+    if flat::optional(params, "Policy").is_some_and(|policy| !is_policy(policy)) {
+        return Err(invalid("PolicyGrammar", "The parameter Policy has not passed grammar check."));
+    }
+    let expires = call.now + Duration::from_secs(seconds);
+    let (key, caller) = keys.assume(call.ids, role, session, Some(expires));
+    let Caller::Role { role_id, .. } = caller else { unreachable!("assuming a role gives a role") };
+    Ok(object(json!({
+        "Credentials": {
+            "AccessKeyId": key.access_key_id,
+            "AccessKeySecret": key.access_key_secret,
+            "SecurityToken": key.security_token,
+            "Expiration": expires.to_iso_seconds(),
+        },
+        "AssumedRoleUser": {
+            "Arn": format!("acs:ram::{account}:assumed-role/{role}/{session}"),
+            "AssumedRoleId": format!("{role_id}:{session}"),
+        },
+    })))
+}
+
+const DURATION_SECONDS_MIN: u64 = 900;
+/// The longest `MaxSessionDuration` a role can have.
+const DURATION_SECONDS_MAX: u64 = 43_200;
+const DURATION_SECONDS_DEFAULT: u64 = 3600;
+/// Longest session policy, characters.
+const POLICY_CHARS_MAX: usize = 2048;
+
+/// Account and name out of `acs:ram::<account>:role/<name>`.
+fn role_of(arn: &str) -> Option<(&str, &str)> {
+    let (account, role) = arn.strip_prefix("acs:ram::")?.split_once(":role/")?;
+    let digits = !account.is_empty() && account.bytes().all(|b| b.is_ascii_digit());
+    (digits && !role.is_empty()).then_some((account, role))
+}
+
+fn is_session_name(name: &str) -> bool {
+    (2..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".@-_".contains(&b))
+}
+
+fn is_policy(text: &str) -> bool {
+    text.chars().count() <= POLICY_CHARS_MAX
+        && serde_json::from_str::<serde_json::Value>(text).is_ok_and(|policy| policy.is_object())
+}
+
+fn invalid(name: &str, message: &str) -> ApiError {
+    ApiError::new(400, format!("InvalidParameter.{name}"), message)
+}
