@@ -188,12 +188,13 @@ fn a_policy_is_shown_without_its_config() {
         schedules: vec![Schedule::parse(&entry).expect("a schedule")],
         grants: Grants::default(),
         config: r#"{"password":"hidden"}"#.into(),
+        warnings: Vec::new(),
     };
     let told = Description {
         name: "nightly-reset".into(),
         version: "0.1.0".into(),
         summary: "Resets".into(),
-        types: Vec::new(),
+        triggers: Vec::new(),
         permissions: Vec::new(),
         config_schema: None,
     };

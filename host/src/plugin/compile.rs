@@ -8,6 +8,7 @@ use super::engine::{Description, Engine, Permission, Revision};
 use super::guest::Guest;
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::id::{Digest, InvalidName, PolicyName, RunId};
+use opsward_core::pattern::Patterns;
 use opsward_core::run::{FaultKind, HostReply, HostRequest, Mode, Stop};
 use opsward_core::time::Timestamp;
 use std::collections::HashSet;
@@ -286,11 +287,15 @@ fn check_description(told: handler::Description) -> Result<Description, RefusedP
     {
         return refuse(format!("config-schema is not a JSON object: {problem}"));
     }
+    let triggers: Vec<Vec<String>> = told.triggers.into_iter().map(|trigger| trigger.types).collect();
+    if let Err(problem) = Patterns::from_types(&triggers) {
+        return refuse(format!("triggers: {problem}"));
+    }
     Ok(Description {
         name: told.name,
         version: told.version,
         summary: told.summary,
-        types: told.triggers.into_iter().flat_map(|trigger| trigger.types).collect(),
+        triggers,
         permissions: told
             .permissions
             .into_iter()

@@ -258,13 +258,20 @@ pub struct Description {
     pub version: String,
     /// One sentence.
     pub summary: String,
-    /// Event types it handles where the operator names none; `*` stands for any run of characters.
-    pub types: Vec<String>,
+    /// Event types it handles where the operator names none, a list for each trigger; `*` stands for any run of characters.
+    pub triggers: Vec<Vec<String>>,
     /// Everything it may call.
     pub permissions: Vec<Permission>,
     /// JSON Schema of its config.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_schema: Option<String>,
+}
+
+impl Description {
+    /// The actions of its permissions, `service:Action`.
+    pub fn actions(&self) -> Vec<String> {
+        self.permissions.iter().map(|permission| permission.action.clone()).collect()
+    }
 }
 
 /// One thing a plugin asks to be allowed.

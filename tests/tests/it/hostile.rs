@@ -151,7 +151,7 @@ async fn a_revision_tells_who_it_is_and_what_it_imports() {
     let (_, revision) = hostile().await;
     assert_eq!(revision.digest, Digest::of(HOSTILE));
     assert_eq!(revision.description.name, "hostile");
-    assert_eq!(revision.description.types, ["hostile.*"]);
+    assert_eq!(revision.description.triggers, [["hostile.*"]]);
     assert_eq!(revision.description.permissions[0].action, "ecs:DescribeDisks");
     assert!(
         revision.imports.iter().all(|import| import.starts_with("opsward:policy/")),

@@ -6,6 +6,7 @@ mod cron;
 mod events;
 mod harness;
 mod hostile;
+mod registry;
 mod serve;
 mod sim;
 mod store;
