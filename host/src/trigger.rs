@@ -1,4 +1,6 @@
 //! What starts runs: requests from outside and the clock. Each trigger hands events to the store; none decides what a
 //! policy does with them.
 
+pub mod accept;
+pub mod http;
 pub mod timer;

@@ -1,0 +1,82 @@
+//! The station every event from outside passes: finds the policies it wakes, records it with their runs in one transaction,
+//! and only then reports. Leaves decoding to the trigger and matching to `opsward_core::pattern`. Tested through `http` and
+//! as part of whole hosts in `tests/`.
+
+use crate::clock::Clock;
+use crate::failpoint;
+use crate::policy::{Policies, PolicySet};
+use crate::store::{Acceptance, NewEvent, NewRun, Store, StoreError};
+use opsward_core::event::Event;
+use opsward_core::id::RunId;
+use opsward_core::run::Mode;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// What accepting needs.
+pub struct Accept {
+    /// Records events and runs.
+    pub store: Arc<dyn Store>,
+    /// Whom events may wake.
+    pub policies: Arc<Policies>,
+    /// Tells when an event was received.
+    pub clock: Arc<dyn Clock>,
+    /// Tells the dispatcher that there are runs to claim.
+    pub work: Arc<Notify>,
+}
+
+impl Accept {
+    /// Records `events` of one delivery with the runs they start, all or none, and returns once they are on disk. `raw` is the
+    /// delivery as it came; of a batch it is kept with the first event, since the others would repeat it.
+    ///
+    /// Not to be cancelled: the commit may happen while nobody is left to tell the dispatcher.
+    pub async fn accept(&self, events: Vec<Event>, raw: &[u8]) -> Result<Vec<Acceptance>, StoreError> {
+        let sources: Vec<_> = events.iter().map(|event| event.source.clone()).collect();
+        let received = self.clock.now();
+        let live = self.policies.load();
+        let new = events.into_iter().enumerate().map(|(at, event)| NewEvent {
+            runs: runs_of(&event, &live),
+            raw: if at == 0 { raw.to_vec() } else { Vec::new() },
+            received,
+            event,
+        });
+        failpoint::hit("before-accept");
+        let accepted = self.store.accept(new.collect()).await;
+        failpoint::hit("after-accept");
+        let results = match &accepted {
+            Ok(list) => list.iter().map(result).collect(),
+            Err(_) => vec!["unavailable"; sources.len()],
+        };
+        for (source, result) in sources.iter().zip(results) {
+            count(source.as_str(), result);
+        }
+        if accepted.iter().flatten().any(|one| matches!(one, Acceptance::New { runs: 1.. })) {
+            self.work.notify_one();
+        }
+        accepted
+    }
+}
+
+fn runs_of(event: &Event, live: &PolicySet) -> Vec<NewRun> {
+    let woken = live.index.matches(event).into_iter().filter_map(|at| live.policies.get(at));
+    woken
+        .filter(|policy| policy.settings.mode != Mode::Off)
+        .map(|policy| {
+            let name = policy.settings.name.clone();
+            let id = RunId::derive(&event.source, &event.id, &name);
+            NewRun { id, policy: name, digest: policy.revision.digest }
+        })
+        .collect()
+}
+
+fn result(acceptance: &Acceptance) -> &'static str {
+    match acceptance {
+        Acceptance::New { .. } => "accepted",
+        Acceptance::Duplicate => "duplicate",
+    }
+}
+
+/// Counts what became of an event, or of a delivery that is none. `source` must be a known one: whoever may invent names
+/// could fill the memory with them.
+pub(super) fn count(source: &str, result: &'static str) {
+    metrics::counter!("opsward_events_total", "source" => source.to_owned(), "result" => result).increment(1);
+}
