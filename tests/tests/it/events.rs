@@ -93,7 +93,10 @@ fn request(path: &Path) -> (Vec<(String, String)>, Vec<u8>) {
         Ok(capture) => {
             assert_eq!(capture.method, "POST", "{}", path.display());
             let headers = capture.headers.into_iter();
-            (headers.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(), capture.body.into_bytes())
+            (
+                headers.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
+                capture.body.into_bytes(),
+            )
         }
         Err(_) => (Vec::new(), bytes),
     }
@@ -142,12 +145,14 @@ fn check(
 fn found(event: &Event, what: &str) -> Option<Value> {
     let data: Value = serde_json::from_str(&event.data).expect("data is JSON");
     // CloudMonitor has the facts in `content`, an event bus has them at the top, and a queue in between wraps CloudMonitor's.
-    let inner = data.get("messageBody").and_then(Value::as_str).map(|text| {
-        serde_json::from_str::<Value>(text).expect("a wrapped event is JSON")
-    });
+    let inner = data
+        .get("messageBody")
+        .and_then(Value::as_str)
+        .map(|text| serde_json::from_str::<Value>(text).expect("a wrapped event is JSON"));
     let whole = inner.as_ref().unwrap_or(&data);
     let content = whole.get("content").unwrap_or(whole);
-    let in_content = |keys: &[&str]| Some(keys.iter().find_map(|key| content.get(key)).cloned().unwrap_or_default());
+    let in_content =
+        |keys: &[&str]| Some(keys.iter().find_map(|key| content.get(key)).cloned().unwrap_or_default());
     match what {
         "name" => Some(whole.get("content").map_or(Value::Null, |_| match inner {
             Some(_) => whole["name"].clone(),
@@ -158,7 +163,9 @@ fn found(event: &Event, what: &str) -> Option<Value> {
             let name = event.kind.strip_prefix("ecs:").unwrap_or(&event.kind);
             Some(format!("{name}:{}", data["eventStatus"].as_str().unwrap_or_default()).into())
         }
-        "status" => Some(whole.get("status").or_else(|| content.get("eventStatus")).cloned().unwrap_or_default()),
+        "status" => {
+            Some(whole.get("status").or_else(|| content.get("eventStatus")).cloned().unwrap_or_default())
+        }
         "instance_id" => {
             let named = ["instanceId", "ecsInstanceId", "resourceId"].iter().find_map(|key| content.get(key));
             let tail = || event.subject.as_deref().and_then(|arn| arn.rsplit('/').next()).map(Value::from);
