@@ -1,6 +1,10 @@
 //! A cloud call as a policy asks for it and as it is answered. Leaves what an action means to `catalog`, whether it is
 //! allowed to `grant`, and how it is put on the wire to `sign`.
 
+mod reference;
+
+pub use reference::{InvalidReference, secrets_named, with_secrets};
+
 use serde::{Deserialize, Serialize};
 
 /// A call as a policy asks for it. Field meanings: `wit/policy.wit`, `cloud.request`.

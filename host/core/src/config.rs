@@ -59,6 +59,8 @@ pub struct PolicySettings {
     pub grants: Grants,
     /// Its `config` table as JSON text.
     pub config: Arc<str>,
+    /// Names of the secrets its calls may refer to.
+    pub secrets: Vec<String>,
     /// What looks wrong but works.
     pub warnings: Vec<ConfigError>,
 }

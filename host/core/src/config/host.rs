@@ -31,6 +31,8 @@ pub struct HostSettings {
     pub accounts: BTreeMap<AccountName, AccountSettings>,
     /// Sources of events by name.
     pub sources: BTreeMap<SourceName, SourceSettings>,
+    /// Secrets that policies may refer to in a call, by name.
+    pub secrets: BTreeMap<String, SecretRef>,
 }
 
 /// Where the ledger is kept.
@@ -110,6 +112,9 @@ pub(super) fn refuse_literal_secrets(source: &mut Source<'_>) -> Result<(), Vec<
     for name in owned(source.keys(place!["sources"])) {
         places.push(vec!["sources".to_owned(), name, "token".to_owned()]);
     }
+    for name in owned(source.keys(place!["secrets"])) {
+        places.push(vec!["secrets".to_owned(), name]);
+    }
     let mut literal = Vec::new();
     for place in places {
         let steps: Vec<Step<'_>> = place.iter().map(Step::from).collect();
@@ -174,9 +179,15 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
         }
     }
     match (server_listen, admin_listen, store) {
-        (Some(server_listen), Some(admin_listen), Some(store)) if errors.is_empty() => {
-            Ok(HostSettings { server_listen, admin_listen, store, plugins, accounts, sources })
-        }
+        (Some(server_listen), Some(admin_listen), Some(store)) if errors.is_empty() => Ok(HostSettings {
+            server_listen,
+            admin_listen,
+            store,
+            plugins,
+            accounts,
+            sources,
+            secrets: file.secrets,
+        }),
         _ => Err(errors),
     }
 }

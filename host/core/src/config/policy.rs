@@ -9,6 +9,7 @@ use super::{PolicySettings, defaults};
 use crate::grant::{AllowEntry, GrantFinding, Grants};
 use crate::id::{AccountName, PolicyName};
 use crate::pattern::{OnEntry, Patterns};
+use crate::run::Mode;
 use crate::schedule::{Schedule, ScheduleEntry};
 use serde_json::{Map, Number, Value};
 use toml::de::DeValue;
@@ -38,6 +39,18 @@ pub(super) fn resolve(
     let schedules = schedules(source, &file.schedule, &mut errors);
     let grants = grants(source, &file.allow, account.as_ref(), host, &mut errors, &mut warnings);
     let config = json_table(source, &file.config, &mut errors);
+    let known: Vec<&str> = host.secrets.keys().map(String::as_str).collect();
+    for (at, name) in file.secrets.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
+        let fix = match known.as_slice() {
+            [] => "`opsward.toml` has no `[secrets]`".to_owned(),
+            known => did_you_mean(name, known, "secrets"),
+        };
+        errors.push(source.error(place!["secrets", at], format!("unknown secret `{name}`"), fix));
+    }
+    if file.mode == Some(Mode::Approve) {
+        let fix = "write \"dry-run\" to look first, or \"enforce\"";
+        errors.push(source.error(place!["mode"], "approval is not available in this release", fix));
+    }
     match name {
         Ok(name) if errors.is_empty() => Ok(PolicySettings {
             name,
@@ -48,6 +61,7 @@ pub(super) fn resolve(
             schedules,
             grants,
             config: Value::Object(config).to_string().into(),
+            secrets: file.secrets,
             warnings,
         }),
         _ => Err(errors.into_iter().chain(warnings).collect()),

@@ -25,6 +25,8 @@ pub(super) struct HostFile {
     pub(super) accounts: BTreeMap<String, Account>,
     #[serde(default)]
     pub(super) sources: BTreeMap<String, EventSource>,
+    #[serde(default)]
+    pub(super) secrets: BTreeMap<String, SecretRef>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -95,6 +97,8 @@ pub(super) struct PolicyFile {
     pub(super) schedule: Vec<ScheduleEntry>,
     #[serde(default)]
     pub(super) config: toml::Table,
+    #[serde(default)]
+    pub(super) secrets: Vec<String>,
     #[serde(default)]
     pub(super) allow: Vec<AllowEntry>,
 }
