@@ -5,6 +5,7 @@
 
 use crate::clock::Clock;
 use crate::plugin::engine::Description;
+use crate::plugin::registry::RegistryStatus;
 use crate::policy::Policies;
 use crate::store::{RunFilter, Store, StoreError};
 use axum::Router;
@@ -52,6 +53,21 @@ pub struct RefusedFile {
     pub policy: Option<PolicyName>,
     /// Why.
     pub reason: String,
+}
+
+/// The refused files among what the registry knows.
+pub fn refused_files(status: &RegistryStatus) -> Vec<RefusedFile> {
+    let file = |file: &str, policy, reason: &str| RefusedFile {
+        file: file.to_owned(),
+        policy,
+        reason: reason.to_owned(),
+    };
+    let plugins = status.plugins.iter().filter_map(|p| Some(file(&p.file, None, p.refused.as_deref()?)));
+    let policies = status.policies.iter().filter_map(|p| {
+        let name = p.file.strip_suffix(".toml").and_then(|stem| stem.parse().ok());
+        Some(file(&p.file, name, p.refused.as_deref()?))
+    });
+    plugins.chain(policies).collect()
 }
 
 /// Answers requests on `listener` until `shutdown` resolves; requests under way are finished.

@@ -15,7 +15,7 @@ use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Store, StoreError};
 use futures::StreamExt as _;
 use opsward_core::admit;
-use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind};
+use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind, secrets_named};
 use opsward_core::catalog::Class;
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
@@ -184,6 +184,9 @@ impl Session {
             Ok(admitted) => admitted,
             Err(error) => return self.refuse(position, request, error),
         };
+        if let Err(error) = self.may_use_secrets(params) {
+            return self.refuse(position, request, error);
+        }
         let grants = &self.policy.settings.grants;
         if let Err(error) = admit::authorize(&request, &admitted, account.provider, grants)
             && !wrong("no-grant-check")
@@ -194,6 +197,20 @@ impl Session {
             (Class::Read, _) => self.read(position, request).await,
             (_, Mode::Enforce) => self.effect(position, request, params, &admitted).await,
             (_, Mode::DryRun | Mode::Approve | Mode::Off) => self.simulate(position, request),
+        }
+    }
+
+    /// A policy's calls refer only to secrets that its file lists.
+    fn may_use_secrets(&self, params: &Value) -> Result<(), CallError> {
+        let invalid =
+            |message: String| refusal(ErrorKind::Invalid, "opsward.InvalidSecretReference", message);
+        let named = secrets_named(params).map_err(|e| invalid(e.to_string()))?;
+        let listed = &self.policy.settings.secrets;
+        match named.iter().find(|name| !listed.contains(name)) {
+            Some(name) => Err(invalid(format!(
+                "the policy's file does not list the secret `{name}`: add secrets = [\"{name}\"]"
+            ))),
+            None => Ok(()),
         }
     }
 

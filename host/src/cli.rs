@@ -1,4 +1,135 @@
-//! To be written.
+//! The commands of `opsward`, one file each. This file reads the command line and chooses; it leaves everything else to them.
+//!
+//! Exit codes: 0 ok, 1 findings, 2 usage, then those of sysexits: 66 no such thing, 70 our error, 78 wrong configuration.
 
+pub mod demo;
+pub mod plugin;
 pub mod runs;
 pub mod sim;
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::store::sqlite::{Reader, SqliteStore};
+use clap::{Parser, Subcommand};
+use opsward_core::config::StoreSettings;
+use opsward_core::time::Timestamp;
+use runs::ShowRunsError;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// sysexits `EX_NOINPUT`.
+const EXIT_NO_INPUT: u8 = 66;
+/// sysexits `EX_SOFTWARE`.
+pub(crate) const EXIT_SOFTWARE: u8 = 70;
+/// sysexits `EX_CONFIG`.
+pub(crate) const EXIT_CONFIG: u8 = 78;
+
+/// Runs small sandboxed policies that look after your cloud.
+#[derive(Parser)]
+#[command(name = "opsward", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(Config),
+    /// Look at runs
+    #[command(subcommand)]
+    Run(Run),
+    /// Look at the plugins this binary carries
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    /// Show the whole path against simulated clouds, offline
+    Demo,
+    /// Run the simulated clouds
+    Sim(sim::SimArgs),
+}
+
+#[derive(Subcommand)]
+enum Run {
+    /// List runs, newest first
+    Ls {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        list: runs::ListArgs,
+    },
+    /// Show one run's ledger, call by call
+    Show {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        show: runs::ShowArgs,
+    },
+}
+
+/// Where the configuration is.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Config {
+    /// The host's configuration; other paths are relative to its directory
+    #[arg(long, short, default_value = "opsward.toml")]
+    pub config: PathBuf,
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    crate::cloud::install_tls();
+    match arguments.command {
+        Command::Serve(config) => crate::service::serve(&config.config),
+        Command::Run(Run::Ls { config, list }) => {
+            finish(with_store(&config.config, |store, now, out| runs::list(store, &list, now, out)))
+        }
+        Command::Run(Run::Show { config, show }) => {
+            finish(with_store(&config.config, |store, now, out| runs::show(store, &show, now, out)))
+        }
+        Command::Plugin(command) => finish(plugin::run(command, &mut std::io::stdout())),
+        Command::Demo => async_main(demo::run()),
+        Command::Sim(args) => {
+            crate::telemetry::start_logging();
+            finish(async_main(sim::run(args)).map(|()| ExitCode::SUCCESS))
+        }
+    }
+}
+
+/// Opens the configured store for reading, beside a running host or without one.
+fn with_store(
+    config: &Path,
+    command: impl FnOnce(&Reader, Timestamp, &mut dyn Write) -> Result<(), ShowRunsError>,
+) -> anyhow::Result<ExitCode> {
+    let settings = crate::service::read_settings(config)?;
+    let StoreSettings::Sqlite { path } = &settings.store;
+    let base = config.parent().unwrap_or(Path::new(""));
+    let store = SqliteStore::open_read_only(&base.join(path))?;
+    match command(&store, SystemClock.now(), &mut std::io::stdout().lock()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(problem @ (ShowRunsError::NotFound(_) | ShowRunsError::Ambiguous { .. })) => {
+            eprintln!("opsward: {problem}");
+            Ok(ExitCode::from(EXIT_NO_INPUT))
+        }
+        Err(ShowRunsError::Print(error)) => Err(error.into()),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Runs a command on a runtime of its own.
+pub(crate) fn async_main<T>(command: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("a runtime needs only threads and descriptors").block_on(command)
+}
+
+fn finish(ended: anyhow::Result<ExitCode>) -> ExitCode {
+    ended.unwrap_or_else(|error| {
+        // A closed pipe, as of `opsward run ls | head`, is no error of ours.
+        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+        {
+            return ExitCode::SUCCESS;
+        }
+        // Nothing is left to tell if even this cannot be written.
+        let told = writeln!(std::io::stderr(), "opsward: {error:#}");
+        ExitCode::from(if told.is_ok() { EXIT_SOFTWARE } else { 1 })
+    })
+}

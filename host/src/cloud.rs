@@ -5,5 +5,5 @@ mod client;
 mod credentials;
 mod sender;
 
-pub use client::{Account, BuildClientError, CloudClient, TIMEOUT_DEFAULT};
+pub use client::{Account, BuildClientError, CloudClient, TIMEOUT_DEFAULT, install_tls};
 pub use credentials::{CredentialError, SECRET_BYTES_MAX, resolve};

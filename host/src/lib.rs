@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod failpoint;
+pub mod notify;
 pub mod plugin;
 pub mod policy;
 pub mod service;

@@ -1,1 +1,224 @@
-//! To be written.
+//! The worker: claims runs whose time has come, runs each in a fresh guest, and records how it ended. Leaves host calls to
+//! the broker, the sandbox to the engine, and when to try again to `opsward_core::retry`.
+
+use crate::broker::Broker;
+use crate::failpoint::hit;
+use crate::plugin::engine::{Engine, Revision};
+use crate::plugin::registry::Registry;
+use crate::plugin::{Ended, RunContext};
+use crate::policy::{LivePolicy, Policies};
+use crate::store::{Claim, Claimed, Standing, StoreError};
+use opsward_core::event::Event;
+use opsward_core::retry;
+use opsward_core::run::{Entry, Fault, FaultKind, Mode, Record, Stop};
+use opsward_core::time::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Runs claimed at once: enough to fill the pool, few enough that another claim is never far.
+const CLAIM_RUNS_MAX: usize = 64;
+/// Longest wait between two looks at the store: bounds what a missed wake-up or a turned clock can cost.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// When a run whose policy is gone or off looks again whether it is back.
+const POLICY_ABSENT_PAUSE: Duration = Duration::from_secs(60);
+/// How long a drain waits for running guests.
+pub const DRAIN: Duration = Duration::from_secs(20);
+
+/// What workers share.
+pub struct Worker {
+    /// The sandbox.
+    pub engine: Arc<Engine>,
+    /// Finds plugin revisions.
+    pub registry: Arc<Registry>,
+    /// The live policies.
+    pub policies: Arc<Policies>,
+    /// Makes the guests' host calls.
+    pub broker: Broker,
+    /// Runs that may be in a guest at the same time.
+    pub runs_max: usize,
+    /// Rung when there may be work.
+    pub work: Arc<Notify>,
+}
+
+impl Worker {
+    /// Claims and works until `shutdown` turns true; then claims nothing more, lets running guests end for up to `DRAIN`, and
+    /// leaves the rest to be claimed at the next start.
+    pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+        let slots = Arc::new(Semaphore::new(self.runs_max));
+        let mut tasks = JoinSet::new();
+        loop {
+            while tasks.try_join_next().is_some() {}
+            let claimed = tokio::select! {
+                claimed = self.claim(&slots) => claimed,
+                _ = shutdown.wait_for(|stop| *stop) => break,
+            };
+            for (run, slot) in claimed {
+                let worker = self.clone();
+                tasks.spawn(async move {
+                    let id = run.claim.run.clone();
+                    if let Err(error) = worker.work_on(run).await {
+                        tracing::error!(run = %id, error = &error as &dyn std::error::Error, "run left to be claimed again");
+                    }
+                    drop(slot);
+                });
+            }
+        }
+        let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!(runs = tasks.len(), "drain timed out; these runs continue after the next start");
+        }
+    }
+
+    /// Waits until there are runs to work on and room for them.
+    async fn claim(&self, slots: &Arc<Semaphore>) -> Vec<(Claimed, OwnedSemaphorePermit)> {
+        loop {
+            // The wish to be woken comes before the look, so that nothing falls between the two.
+            let woken = self.work.notified();
+            let first = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let free = 1 + slots.available_permits();
+            let now = self.broker.clock.now();
+            let store = &self.broker.store;
+            match store.claim(free.min(CLAIM_RUNS_MAX), now).await {
+                Ok(claimed) if !claimed.is_empty() => {
+                    let mut permits = vec![first];
+                    while permits.len() < claimed.len() {
+                        permits.push(
+                            slots.clone().acquire_owned().await.expect("the semaphore is never closed"),
+                        );
+                    }
+                    return claimed.into_iter().zip(permits).collect();
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "cannot claim runs"),
+            }
+            drop(first);
+            let next = store.next_wake().await.ok().flatten();
+            let pause =
+                next.map_or(LOOK_AGAIN, |at| at.since(now).min(LOOK_AGAIN)).max(Duration::from_millis(1));
+            // A timeout is as good a reason to look as a wake-up.
+            tokio::select! { () = woken => {}, () = tokio::time::sleep(pause) => {} }
+        }
+    }
+
+    async fn work_on(&self, run: Claimed) -> Result<(), StoreError> {
+        let now = self.broker.clock.now();
+        let claim = run.claim.clone();
+        let id = &run.claim.run;
+        let live = self.policies.load().find(&run.policy).cloned();
+        let Some(policy) = live.filter(|policy| policy.settings.mode != Mode::Off) else {
+            tracing::warn!(run = %id, policy = %run.policy, "policy is gone or off; the run waits for it");
+            return self.sleep(&claim, vec![], now + POLICY_ABSENT_PAUSE, false).await;
+        };
+        let Some(revision) = self.registry.revision(&run.digest).await else {
+            let message = format!("plugin revision {} is neither loaded nor cached", run.digest.short());
+            return self
+                .fault(&run.claim, run.faults, vec![], Fault { kind: FaultKind::Instantiate, message })
+                .await;
+        };
+        self.run_guest(run, policy, &revision, now).await
+    }
+
+    async fn run_guest(
+        &self,
+        run: Claimed,
+        policy: Arc<LivePolicy>,
+        revision: &Revision,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let faults = run.faults;
+        let mode = started_mode(&run.ledger).unwrap_or(policy.settings.mode);
+        // The guest sees the mode it began with; an operator who has stepped back from `enforce` since is obeyed.
+        let effects = if policy.settings.mode == Mode::Enforce { mode } else { Mode::DryRun };
+        let context = RunContext {
+            run: run.claim.run.clone(),
+            policy: run.policy.clone(),
+            attempt: faults + 1,
+            mode,
+            config: policy.settings.config.clone(),
+        };
+        let started = Entry::Started { attempt: faults + 1, digest: run.digest, mode };
+        self.broker.store.append_later(&run.claim, vec![Record::new(now, started)])?;
+        hit("after-started");
+        let event: Event = run.event.clone();
+        let session = self.broker.session(run, policy, effects);
+        let (ended, session) = self.engine.run(revision, &event, context, session).await;
+        let (claim, records) = session.into_claim();
+        hit("before-finish");
+        let ended = self.finish(claim, faults, records, ended).await;
+        hit("after-finish");
+        ended
+    }
+
+    async fn finish(
+        &self,
+        claim: Claim,
+        faults: u32,
+        mut records: Vec<Record>,
+        ended: Ended,
+    ) -> Result<(), StoreError> {
+        let now = self.broker.clock.now();
+        let (entry, standing, result) = match ended {
+            Ended::Done(outcome) => (Entry::Done { outcome }, Standing::Done, "done"),
+            Ended::Failed(failure) => (Entry::Failed { failure }, Standing::Failed, "failed"),
+            Ended::Stopped(Stop::Held { position, reason }) => {
+                tracing::error!(run = %claim.run, reason, "run held: a person must settle it");
+                (Entry::Held { position, reason }, Standing::Held, "held")
+            }
+            Ended::Stopped(Stop::SleepUntil(at)) => {
+                return self.sleep(&claim, records, at, false).await;
+            }
+            Ended::Stopped(Stop::Diverged { message }) => {
+                return self
+                    .fault(&claim, faults, records, Fault { kind: FaultKind::Diverged, message })
+                    .await;
+            }
+            Ended::Stopped(Stop::Lost) => return Ok(()),
+            Ended::Stopped(Stop::Abandoned { reason }) => return Err(StoreError::Closed(reason)),
+            Ended::Faulted(fault) => return self.fault(&claim, faults, records, fault).await,
+        };
+        metrics::counter!("opsward_runs_total", "result" => result).increment(1);
+        records.push(Record::new(now, entry));
+        self.broker.store.finish(&claim, records, standing).await
+    }
+
+    async fn fault(
+        &self,
+        claim: &Claim,
+        faults: u32,
+        mut records: Vec<Record>,
+        fault: Fault,
+    ) -> Result<(), StoreError> {
+        let now = self.broker.clock.now();
+        let again = retry::after_fault(fault.kind, faults + 1);
+        tracing::warn!(run = %claim.run, fault = ?fault.kind, message = fault.message, again = ?again, "run faulted");
+        metrics::counter!("opsward_run_faults_total").increment(1);
+        records.push(Record::new(now, Entry::Faulted { fault }));
+        match again {
+            Some(pause) => self.sleep(claim, records, now + pause, true).await,
+            None => self.broker.store.finish(claim, records, Standing::Dead).await,
+        }
+    }
+
+    /// Puts the run aside until `at`, and has the claimer look when its next look is due.
+    async fn sleep(
+        &self,
+        claim: &Claim,
+        records: Vec<Record>,
+        at: Timestamp,
+        faulted: bool,
+    ) -> Result<(), StoreError> {
+        self.broker.store.finish(claim, records, Standing::Wake { at, faulted }).await?;
+        self.work.notify_one();
+        Ok(())
+    }
+}
+
+/// The mode of the run's first start: a run keeps it, whatever the file says later.
+fn started_mode(ledger: &[Record]) -> Option<Mode> {
+    ledger.iter().find_map(|record| match record.entry {
+        Entry::Started { mode, .. } => Some(mode),
+        _ => None,
+    })
+}

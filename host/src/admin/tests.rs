@@ -189,6 +189,7 @@ fn a_policy_is_shown_without_its_config() {
         grants: Grants::default(),
         config: r#"{"password":"hidden"}"#.into(),
         warnings: Vec::new(),
+        secrets: Vec::new(),
     };
     let told = Description {
         name: "nightly-reset".into(),

@@ -8,7 +8,7 @@ use opsward_core::call::{CallError, ErrorKind};
 use opsward_core::catalog::Provider;
 use opsward_core::endpoint::{Endpoint, is_region};
 use opsward_core::id::{AccountName, hex};
-use opsward_core::secret::Credential;
+use opsward_core::secret::{Credential, Secret};
 use opsward_core::sign::{OutboundCall, Scheme, SignedRequest, prepare};
 use opsward_core::time::Timestamp;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -52,6 +52,8 @@ pub struct Account {
 /// Sends calls for accounts.
 pub struct CloudClient {
     accounts: HashMap<AccountName, Known>,
+    /// What calls may refer to by name.
+    secrets: HashMap<String, Secret>,
     clock: Arc<dyn Clock>,
     random: SystemRandom,
     remote: reqwest::Client,
@@ -71,11 +73,15 @@ struct Known {
 pub struct BuildClientError(#[from] reqwest::Error);
 
 impl CloudClient {
-    /// A client for `accounts`, whose names differ.
+    /// A client for `accounts`, whose names differ, whose calls may refer to `secrets`.
     ///
     /// # Errors
     /// Where TLS cannot be set up. A machine without CA certificates is no error: https calls fail, each saying so.
-    pub fn new(accounts: Vec<Account>, clock: Arc<dyn Clock>) -> Result<Self, BuildClientError> {
+    pub fn new(
+        accounts: Vec<Account>,
+        secrets: HashMap<String, Secret>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, BuildClientError> {
         install_tls();
         // Mostly one of the two is needed, and each reads the machine's certificates.
         let is_local = |account: &Account| account.endpoint.as_ref().is_some_and(Endpoint::is_loopback);
@@ -86,7 +92,11 @@ impl CloudClient {
         };
         let known = |account: Account| (account.name.clone(), Known { account, skew_ms: AtomicI64::new(0) });
         let accounts = accounts.into_iter().map(known).collect();
-        Ok(Self { accounts, clock, random: SystemRandom::new(), remote, loopback })
+        Ok(Self { accounts, secrets, clock, random: SystemRandom::new(), remote, loopback })
+    }
+
+    pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
+        self.secrets.get(name)
     }
 
     /// The account of this name.
@@ -209,7 +219,7 @@ impl CloudClient {
 }
 
 /// Makes ring the process's TLS provider unless there is one.
-fn install_tls() {
+pub fn install_tls() {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider is installed already");
     }

@@ -4,9 +4,10 @@ use super::client::{CloudClient, TIMEOUT_DEFAULT, refuse};
 use crate::broker::{AccountFacts, Sender};
 use futures::future::BoxFuture;
 use opsward_core::answer::Verdict;
-use opsward_core::call::CallRequest;
+use opsward_core::call::{CallRequest, with_secrets};
 use opsward_core::catalog::{self, Class};
 use opsward_core::id::AccountName;
+use opsward_core::secret::Secret;
 use opsward_core::sign::OutboundCall;
 use std::time::Duration;
 
@@ -51,6 +52,11 @@ impl Sender for CloudClient {
                 Class::Read => TIMEOUT_DEFAULT,
                 Class::Token | Class::Convergent | Class::Once => EFFECT_TIMEOUT,
             };
+            let filled = match with_secrets(params, |name| self.secret(name)) {
+                Ok(filled) => filled,
+                Err(problem) => return refuse("opsward.InvalidSecretReference", problem.to_string()),
+            };
+            let params = filled.as_ref().map_or(params.as_str(), Secret::expose);
             let call = OutboundCall { service, version, action, region, params, token };
             CloudClient::send(self, account, &call, Some(timeout)).await
         })

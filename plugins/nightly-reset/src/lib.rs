@@ -236,8 +236,8 @@ impl Machine {
 }
 
 /// A reset takes a minute or more; the first looks are close together for small machines.
-const PAUSE_FIRST: Duration = Duration::from_secs(5);
-const PAUSE_STEP: Duration = Duration::from_secs(5);
+const PAUSE_FIRST: Duration = Duration::from_secs(2);
+const PAUSE_STEP: Duration = Duration::from_secs(4);
 /// Two looks a minute are far from the cloud's limit of 40 a second.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// No reset is known to take this long: past it a person should look.

@@ -97,7 +97,7 @@ fn client(endpoint: Option<Endpoint>, scheme: Scheme) -> (CloudClient, AccountNa
             session_token: Some(Secret::new("hunter3".into())),
         },
     };
-    (CloudClient::new(vec![account], Arc::new(ManualClock::at(NOW))).expect("client"), name)
+    (CloudClient::new(vec![account], HashMap::new(), Arc::new(ManualClock::at(NOW))).expect("client"), name)
 }
 
 /// Takes a received request apart, and tells what it claims and whether it is genuine.
