@@ -1,1 +1,284 @@
-//! To be written.
+//! Starts a host under test and simulated clouds, in a directory of their own, and asks both what happened. The judge of every
+//! whole-host test is outside the host: what the sender was answered, and what the clouds saw.
+
+use opsward_sim::{Sim, SimOptions};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+
+/// How long a test waits for anything before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The path token of the test source.
+pub(crate) const TOKEN: &str = "t0ken-of-the-test";
+/// The article's event in its Executed variant, byte for byte.
+pub(crate) const EXECUTED: &str = include_str!("../../events/aliyun-cms-ecs-reboot-executed.json");
+/// The article's event verbatim.
+pub(crate) const EXECUTING: &str = include_str!("../../events/aliyun-cms-ecs-reboot-executing.json");
+
+/// Simulated clouds, a directory with the host's files, and an HTTP client.
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) http: reqwest::Client,
+}
+
+/// A running host.
+pub(crate) struct Host {
+    pub(crate) child: Child,
+    pub(crate) listen: String,
+    pub(crate) admin: String,
+}
+
+impl World {
+    /// Clouds with their default inventory, and both flagship policies in `enforce`.
+    pub(crate) async fn new() -> Self {
+        opsward::cloud::install_tls();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let sim = Sim::start(listener, SimOptions::default()).expect("clouds start");
+        let world = Self {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            sim,
+        };
+        std::fs::create_dir(world.plugins()).expect("plugins.d");
+        // Compiling takes seconds in a debug build; the cache is shared by all tests.
+        let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugin-cache");
+        let settings =
+            include_str!("harness/opsward.toml").replace("{url}", &world.sim.url).replace("{cache}", cache);
+        world.write("opsward.toml", &settings);
+        world.put_plugin("snapshot-on-reboot");
+        world.write("plugins.d/snapshot-on-reboot.toml", include_str!("harness/snapshot-on-reboot.toml"));
+        world
+    }
+
+    pub(crate) fn plugins(&self) -> PathBuf {
+        self.dir.path().join("plugins.d")
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.path().join(name), text).expect("writable");
+    }
+
+    /// Copies a bundled plugin into the plugins directory.
+    pub(crate) fn put_plugin(&self, name: &str) {
+        let plugin = opsward_bundle::PLUGINS.iter().find(|p| p.name == name).expect("bundled");
+        std::fs::write(self.plugins().join(format!("{name}.wasm")), plugin.bytes).expect("writable");
+    }
+
+    /// Adds the nightly reset with this schedule line.
+    pub(crate) fn put_nightly_reset(&self, cron: &str) {
+        self.put_plugin("nightly-reset");
+        self.write(
+            "plugins.d/nightly-reset.toml",
+            &include_str!("harness/nightly-reset.toml").replace("{cron}", cron),
+        );
+    }
+
+    /// The command line of the host under test.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let keys = &self.sim.keys;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_opsward-under-test"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("TEST_ALIBABA_AK", &keys.alibaba.access_key_id)
+            .env("TEST_ALIBABA_SK", &keys.alibaba.access_key_secret)
+            .env("TEST_TENCENT_ID", &keys.tencent.secret_id)
+            .env("TEST_TENCENT_KEY", &keys.tencent.secret_key)
+            .env("TEST_TOKEN", TOKEN)
+            .env("OPSWARD_LOG", "opsward=info")
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Starts the host and waits until it is ready.
+    pub(crate) async fn start(&self) -> Host {
+        self.start_with(&[]).await.expect("the host becomes ready")
+    }
+
+    /// Starts the host with these variables; `None` where it ended before it was ready.
+    pub(crate) async fn start_with(&self, env: &[(&str, &str)]) -> Option<Host> {
+        let mut command = self.command(&["serve", "--config", "opsward.toml"]);
+        command.envs(env.iter().copied()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the host starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let ready = async {
+            let mut log = Vec::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+                if entry["message"] == "ready" {
+                    let text = |key: &str| entry[key].as_str().expect("an address").to_owned();
+                    return Some((text("listen"), text("admin")));
+                }
+                log.push(line);
+            }
+            eprintln!("host ended before it was ready:\n{}", log.join("\n"));
+            None
+        };
+        let (listen, admin) = tokio::time::timeout(PATIENCE, ready).await.expect("ready in time")?;
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("host.log"));
+        let mut log = log.expect("host.log");
+        tokio::spawn(async move {
+            use std::io::Write as _;
+            while let Ok(Some(line)) = lines.next_line().await {
+                writeln!(log, "{line}").expect("host.log is writable");
+            }
+        });
+        Some(Host { child, listen, admin })
+    }
+
+    /// Posts a body to the test source; the status, or `None` where no answer came.
+    pub(crate) async fn post(&self, host: &Host, body: &str) -> Option<u16> {
+        let url = format!("http://{}/hooks/cloudmonitor/{TOKEN}", host.listen);
+        let request = self.http.post(url).header("content-type", "application/json").body(body.to_owned());
+        request.send().await.ok().map(|answer| answer.status().as_u16())
+    }
+
+    pub(crate) async fn sim_post(&self, verb: &str, body: Value) -> Value {
+        let url = format!("{}/_sim/{verb}", self.sim.url);
+        let request = self.http.post(url).header("content-type", "application/json").body(body.to_string());
+        let answer =
+            request.send().await.expect("the clouds answer").error_for_status().expect("the clouds agree");
+        serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
+    }
+
+    pub(crate) async fn sim_get(&self, what: &str) -> Value {
+        let answer =
+            self.http.get(format!("{}/_sim/{what}", self.sim.url)).send().await.expect("the clouds answer");
+        serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
+    }
+
+    /// How often each resource saw `action` take place.
+    pub(crate) async fn effects(&self, action: &str) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for effect in self.sim_get("effects").await.as_array().expect("a list") {
+            if effect["action"] == action {
+                let params = &effect["params"];
+                let resource = ["DiskId", "InstanceId"]
+                    .iter()
+                    .find_map(|name| params[name].as_str())
+                    .unwrap_or_default();
+                *counts.entry(resource.to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// A simulated Alibaba instance with at least one disk, and its disks.
+    pub(crate) async fn machine(&self, disks: usize) -> (String, Vec<String>) {
+        let state = self.sim_get("state").await;
+        let all = state["alibaba"]["disks"].as_object().expect("disks");
+        for instance in state["alibaba"]["instances"].as_object().expect("instances").keys() {
+            let mine =
+                all.iter().filter(|(_, disk)| disk["instance_id"] == **instance).map(|(id, _)| id.clone());
+            let mine: Vec<String> = mine.collect();
+            if mine.len() == disks {
+                return (instance.clone(), mine);
+            }
+        }
+        panic!("no simulated instance has {disks} disks");
+    }
+
+    /// Changes the clouds' state by a merge patch.
+    pub(crate) async fn patch_state(&self, patch: Value) {
+        let put =
+            self.http.put(format!("{}/_sim/state", self.sim.url)).header("content-type", "application/json");
+        put.body(patch.to_string())
+            .send()
+            .await
+            .expect("the clouds answer")
+            .error_for_status()
+            .expect("the clouds agree");
+    }
+
+    /// Runs as the admin API lists them.
+    pub(crate) async fn runs(&self, host: &Host) -> Vec<Value> {
+        let answer = self
+            .http
+            .get(format!("http://{}/api/v1/runs?limit=1000", host.admin))
+            .send()
+            .await
+            .expect("admin answers");
+        let listed: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+        listed["runs"].as_array().or(listed.as_array()).expect("a list of runs").clone()
+    }
+
+    /// Waits until `count` runs have ended or are held.
+    pub(crate) async fn settled_runs(&self, host: &Host, count: usize) -> Vec<Value> {
+        let settled = |run: &Value| {
+            ["done", "failed", "held", "dead"].contains(&run["state"].as_str().unwrap_or_default())
+        };
+        eventually(&format!("{count} settled runs"), async || {
+            let runs = self.runs(host).await;
+            (runs.iter().filter(|run| settled(run)).count() >= count).then_some(runs)
+        })
+        .await
+    }
+}
+
+impl Host {
+    /// SIGKILL, and waits for the end.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
+    /// SIGTERM, and the exit code.
+    pub(crate) async fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().expect("running").to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(sent.success());
+        tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("drains in time")
+            .expect("waited")
+            .code()
+    }
+
+    /// Waits for the host to die by itself.
+    pub(crate) async fn died(&mut self) {
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("dies in time").expect("waited");
+    }
+}
+
+/// The article's Executed event for another instance and happening.
+pub(crate) fn executed(instance: &str, happening: &str) -> String {
+    let mut event: Value = serde_json::from_str(EXECUTED).expect("JSON");
+    event["content"]["ecsInstanceId"] = json!(instance);
+    event["content"]["eventId"] = json!(happening);
+    event["resourceId"] = json!(format!("acs:ecs:cn-hangzhou:12345678:instance/{instance}"));
+    event.to_string()
+}
+
+/// Looks until there is something to see, or fails the test.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    found.await.unwrap_or_else(|_| panic!("waited {} s for {what}", PATIENCE.as_secs()))
+}
+
+/// Whether the long form of a test is asked for.
+pub(crate) fn long() -> bool {
+    std::env::var_os("OPSWARD_LONG").is_some()
+}
+
+/// A seed for a random test: `OPSWARD_SEED`, or one from the process and the time; printed so that a failure can be repeated.
+pub(crate) fn seed(test: &str) -> u64 {
+    let seed = std::env::var("OPSWARD_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        use std::hash::{BuildHasher as _, RandomState};
+        RandomState::new().hash_one(test)
+    });
+    println!("{test}: OPSWARD_SEED={seed}");
+    seed
+}

@@ -1,1 +1,107 @@
-//! To be written.
+//! Seeded wrong variants of the host, each compiled in behind a test-only feature: the scenario that catches it must pass on
+//! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
+
+use crate::harness::{EXECUTED, World, executed};
+use crate::serve::soon;
+use serde_json::json;
+
+/// The wrong variants; `scenario` has the test of each.
+const VARIANTS: [&str; 5] =
+    ["ack-before-commit", "random-token", "retry-once", "no-dedupe", "no-grant-check"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_wrong_variant_is_caught_and_the_right_one_passes() {
+    for variant in VARIANTS {
+        let right = scenario(variant, "").await;
+        right.unwrap_or_else(|problem| panic!("the right host fails the test of {variant}: {problem}"));
+        let problem = scenario(variant, variant).await.expect_err(variant);
+        println!("{variant:<18} caught: {problem}");
+    }
+}
+
+/// Runs the test that catches `variant` on a host that is `wrong` in this way; `Err` says what broke.
+async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
+    match variant {
+        "ack-before-commit" => an_answered_event_survives_a_kill(wrong).await,
+        "random-token" => a_lost_answer_gives_one_snapshot(wrong).await,
+        "retry-once" => a_lost_answer_gives_one_reset(wrong).await,
+        "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
+        "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
+        other => panic!("no scenario for {other}"),
+    }
+}
+
+async fn an_answered_event_survives_a_kill(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let env = [("OPSWARD_FAILPOINT", "before-commit:1"), ("OPSWARD_WRONG", wrong)];
+    let Some(host) = world.start_with(&env).await else { return Err("the host did not start".into()) };
+    let answered = world.post(&host, EXECUTED).await == Some(200);
+    let mut host = host;
+    host.died().await;
+    let host = world.start().await;
+    let known = !world.runs(&host).await.is_empty();
+    if answered && !known { Err("an event answered with 200 was lost".into()) } else { Ok(()) }
+}
+
+async fn a_lost_answer_gives_one_snapshot(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let (instance, disks) = world.machine(3).await;
+    world.sim_post("faults", json!({ "action": "CreateSnapshot", "kind": "drop-after", "times": 1 })).await;
+    world.post(&host, &executed(&instance, "e-teeth")).await;
+    world.settled_runs(&host, 1).await;
+    let snapshots = world.effects("CreateSnapshot").await;
+    let wrong = disks.iter().find(|disk| snapshots.get(*disk) != Some(&1));
+    wrong.map_or(Ok(()), |disk| Err(format!("{:?} snapshots of {disk}", snapshots.get(disk))))
+}
+
+async fn a_lost_answer_gives_one_reset(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    world.sim_post("faults", json!({ "action": "ResetInstance", "kind": "drop-after", "times": 1 })).await;
+    // The second reset must not be refused because the first is still under way: that would hide the mistake.
+    world
+        .sim_post(
+            "faults",
+            json!({ "action": "ResetInstance", "kind": "slow", "times": 5, "delay_ms": 3000 }),
+        )
+        .await;
+    world.put_nightly_reset(&soon(2));
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    world.settled_runs(&host, 1).await;
+    match sends_of(&world, "ResetInstance").await {
+        1 => Ok(()),
+        sends => Err(format!("a class-once effect was sent {sends} times")),
+    }
+}
+
+async fn a_second_delivery_starts_no_run(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    world.post(&host, EXECUTED).await;
+    world.post(&host, EXECUTED).await;
+    let runs = world.settled_runs(&host, 1).await.len();
+    if runs == 1 { Ok(()) } else { Err(format!("{runs} runs of one event")) }
+}
+
+async fn a_grant_holds_for_its_region_only(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let elsewhere = include_str!("harness/snapshot-on-reboot.toml").replace("cn-hangzhou", "cn-beijing");
+    world.write("plugins.d/snapshot-on-reboot.toml", &elsewhere);
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let (instance, _) = world.machine(3).await;
+    world.post(&host, &executed(&instance, "e-region")).await;
+    world.settled_runs(&host, 1).await;
+    let snapshots = world.effects("CreateSnapshot").await.len();
+    if snapshots == 0 {
+        Ok(())
+    } else {
+        Err(format!("{snapshots} snapshots in a region that was not granted"))
+    }
+}
+
+/// How often the clouds received `action`, whatever became of it.
+async fn sends_of(world: &World, action: &str) -> usize {
+    let requests = world.sim_get("requests").await;
+    let list = requests.as_array().or(requests["requests"].as_array()).expect("a list").clone();
+    list.iter().filter(|request| request["action"] == action).count()
+}
