@@ -2,7 +2,8 @@
 //! HTTP, unsigned: a simulator listens where only its user can reach it. Tested by `tests/tests/it/sim.rs`.
 //!
 //! `GET requests`, `GET effects` (both with `?since=<seq>`), `GET counts`, `GET|PUT state` (PUT merges: a member
-//! given as `null` is removed), `GET|POST|DELETE faults`, `GET|POST|DELETE subscribe`, `POST emit`.
+//! given as `null` is removed), `GET|POST|DELETE faults`, `GET|POST|DELETE subscribe`, `POST emit`. Setting
+//! `clock_offset_ms` of the state lets time pass for everything, also for the age of signatures.
 
 use crate::emit::{self, EmitError, EmitRequest, Subscriber};
 use crate::faults::{Fault, FaultKind};
@@ -12,7 +13,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -29,6 +30,14 @@ pub(crate) fn routes() -> Router<Arc<Simulator>> {
         .route("/_sim/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/_sim/subscribe", get(subscribers).post(subscribe).delete(unsubscribe))
         .route("/_sim/emit", post(emit_event))
+        .route("/_sim/{*rest}", any(unknown))
+}
+
+async fn unknown() -> Reply {
+    refuse(
+        StatusCode::NOT_FOUND,
+        "no such control: see requests, effects, counts, state, faults, subscribe, emit",
+    )
 }
 
 type Shared = State<Arc<Simulator>>;

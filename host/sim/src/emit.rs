@@ -27,6 +27,7 @@ pub(crate) struct Subscriber {
 pub(crate) enum Form {
     /// As pushed to functions and queues.
     #[default]
+    #[serde(alias = "alibaba-cloudmonitor")]
     Cloudmonitor,
     /// The older content with `ecsInstanceId`.
     CloudmonitorOld,
