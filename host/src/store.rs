@@ -297,9 +297,6 @@ pub enum StoreError {
         /// Why.
         problem: String,
     },
-    /// A run's ledger has as many rows as one may have.
-    #[error("the ledger of run {0} is full")]
-    LedgerFull(RunId),
     /// The file or its lock cannot be opened.
     #[error("cannot open `{path}`")]
     Open {

@@ -24,9 +24,10 @@ trait Lab {
     fn killed(&self) -> Self;
 }
 
-struct Sqlite(TempDir);
+/// Stores in a file. With a small `INDEXING_AT` what is otherwise met after thousands of events is met after a few.
+struct Sqlite<const INDEXING_AT: usize = 30_000>(TempDir);
 
-impl Lab for Sqlite {
+impl<const INDEXING_AT: usize> Lab for Sqlite<INDEXING_AT> {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary directory"))
     }
@@ -42,43 +43,49 @@ impl Lab for Sqlite {
     }
 }
 
-impl Sqlite {
+impl<const INDEXING_AT: usize> Sqlite<INDEXING_AT> {
     fn path(&self) -> std::path::PathBuf {
         self.0.path().join("opsward.db")
     }
     fn open_sqlite(&self) -> Arc<SqliteStore> {
-        SqliteStore::open(&self.path()).expect("the store opens")
+        SqliteStore::open_indexing_at(&self.path(), INDEXING_AT).expect("the store opens")
     }
 }
 
+macro_rules! keeps_its_promises {
+    ($store:ident, $lab:ty) => {
+        mod $store {
+            use super::*;
+            promises!($lab, promises:
+                a_second_delivery_of_an_event_starts_no_second_run
+                a_claim_hands_out_everything_known_of_the_run
+                claims_come_oldest_wake_time_first_and_never_early
+                a_past_claim_writes_nothing
+                records_nobody_waits_for_keep_their_place
+                a_finished_claim_leaves_the_run_where_it_was_told
+                the_first_to_record_a_fire_time_wins
+                a_schedule_is_unfinished_until_its_run_ends
+                lists_are_newest_first_filtered_and_cut
+                runs_are_found_by_the_beginning_of_their_id
+                counts_and_pins_follow_the_runs
+                a_closed_store_writes_nothing
+                everything_that_was_answered_survives_a_kill
+                many_workers_at_once_do_each_run_once);
+            promises!($lab, policy_state:
+                a_policys_state_keeps_within_its_bounds
+                a_version_of_a_deleted_key_never_matches_again
+                each_access_to_state_is_in_the_ledger);
+        }
+    };
+}
 macro_rules! promises {
-    ($lab:ty, $promises:ident: $($name:ident),* $(,)?) => {
+    ($lab:ty, $promises:ident: $($name:ident)*) => {
         $(#[tokio::test] async fn $name() { $promises::$name::<$lab>().await; })*
     };
 }
 
-promises!(Sqlite, promises:
-    a_second_delivery_of_an_event_starts_no_second_run,
-    a_claim_hands_out_everything_known_of_the_run,
-    claims_come_oldest_wake_time_first_and_never_early,
-    a_past_claim_writes_nothing,
-    records_nobody_waits_for_keep_their_place,
-    a_finished_claim_leaves_the_run_where_it_was_told,
-    the_first_to_record_a_fire_time_wins,
-    a_schedule_is_unfinished_until_its_run_ends,
-    lists_are_newest_first_filtered_and_cut,
-    runs_are_found_by_the_beginning_of_their_id,
-    counts_and_pins_follow_the_runs,
-    a_closed_store_writes_nothing,
-    everything_that_was_answered_survives_a_kill,
-    many_workers_at_once_do_each_run_once,
-);
-
-promises!(Sqlite, policy_state:
-    a_policys_state_keeps_within_its_bounds,
-    a_version_of_a_deleted_key_never_matches_again,
-    each_access_to_state_is_in_the_ledger,
-);
+keeps_its_promises!(sqlite, Sqlite);
+keeps_its_promises!(sqlite_indexing_early, Sqlite<3>);
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 

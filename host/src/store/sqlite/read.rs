@@ -1,7 +1,6 @@
 //! Questions about what is stored, on connections that cannot write: beside the writer, and beside a running host for
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
-use super::apply::ROW_BITS;
 use super::schema::{self, code, stored};
 use crate::store::{
     Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
@@ -54,7 +53,12 @@ impl Reader {
         let tx = self.0.unchecked_transaction()?;
         let mut statement = tx.prepare_cached(&format!(
             "SELECT {RUN_COLUMNS}, r.seq, {EVENT_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event
-             WHERE r.id >= ?1 AND r.id < ?1 || char(0x10ffff) ORDER BY r.id LIMIT ?2"
+             WHERE r.seq IN (
+               SELECT run FROM (SELECT run FROM run_ids WHERE id >= ?1 AND id < {past} ORDER BY id LIMIT ?2)
+               UNION SELECT seq FROM (SELECT seq FROM runs
+                 WHERE seq > (SELECT runs FROM indexed) AND id >= ?1 AND id < {past} ORDER BY id LIMIT ?2))
+             ORDER BY r.id LIMIT ?2",
+            past = "?1 || char(0x10ffff)"
         ))?;
         let mut rows = statement.query(params![prefix, rows_max(limit)])?;
         let mut runs = Vec::new();
@@ -127,8 +131,8 @@ impl Reader {
 
     fn ledger(&self, run: &RunId, seq: i64) -> Result<Vec<Record>, StoreError> {
         let mut statement =
-            self.0.prepare_cached("SELECT records FROM ledger WHERE key >= ?1 AND key < ?2 ORDER BY key")?;
-        let rows = statement.query_map([seq << ROW_BITS, (seq + 1) << ROW_BITS], |row| row.get(0))?;
+            self.0.prepare_cached("SELECT records FROM ledger WHERE run = ?1 ORDER BY seq")?;
+        let rows = statement.query_map([seq], |row| row.get(0))?;
         records(run, &rows.collect::<Result<Vec<String>, _>>()?)
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn open_for_writing(path: &Path) -> Result<(Connection, File), StoreE
     let mut conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     check_format(&conn, path, MayBeEmpty::Yes)?;
+    conn.pragma_update(None, "page_size", PAGE_BYTES)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", "OFF")?;
@@ -145,19 +146,22 @@ const FORMAT: i64 = 1;
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Page cache of the writer: holds the inner pages of the two unique indices for some ten million events.
+/// Each page a commit touches costs two writes, whatever its size: at 8 KiB a burst needs half as many as at 4, and a lone
+/// event still writes little.
+const PAGE_BYTES: i64 = 8192;
+/// Page cache of the writer: holds the index of known events up to a million of them, its inner pages far beyond.
 const CACHE_KIB: i64 = 32 * 1024;
 /// WAL pages that make the writer copy them into the file: 32 MiB, so that a hot page is copied once for many changes.
-const CHECKPOINT_PAGES: i64 = 8192;
+const CHECKPOINT_PAGES: i64 = 4096;
 /// A WAL that a long read let grow is cut back to this.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
-/// - Rows are keyed by integers that grow, so that a burst of events writes to few pages; only the two unique indices are
-///   written at random places.
+/// - Rows are keyed by integers that grow, so that a burst of events writes to few pages. What has keys in no order,
+///   `event_keys` and `run_ids`, is written late and in bulk (see `late`); `indexed` says up to which event and run.
 /// - The runs of an event are `first_run .. first_run + runs`, which saves an index.
-/// - `ledger.key` is run * 2^24 + row; a row holds one or more records, one JSON text a line.
+/// - A row of `ledger` holds what one transaction had for a run: one or more records, one JSON text a line.
 /// - `raw` is null where it equals `data`.
-/// - Finished runs are in no index but that of their id.
+/// - Finished runs are in no index but those of their id and ledger.
 /// - `policy_state` has one row with the empty key per policy: the highest version any deleted key had.
 const TABLES: &str = "
 CREATE TABLE events (
@@ -165,12 +169,12 @@ CREATE TABLE events (
   source TEXT NOT NULL, id TEXT NOT NULL,
   kind TEXT NOT NULL, subject TEXT, time INTEGER NOT NULL, incident TEXT, account TEXT, region TEXT,
   received INTEGER NOT NULL, first_run INTEGER NOT NULL, runs INTEGER NOT NULL,
-  data TEXT NOT NULL, raw BLOB,
-  UNIQUE (source, id)
+  data TEXT NOT NULL, raw BLOB
 ) STRICT;
+CREATE TABLE event_keys (key BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE runs (
   seq INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
+  id TEXT NOT NULL,
   event INTEGER NOT NULL, policy TEXT NOT NULL, digest BLOB NOT NULL, schedule TEXT,
   state INTEGER NOT NULL, epoch INTEGER NOT NULL, faults INTEGER NOT NULL,
   created INTEGER NOT NULL, changed INTEGER NOT NULL, wake INTEGER NOT NULL,
@@ -178,7 +182,11 @@ CREATE TABLE runs (
 ) STRICT;
 CREATE INDEX runs_not_done ON runs (state, wake) WHERE state <> 3;
 CREATE INDEX runs_scheduled ON runs (policy, schedule) WHERE schedule IS NOT NULL AND state < 3;
-CREATE TABLE ledger (key INTEGER PRIMARY KEY, records TEXT NOT NULL) STRICT;
+CREATE TABLE run_ids (id TEXT PRIMARY KEY, run INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE indexed (events INTEGER NOT NULL, runs INTEGER NOT NULL) STRICT;
+INSERT INTO indexed VALUES (0, 0);
+CREATE TABLE ledger (seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, records TEXT NOT NULL) STRICT;
+CREATE INDEX ledger_of_run ON ledger (run);
 CREATE TABLE firings (
   seq INTEGER PRIMARY KEY,
   policy TEXT NOT NULL, schedule TEXT NOT NULL, fire_at INTEGER NOT NULL,

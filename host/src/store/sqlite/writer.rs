@@ -3,8 +3,10 @@
 //! that one that does not fit fails alone. A disk error closes the store, since what the disk holds is then unknown.
 //! Leaves what an operation does to `apply`.
 
-use super::apply::{Ledgers, Statements};
+use super::apply::Ledgers;
+use super::late::{EventKey, Late};
 use super::queue::Queue;
+use super::statements::Statements;
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Firing, NewEvent, ScheduleState, Standing, StoreError};
 use opsward_core::event::Event;
@@ -26,8 +28,8 @@ pub(super) struct Job {
 
 /// What the writer can be asked. Texts come ready-made: serialising is the caller's.
 pub(super) enum Op {
-    Accept(Vec<NewEvent>),
-    Fire(Firing, Option<NewEvent>),
+    Accept(Vec<Arrival>),
+    Fire(Firing, Option<Box<Arrival>>),
     Claim {
         limit: usize,
         now: Timestamp,
@@ -56,6 +58,12 @@ pub(super) enum Op {
     LimitPages(u32),
 }
 
+/// An event to record, and the key that names it.
+pub(super) struct Arrival {
+    pub(super) key: EventKey,
+    pub(super) new: NewEvent,
+}
+
 /// The answer to the operation of the same name.
 pub(super) enum Answer {
     Accepted(Vec<Acceptance>),
@@ -79,10 +87,10 @@ pub(super) struct RawClaimed {
 }
 
 /// The body of the writer thread. Ends when the queue is closed and empty, or at a disk error.
-pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>) {
+pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, late: Late) {
     // Whatever ends this thread, nobody is left waiting.
     let _fail_on_exit = FailOnExit(queue);
-    let ended = write_until_closed(&conn, queue);
+    let ended = write_until_closed(&conn, queue, late);
     if let Err(error) = ended {
         tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
         queue.fail(&error.to_string());
@@ -96,9 +104,9 @@ pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>) {
     drop(lock);
 }
 
-fn write_until_closed(conn: &Connection, queue: &Queue) -> Result<(), rusqlite::Error> {
-    let mut writer =
-        Writer { conn, sql: Statements::prepare(conn)?, ledgers: Ledgers::open(conn)?, revoked: Vec::new() };
+fn write_until_closed(conn: &Connection, queue: &Queue, late: Late) -> Result<(), rusqlite::Error> {
+    let (sql, ledgers) = (Statements::prepare(conn)?, Ledgers::open(conn, late)?);
+    let mut writer = Writer { conn, sql, ledgers, revoked: Vec::new() };
     while let Some(jobs) = queue.take() {
         writer.release_revoked()?;
         writer.settle(jobs)?;
@@ -164,7 +172,7 @@ impl Writer<'_> {
                 answer => answers.push(answer),
             }
         }
-        self.ledgers.write_tally(&mut self.sql)?;
+        self.ledgers.write_rest(&mut self.sql)?;
         if failpoint::wrong("ack-before-commit") {
             for (job, answer) in jobs.iter_mut().zip(&mut answers) {
                 if let Some(reply) = job.reply.take() {

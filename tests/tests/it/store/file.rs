@@ -1,14 +1,14 @@
 //! What is particular to the store in a file: who may open it, what it does without space or with a damaged record.
 
 use super::*;
-use opsward::store::{RunFilter, Standing, StoreError};
+use opsward::store::{Acceptance, RunFilter, Standing, StoreError};
 use opsward_core::run::RunState;
 use rusqlite::Connection;
 use std::task::Poll;
 
 #[tokio::test]
 async fn a_second_host_is_refused_and_told_which_file() {
-    let lab = Sqlite::new();
+    let lab = <Sqlite>::new();
     let store = lab.open_sqlite();
     let refused = SqliteStore::open(&lab.path()).err().expect("refused");
     assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
@@ -19,12 +19,12 @@ async fn a_second_host_is_refused_and_told_which_file() {
 
 #[tokio::test]
 async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
-    let later = Sqlite::new();
+    let later = <Sqlite>::new();
     later.open_sqlite().close().await.expect("closed");
     Connection::open(later.path()).and_then(|c| c.pragma_update(None, "user_version", 9)).expect("written");
-    let other = Sqlite::new();
+    let other = <Sqlite>::new();
     Connection::open(other.path()).and_then(|c| c.execute_batch("CREATE TABLE t (x)")).expect("written");
-    let text = Sqlite::new();
+    let text = <Sqlite>::new();
     std::fs::write(
         text.path(),
         "not a database at all, but long enough to have a header of its own".repeat(20),
@@ -44,13 +44,13 @@ async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
         }
         assert!(before == std::fs::read(lab.path()).expect("read"), "untouched");
     }
-    let absent = SqliteStore::open(&Sqlite::new().path().join("no/such/dir.db")).err().expect("refused");
+    let absent = SqliteStore::open(&<Sqlite>::new().path().join("no/such/dir.db")).err().expect("refused");
     assert!(matches!(absent, StoreError::Open { .. }), "{absent}");
 }
 
 #[tokio::test]
 async fn a_reader_needs_no_host_and_disturbs_none() {
-    let lab = Sqlite::new();
+    let lab = <Sqlite>::new();
     assert!(SqliteStore::open_read_only(&lab.path()).is_err(), "there is nothing to read");
     let store = lab.open_sqlite();
     store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
@@ -69,7 +69,7 @@ async fn a_reader_needs_no_host_and_disturbs_none() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_lets_reads_through() {
-    let lab = Sqlite::new();
+    let lab = <Sqlite>::new();
     let store = lab.open_sqlite();
     store.accept(vec![event("small", NOW, &["a"])]).await.expect("accepted");
     store.limit_pages(1).await.expect("set");
@@ -90,7 +90,7 @@ async fn a_full_disk_refuses_writes_and_lets_reads_through() {
 
 #[tokio::test]
 async fn a_claim_whose_records_did_not_fit_is_over_and_its_run_ready_again() {
-    let lab = Sqlite::new();
+    let lab = <Sqlite>::new();
     let store = lab.open_sqlite();
     store.accept(vec![event("e1", NOW, &["a"]), event("e2", NOW, &["a"])]).await.expect("accepted");
     let claimed = store.claim(2, NOW).await.expect("claimed");
@@ -110,7 +110,7 @@ async fn a_claim_whose_records_did_not_fit_is_over_and_its_run_ready_again() {
 
 #[tokio::test]
 async fn runs_claimed_for_somebody_who_has_left_are_for_the_next() {
-    let lab = Sqlite::new();
+    let lab = <Sqlite>::new();
     let store = lab.open_sqlite();
     store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
     let mut left = store.claim(1, NOW);
@@ -130,7 +130,7 @@ async fn runs_claimed_for_somebody_who_has_left_are_for_the_next() {
 
 #[tokio::test]
 async fn a_run_with_an_unreadable_ledger_is_held_and_the_others_go_on() {
-    let lab = Sqlite::new();
+    let lab = <Sqlite>::new();
     let store = lab.open_sqlite();
     store.accept(vec![event("bad", NOW, &["a"]), event("good", NOW, &["a"])]).await.expect("accepted");
     for run in store.claim(2, NOW).await.expect("claimed") {
@@ -138,7 +138,7 @@ async fn a_run_with_an_unreadable_ledger_is_held_and_the_others_go_on() {
     }
     store.close().await.expect("closed");
     drop(store);
-    let damage = "UPDATE ledger SET records = '{\"v\":1' WHERE key = (SELECT min(key) FROM ledger)";
+    let damage = "UPDATE ledger SET records = '{\"v\":1' WHERE seq = (SELECT min(seq) FROM ledger)";
     Connection::open(lab.path()).and_then(|c| c.execute(damage, [])).expect("damaged");
     let store = lab.open_sqlite();
     let claimed = store.claim(10, NOW).await.expect("claimed");
@@ -152,11 +152,38 @@ async fn a_run_with_an_unreadable_ledger_is_held_and_the_others_go_on() {
 #[tokio::test]
 async fn the_file_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
-    let lab = Sqlite::new();
+    let lab = <Sqlite>::new();
     let _store = lab.open_sqlite();
     for entry in std::fs::read_dir(lab.0.path()).expect("read") {
         let entry = entry.expect("an entry");
         let mode = entry.metadata().expect("its mode").permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{:?}", entry.file_name());
     }
+}
+
+#[tokio::test]
+async fn events_and_runs_stay_known_while_they_move_into_the_indices() {
+    let lab = Sqlite::<5>::new();
+    let all: Vec<NewEvent> = (0..40).map(|n| event(&format!("e{n}"), NOW, &["a"])).collect();
+    let mut store = lab.open_sqlite();
+    for (n, new) in all.iter().enumerate() {
+        store.accept(vec![new.clone()]).await.expect("accepted");
+        if n % 7 == 6 {
+            drop(store);
+            store = lab.open_sqlite();
+        }
+        for old in &all[..=n] {
+            let again = store.accept(vec![old.clone()]).await.expect("accepted");
+            assert_eq!(again, [Acceptance::Duplicate], "{}", old.event.id);
+        }
+        for old in &all[..=n] {
+            let found = store.find_runs(old.runs[0].id.as_str(), 9).await.expect("found");
+            assert_eq!(found.iter().map(|run| &run.event.id).collect::<Vec<_>>(), [&old.event.id]);
+        }
+    }
+    assert_eq!(store.find_runs("", 100).await.expect("found").len(), 40);
+    let indexed: i64 = Connection::open(lab.path())
+        .and_then(|c| c.query_row("SELECT count(*) FROM run_ids", [], |row| row.get(0)))
+        .expect("counted");
+    assert!(indexed > 20, "{indexed} are in the index");
 }

@@ -1,0 +1,71 @@
+//! The SQL of the writer, prepared once. Leaves what it is for to `apply`; readers have theirs in `read`.
+
+use super::read::EVENT_COLUMNS;
+use super::{late, policy_state};
+use rusqlite::{Connection, Statement};
+
+/// The writer's statements, prepared once.
+pub(super) struct Statements<'c> {
+    pub(super) begin: Statement<'c>,
+    pub(super) commit: Statement<'c>,
+    pub(super) insert_event: Statement<'c>,
+    pub(super) insert_run: Statement<'c>,
+    pub(super) insert_firing: Statement<'c>,
+    pub(super) ready: Statement<'c>,
+    pub(super) ledger: Statement<'c>,
+    pub(super) mark_running: Statement<'c>,
+    pub(super) append: Statement<'c>,
+    pub(super) finish: Statement<'c>,
+    pub(super) release: Statement<'c>,
+    pub(super) tally: Statement<'c>,
+    pub(super) next_wake: Statement<'c>,
+    pub(super) last_fire: Statement<'c>,
+    pub(super) unfinished: Statement<'c>,
+    pub(super) policy_state: policy_state::Statements<'c>,
+    pub(super) late: late::Statements<'c>,
+}
+
+impl<'c> Statements<'c> {
+    pub(super) fn prepare(conn: &'c Connection) -> Result<Self, rusqlite::Error> {
+        let sql = |text: &str| conn.prepare(text);
+        Ok(Self {
+            begin: sql("BEGIN")?,
+            commit: sql("COMMIT")?,
+            insert_event: sql(
+                "INSERT INTO events (source, id, kind, subject, time, incident, account, region, received, first_run, runs,
+                   data, raw)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?,
+            insert_run: sql(
+                "INSERT INTO runs (seq, id, event, policy, digest, schedule, state, epoch, faults, created, changed, wake)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, ?7, ?7, ?7)",
+            )?,
+            insert_firing: sql(
+                "INSERT INTO firings (policy, schedule, fire_at, decision, decided_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            )?,
+            ready: sql(&format!(
+                "SELECT r.seq, r.id, r.policy, r.digest, r.epoch, r.faults, {EVENT_COLUMNS}
+                 FROM runs r INDEXED BY runs_not_done JOIN events e ON e.seq = r.event
+                 WHERE r.state = 0 AND r.state <> 3 AND r.wake <= ?1 ORDER BY r.wake, r.seq LIMIT ?2"
+            ))?,
+            ledger: sql("SELECT records FROM ledger WHERE run = ?1 ORDER BY seq")?,
+            mark_running: sql("UPDATE runs SET state = 1, epoch = ?2, changed = ?3 WHERE seq = ?1")?,
+            append: sql("INSERT INTO ledger (run, records) VALUES (?1, ?2)")?,
+            finish: sql(
+                "UPDATE runs SET state = ?2, wake = coalesce(?3, wake), faults = faults + ?4,
+                   changed = coalesce(?5, changed), note = ?6 WHERE seq = ?1",
+            )?,
+            release: sql("UPDATE runs SET state = 0 WHERE seq = ?1 AND state = 1")?,
+            tally: sql("UPDATE tally SET runs = runs + ?2 WHERE state = ?1")?,
+            next_wake: sql("SELECT min(wake) FROM runs INDEXED BY runs_not_done WHERE state = 0 AND state <> 3")?,
+            last_fire: sql("SELECT max(fire_at) FROM firings WHERE policy = ?1 AND schedule = ?2")?,
+            unfinished: sql(
+                "SELECT 1 FROM runs INDEXED BY runs_scheduled
+                 WHERE policy = ?1 AND schedule = ?2 AND schedule IS NOT NULL AND state < 3 LIMIT 1",
+            )?,
+            policy_state: policy_state::Statements::prepare(conn)?,
+            late: late::Statements::prepare(conn)?,
+        })
+    }
+}
