@@ -272,6 +272,11 @@ impl Ledgers {
         for (state, change) in (0_i64..).zip(self.tally).filter(|(_, change)| *change != 0) {
             sql.tally.execute(params![state, change])?;
         }
+        Ok(())
+    }
+
+    /// Writes more of the late indices.
+    pub(super) fn write_late(&mut self, sql: &mut Statements<'_>) -> Result<(), rusqlite::Error> {
         self.late.write_slice(&mut sql.late)
     }
 

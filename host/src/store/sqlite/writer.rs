@@ -106,7 +106,7 @@ pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, late: Late) 
 
 fn write_until_closed(conn: &Connection, queue: &Queue, late: Late) -> Result<(), rusqlite::Error> {
     let (sql, ledgers) = (Statements::prepare(conn)?, Ledgers::open(conn, late)?);
-    let mut writer = Writer { conn, sql, ledgers, revoked: Vec::new() };
+    let mut writer = Writer { conn, sql, ledgers, revoked: Vec::new(), wrote: false };
     while let Some(jobs) = queue.take() {
         writer.release_revoked()?;
         writer.settle(jobs)?;
@@ -127,6 +127,8 @@ struct Writer<'c> {
     ledgers: Ledgers,
     /// Runs whose claim is over because a write of it failed: to be made ready as soon as the disk takes it.
     revoked: Vec<i64>,
+    /// Whether the latest transaction changed anything.
+    wrote: bool,
 }
 
 impl Writer<'_> {
@@ -136,7 +138,9 @@ impl Writer<'_> {
         let count = jobs.len();
         match self.transact(&mut jobs) {
             Ok(answers) => {
-                failpoint::hit("after-commit-before-reply");
+                if self.wrote {
+                    failpoint::hit("after-commit-before-reply");
+                }
                 metrics::histogram!("opsward_store_commit_seconds").record(begun.elapsed().as_secs_f64());
                 metrics::counter!("opsward_store_operations_total").increment(count as u64);
                 for (job, answer) in jobs.into_iter().zip(answers) {
@@ -164,6 +168,7 @@ impl Writer<'_> {
 
     /// All of `jobs` in one transaction. An inner error is a job's own and wrote nothing.
     fn transact(&mut self, jobs: &mut [Job]) -> Result<Vec<Result<Answer, StoreError>>, rusqlite::Error> {
+        let changes = self.conn.total_changes();
         self.sql.begin.execute([])?;
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs.iter() {
@@ -173,6 +178,11 @@ impl Writer<'_> {
             }
         }
         self.ledgers.write_rest(&mut self.sql)?;
+        // A transaction of questions stays one: it needs no sync, and is no moment to die at.
+        self.wrote = self.conn.total_changes() != changes;
+        if self.wrote {
+            self.ledgers.write_late(&mut self.sql)?;
+        }
         if failpoint::wrong("ack-before-commit") {
             for (job, answer) in jobs.iter_mut().zip(&mut answers) {
                 if let Some(reply) = job.reply.take() {
@@ -180,7 +190,9 @@ impl Writer<'_> {
                 }
             }
         }
-        failpoint::hit("before-commit");
+        if self.wrote {
+            failpoint::hit("before-commit");
+        }
         self.sql.commit.execute([])?;
         self.ledgers.keep();
         Ok(answers)
