@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 ok, 1 findings, 2 usage, then those of sysexits: 66 no such thing, 70 our error, 78 wrong configuration.
 
+pub mod check;
 pub mod demo;
 pub mod plugin;
 pub mod runs;
@@ -36,6 +37,13 @@ struct Arguments {
 enum Command {
     /// Run the service
     Serve(Config),
+    /// Show what each policy may do and when it fires next, and what is wrong in any file
+    Check {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        check: check::CheckArgs,
+    },
     /// Look at runs
     #[command(subcommand)]
     Run(Run),
@@ -80,6 +88,9 @@ pub fn main() -> ExitCode {
     crate::cloud::install_tls();
     match arguments.command {
         Command::Serve(config) => crate::service::serve(&config.config),
+        Command::Check { config, check } => {
+            finish(async_main(check::run(&config.config, &check, &mut std::io::stdout().lock())))
+        }
         Command::Run(Run::Ls { config, list }) => {
             finish(with_store(&config.config, |store, now, out| runs::list(store, &list, now, out)))
         }

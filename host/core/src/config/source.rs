@@ -286,7 +286,12 @@ fn blank_secret_texts(text: &mut String) {
         let key =
             before.rsplit(['{', ',', ' ', '\t', '.', '"', '\'']).next().unwrap_or(before).to_lowercase();
         let value = text[equals + 1..].trim_start_matches([' ', '\t']);
-        if SECRET_WORDS.iter().any(|word| key.contains(word)) && value.starts_with(['"', '\'']) {
+        // Under `[secrets]` keys have any name; `env` and `file` name places.
+        let header = text[..line_start].rsplit("\n[").next().unwrap_or_default().trim_start_matches('[');
+        let among_secrets = header.starts_with("secrets]") || before.trim_start().starts_with("secrets");
+        let is_secret = SECRET_WORDS.iter().any(|word| key.contains(word))
+            || among_secrets && !matches!(key.as_str(), "env" | "file");
+        if is_secret && value.starts_with(['"', '\'']) {
             let start = text.len() - value.len();
             spans.push(start..start + quoted_len(value));
         }

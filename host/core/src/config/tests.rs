@@ -127,6 +127,9 @@ error: `secret-key` is written out: secrets by reference only
         HOST.replace("{ env = \"CLOUDMONITOR_TOKEN\" }", "\"a\\\"hunter2\" x"),
         HOST.replace("{ env = \"CLOUDMONITOR_TOKEN\" }", "\"\"\"\nhunter2\" x"),
         HOST.replace("{ file = \"tencent.key\" } }", "\"hunter2\" oops }"),
+        format!("{HOST}[secrets]\nlogin = \"hunter2\"\n"),
+        format!("{HOST}[secrets]\nlogin = \"hunter2\" oops\n"),
+        "secrets = { login = \"hunter2\" oops }\n".to_owned(),
     ];
     for text in secrets {
         let errors = shown(&load_host("opsward.toml", &text).expect_err("bad"));

@@ -1,0 +1,134 @@
+//! `opsward check`: reads the configuration, the policy files and the plugins as `serve` would, and shows what each policy
+//! may do, when its schedules fire next, and everything that is wrong, with its place and what to write instead. Changes
+//! nothing and calls no cloud. `inspect` gathers, this file prints. Tested in `tests/tests/it/check.rs`.
+
+mod inspect;
+mod table;
+
+pub use inspect::{CheckReport, Finding, PluginReport, PolicyReport, ScheduleReport, inspect};
+
+use super::runs::Output;
+use crate::clock::{Clock as _, SystemClock};
+use anyhow::Context as _;
+use opsward_core::time::Timestamp;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use table::table;
+
+/// What `opsward check` was asked.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CheckArgs {
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Checks what `config` names and prints the result. Exit code 0: no errors; 1: errors; 2: `config` cannot be read.
+/// Warnings are shown and change no exit code.
+pub async fn run(config: &Path, args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    // Thrown away afterwards: a check must not leave files of another owner in the service's own cache.
+    let cache = tempfile::tempdir().context("cannot create a temporary directory")?;
+    run_at(config, SystemClock.now(), cache.path(), args.output, out).await
+}
+
+/// `run`, as if it were `now`, with compiled plugins kept in `cache`.
+pub async fn run_at(
+    config: &Path,
+    now: Timestamp,
+    cache: &Path,
+    output: Output,
+    out: &mut impl Write,
+) -> anyhow::Result<ExitCode> {
+    const EXIT_USAGE: u8 = 2;
+    let text = match std::fs::read_to_string(config) {
+        Ok(text) => text,
+        Err(problem) => {
+            writeln!(std::io::stderr(), "error: cannot read {}: {problem}", config.display())?;
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    let report = inspect(config, &text, now, cache).await?;
+    match output {
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        Output::Table => write!(out, "{}", show(&report))?,
+    }
+    Ok(if report.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The report for people.
+fn show(report: &CheckReport) -> String {
+    let mut sections = Vec::new();
+    if !report.plugins.is_empty() {
+        sections.push(table(
+            &["PLUGIN", "VERSION", "DIGEST", "STATE"],
+            &report.plugins.iter().map(plugin_row).collect::<Vec<_>>(),
+        ));
+    }
+    if !report.policies.is_empty() {
+        let head = ["POLICY", "MODE", "ACCOUNT", "MAY CALL", "CLASS", "REGIONS", "RESOURCES"];
+        let rows: Vec<Vec<String>> = report.policies.iter().flat_map(policy_rows).collect();
+        sections.push(table(&head, &rows));
+    }
+    let schedules: Vec<Vec<String>> = report.policies.iter().flat_map(schedule_rows).collect();
+    if !schedules.is_empty() {
+        sections.push(table(&["POLICY", "SCHEDULE", "FIRES NEXT"], &schedules));
+    }
+    sections.extend(report.findings.iter().map(|finding| format!("{}\n", finding.text)));
+    sections.push(format!("{}\n", summary(report)));
+    sections.join("\n")
+}
+
+fn plugin_row(plugin: &PluginReport) -> Vec<String> {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    let state = match (&plugin.refused, plugin.policies.as_slice()) {
+        (Some(_), _) => "refused, see below".to_owned(),
+        (None, []) => "good, used by no policy".to_owned(),
+        (None, policies) => format!("good, used by {}", policies.join(", ")),
+    };
+    vec![plugin.file.clone(), or_dash(&plugin.version), or_dash(&plugin.digest), state]
+}
+
+fn policy_rows(policy: &PolicyReport) -> Vec<Vec<String>> {
+    let any =
+        |list: &Option<Vec<String>>| list.as_ref().map_or_else(|| "any".to_owned(), |names| names.join(", "));
+    let account = policy.account.clone().unwrap_or_else(|| "-".to_owned());
+    let first = [policy.name.clone(), policy.mode.clone(), account];
+    if policy.may_call.is_empty() {
+        let nothing = ["nothing", "-", "-", "-"].map(str::to_owned);
+        return vec![first.into_iter().chain(nothing).collect()];
+    }
+    let rows = policy.may_call.iter().enumerate().map(|(at, row)| {
+        let lead = if at == 0 { first.clone() } else { Default::default() };
+        let resources = match row.implied_by.as_slice() {
+            [] => any(&row.resources),
+            effects => format!("{} (comes with {})", any(&row.resources), effects.join(", ")),
+        };
+        let rest = [row.action.clone(), row.class.as_str().to_owned(), any(&row.regions), resources];
+        lead.into_iter().chain(rest).collect()
+    });
+    rows.collect()
+}
+
+fn schedule_rows(policy: &PolicyReport) -> Vec<Vec<String>> {
+    let row = |schedule: &ScheduleReport| {
+        let next = schedule.next.as_deref().unwrap_or("never again");
+        vec![policy.name.clone(), schedule.schedule.clone(), format!("{next} {}", schedule.zone)]
+    };
+    policy.schedules.iter().map(row).collect()
+}
+
+fn summary(report: &CheckReport) -> String {
+    let count =
+        |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+    let errors = report.findings.iter().filter(|finding| finding.is_error()).count();
+    let warnings = report.findings.len() - errors;
+    format!(
+        "{}: {}, {}, {}, {}",
+        report.config,
+        count(report.plugins.len(), "plugin", "plugins"),
+        count(report.policies.len(), "policy", "policies"),
+        count(errors, "error", "errors"),
+        count(warnings, "warning", "warnings"),
+    )
+}
