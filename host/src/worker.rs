@@ -54,6 +54,7 @@ impl Worker {
                 claimed = self.claim(&slots) => claimed,
                 _ = shutdown.wait_for(|stop| *stop) => break,
             };
+            hit("after-claim");
             for (run, slot) in claimed {
                 let worker = self.clone();
                 tasks.spawn(async move {

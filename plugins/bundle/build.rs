@@ -1,7 +1,7 @@
 //! Builds every policy of the workspace as a component and writes the table of them for `src/lib.rs`.
 
 use std::path::Path;
-use std::{env, fs};
+use std::{env, fs, io};
 
 #[path = "wasm_build.rs"]
 mod wasm_build;
@@ -15,7 +15,7 @@ fn main() {
 fn bundle() -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let root = root.canonicalize().map_err(|error| format!("{}: {error}", root.display()))?;
-    let mut policies = wasm_build::packages_in(&root.join("plugins"))?;
+    let mut policies = packages_in(&root.join("plugins"))?;
     policies.retain(|package| !NOT_POLICIES.contains(&package.as_str()));
 
     // A new policy's folder shows in Cargo.lock. Watching all of `plugins` would rebuild the host for a changed README.
@@ -41,3 +41,19 @@ fn bundle() -> Result<(), String> {
 
 /// Folders of `plugins` that hold no policy.
 const NOT_POLICIES: [&str; 2] = ["bundle", "sdk"];
+
+/// The packages in the sub-folders of `dir`, by folder name, which is the package's name; sorted.
+fn packages_in(dir: &Path) -> Result<Vec<String>, String> {
+    let list = || -> io::Result<Vec<String>> {
+        let mut packages = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.path().join("Cargo.toml").is_file() {
+                packages.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        packages.sort();
+        Ok(packages)
+    };
+    list().map_err(|error| format!("{}: {error}", dir.display()))
+}

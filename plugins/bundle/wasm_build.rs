@@ -50,22 +50,6 @@ pub(crate) fn watch(root: &Path, paths: &[&str]) {
     }
 }
 
-/// The packages in the sub-folders of `dir`, by folder name, which is the package's name; sorted.
-pub(crate) fn packages_in(dir: &Path) -> Result<Vec<String>, String> {
-    let list = || -> io::Result<Vec<String>> {
-        let mut packages = Vec::new();
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            if entry.path().join("Cargo.toml").is_file() {
-                packages.push(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
-        packages.sort();
-        Ok(packages)
-    };
-    list().map_err(|error| format!("{}: {error}", dir.display()))
-}
-
 /// Ends the build script with one readable line.
 pub(crate) fn fail(problem: &str) -> ! {
     println!("cargo::error={problem}");

@@ -1,3 +1,5 @@
+//! The admin listener over a real connection.
+
 use super::*;
 use crate::clock::ManualClock;
 use crate::store::sqlite::SqliteStore;

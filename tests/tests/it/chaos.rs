@@ -2,6 +2,7 @@
 //! sender was answered with what the simulated clouds saw: nothing accepted is lost, nothing happens twice.
 
 use crate::harness::{Host, World, eventually, executed, long, seed};
+use crate::serve::soon;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -52,7 +53,7 @@ async fn world_under_fire() -> (World, Sender) {
     world.put_plugin("nightly-reset");
     let frequent = include_str!("harness/nightly-reset.toml").replace(
         "cron = \"{cron}\", dialect = \"scf\", zone = \"Asia/Shanghai\"",
-        "every = \"2s\", allow-frequent = true",
+        "every = \"1s\", allow-frequent = true",
     );
     world.write("plugins.d/nightly-reset.toml", &frequent);
     // Hundreds of snapshots of three disks: the vendor's quotas are another test's business.
@@ -103,6 +104,31 @@ async fn kills_at_random_moments_lose_nothing_and_double_nothing() {
     let host = world.start().await;
     judge(&world, &host, &mut sender).await;
     println!("{kills} kills, {} events", sender.sent.len());
+}
+
+/// Where a reset's host dies, and how its run must end after the restart: a reset that was sent is proved by reading, one
+/// that may not have been is held, and none is sent twice.
+const RESET_KILLS: [(&str, &str, usize); 6] = [
+    ("before-intent", "done", 1),
+    ("after-intent", "held", 0),
+    ("after-send", "done", 1),
+    ("before-result", "done", 1),
+    ("after-result", "done", 1),
+    ("before-finish", "done", 1),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_around_a_reset_resets_once_or_holds_the_run() {
+    for (name, state, resets) in RESET_KILLS {
+        let world = World::new().await;
+        world.put_nightly_reset(&soon(2));
+        let mut host = world.start_with(&[("OPSWARD_FAILPOINT", &format!("{name}:1"))]).await.expect("ready");
+        host.died().await;
+        let host = world.start().await;
+        let runs = world.settled_runs(&host, 1).await;
+        assert_eq!((runs.len(), runs[0]["state"].as_str()), (1, Some(state)), "{name}: {runs:#?}");
+        assert_eq!(world.effects("ResetInstance").await.values().sum::<usize>(), resets, "{name}");
+    }
 }
 
 /// Lets everything come to rest, then compares the sender's answers, the runs, and the clouds' effects.

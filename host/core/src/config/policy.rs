@@ -27,7 +27,7 @@ pub(super) fn resolve(
         errors.push(source.about_file(error.to_string(), "rename the file: its name is the policy's"));
     }
     if !is_plugin_file(&file.plugin) {
-        let fix = "write the file's name in this directory, such as `snapshot-on-reboot.wasm`";
+        let fix = "write the file's name in this directory, such as `my-policy.wasm`";
         errors.push(source.error(place!["plugin"], format!("`{}` is not a plugin's file", file.plugin), fix));
     }
     let known: Vec<&str> = host.accounts.keys().map(AccountName::as_str).collect();

@@ -240,7 +240,7 @@ fn wrong_type(found: &str, expected: &str) -> (String, String) {
 /// How a key that must be there is written.
 fn example_of(key: &str) -> String {
     let example = match key {
-        "plugin" => "plugin = \"snapshot-on-reboot.wasm\"",
+        "plugin" => "plugin = \"my-policy.wasm\"",
         "action" => "action = \"ecs:CreateSnapshot\"",
         "provider" => "provider = \"alibaba\"",
         "kind" => "kind = \"alibaba-cloudmonitor\"",

@@ -234,7 +234,7 @@ fn findings_about_a_policy_file() {
         (String::new(), "missing key `plugin`; add `plugin = \"snapshot-on-reboot.wasm\"`"),
         (
             swap(SNAPSHOT, "snapshot-on-reboot.wasm", "../x.wasm"),
-            "1:10 `../x.wasm` is not a plugin's file; write the file's name in this directory, such as `snapshot-on-reboot.wasm`",
+            "1:10 `../x.wasm` is not a plugin's file; write the file's name in this directory, such as `my-policy.wasm`",
         ),
         (swap(SNAPSHOT, "\"prod\"", "\"prd\""), "2:11 unknown account `prd`; did you mean `prod`?"),
         (

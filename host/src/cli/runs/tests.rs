@@ -1,3 +1,5 @@
+//! What `opsward run` prints, letter by letter.
+
 use super::*;
 use crate::store::{NewEvent, NewRun, Standing, Store as _, sqlite::SqliteStore};
 use opsward_core::call::{CallError, CallRequest, CallResponse, ErrorKind};

@@ -189,6 +189,8 @@ impl Writer<'_> {
                     reply.send(std::mem::replace(answer, Ok(Answer::Written))).ok();
                 }
             }
+            // The mistake shows only if the sender hears of it before a kill.
+            std::thread::sleep(std::time::Duration::from_millis(300));
         }
         if self.wrote {
             failpoint::hit("before-commit");
