@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs, io};
+use std::{env, fs};
 
 /// The target of components without any WASI import.
 pub(crate) const BARE: &str = "wasm32-unknown-unknown";
