@@ -37,8 +37,10 @@ pub(super) fn open_for_writing(path: &Path) -> Result<(Connection, File), StoreE
 
 /// Opens the file beside a host that may be running.
 pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
-    // SQLite's own message for an absent file does not say that it is absent.
-    File::open(path).map_err(|source| cannot_open(path, source))?;
+    // SQLite's own message for an absent file does not say that it is absent. Only looked at: to open and close the file
+    // here would drop the locks this process's writer holds on it (sqlite.org/howtocorrupt.html, 2.2), and another
+    // program could then take the WAL for abandoned.
+    path.metadata().map_err(|source| cannot_open(path, source))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;

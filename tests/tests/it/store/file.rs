@@ -48,6 +48,25 @@ async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
     assert!(matches!(absent, StoreError::Open { .. }), "{absent}");
 }
 
+/// To the kernel, closing any descriptor of a file gives up all the process's locks on it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_question_leaves_the_writers_lock_on_the_file() {
+    use std::os::unix::fs::MetadataExt as _;
+    let lab = Sqlite::new();
+    let store = lab.open_sqlite();
+    store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
+    let inode = lab.path().metadata().expect("metadata").ino();
+    let (pid, file) = (format!(" {} ", std::process::id()), format!(":{inode} "));
+    let locked = || {
+        let locks = std::fs::read_to_string("/proc/locks").expect("readable");
+        locks.lines().any(|line| line.contains("POSIX") && line.contains(&pid) && line.contains(&file))
+    };
+    assert!(locked(), "the writer marks the file as in use");
+    store.list_runs(RunFilter::default()).await.expect("listed");
+    assert!(locked(), "and it stays so when a reader has been opened");
+}
+
 #[tokio::test]
 async fn a_reader_needs_no_host_and_disturbs_none() {
     let lab = <Sqlite>::new();
