@@ -231,7 +231,7 @@ fn findings_about_a_policy_file() {
         file.replace(from, to)
     };
     let cases = [
-        (String::new(), "missing key `plugin`; add `plugin = \"snapshot-on-reboot.wasm\"`"),
+        (String::new(), "missing key `plugin`; add `plugin = \"my-policy.wasm\"`"),
         (
             swap(SNAPSHOT, "snapshot-on-reboot.wasm", "../x.wasm"),
             "1:10 `../x.wasm` is not a plugin's file; write the file's name in this directory, such as `my-policy.wasm`",
@@ -284,6 +284,14 @@ fn findings_about_a_policy_file() {
         (
             swap(NIGHTLY, "0 0 3 * * * *\", dialect = \"scf\"", "0 9 * * 1-5\""),
             "4:22 `1-5` in the day-of-week field is ambiguous: it means Monday-Friday in unix/scf/fc, Sunday-Thursday in quartz; add `dialect`, or use names such as MON-FRI",
+        ),
+        (
+            swap(SNAPSHOT, "\"enforce\"", "\"approve\""),
+            "3:8 approval is not available in this release; write \"dry-run\" to look first, or \"enforce\"",
+        ),
+        (
+            swap(SNAPSHOT, "mode = \"enforce\"", "secrets = [\"lab-password\"]"),
+            "3:12 unknown secret `lab-password`; `opsward.toml` has no `[secrets]`",
         ),
         (swap(NIGHTLY, "\"scf\"", "\"sfc\""), "4:49 unknown value `sfc`; did you mean `scf`?"),
     ];

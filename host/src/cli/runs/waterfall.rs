@@ -4,6 +4,7 @@
 use super::text::{Align, aligned, cut, span, word};
 use crate::store::RunDetail;
 use opsward_core::call::{CallReply, CallRequest};
+use opsward_core::catalog::{self, Provider};
 use opsward_core::run::{Answered, Entry, Record, StateError, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use serde_json::Value;
@@ -77,7 +78,7 @@ impl Step<'_> {
         let Said::Call { request, result, token } = &self.said else { return None };
         let action = format!("{}:{}", request.service, request.action);
         let token = token.map(|token| format!("token {}", cut(token, TOKEN_CHARS))).unwrap_or_default();
-        Some([action, request.region.clone(), about(&request.params), result.clone(), token])
+        Some([action, request.region.clone(), about(request), result.clone(), token])
     }
 }
 
@@ -166,18 +167,20 @@ fn offset(time: Duration) -> String {
     }
 }
 
-/// The ids among a call's parameters, which say what it is about; its first parameters where there are none.
-fn about(params: &str) -> String {
-    let Ok(Value::Object(params)) = serde_json::from_str(params) else { return String::new() };
-    let ids = params.iter().filter(|(key, _)| key.ends_with("Id") || key.ends_with("Ids"));
-    let ids: Vec<String> = ids.filter_map(|(_, value)| scalar(value)).collect();
-    let text = if ids.is_empty() {
-        let named = params.iter().filter_map(|(key, value)| Some(format!("{key}={}", scalar(value)?)));
-        named.take(2).collect::<Vec<_>>().join(" ")
-    } else {
-        ids.join(" ")
-    };
-    cut(&text, CELL_CHARS_MAX)
+/// The resources a call names, as the catalog knows them; its first parameters where it names none.
+fn about(request: &CallRequest) -> String {
+    let Ok(params) = serde_json::from_str::<Value>(&request.params) else { return String::new() };
+    let CallRequest { service, action, .. } = request;
+    // The ledger does not say whose cloud it is; no two vendors share an action of the same service and name but in `sts`.
+    let vendors = [Provider::Alibaba, Provider::Tencent];
+    let known = vendors.into_iter().find_map(|vendor| catalog::find(vendor, service, action));
+    let mut words = known.map(|action| action.resources(&params)).unwrap_or_default();
+    if words.is_empty() {
+        let named = params.as_object().into_iter().flatten();
+        let named = named.filter_map(|(key, value)| Some(format!("{key}={}", scalar(value)?)));
+        words = named.take(2).collect();
+    }
+    cut(&words.join(" "), CELL_CHARS_MAX)
 }
 
 fn answer(reply: &CallReply, answered: Answered, sends: u32) -> String {
