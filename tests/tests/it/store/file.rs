@@ -53,7 +53,7 @@ async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
 #[tokio::test]
 async fn a_question_leaves_the_writers_lock_on_the_file() {
     use std::os::unix::fs::MetadataExt as _;
-    let lab = Sqlite::new();
+    let lab = <Sqlite>::new();
     let store = lab.open_sqlite();
     store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
     let inode = lab.path().metadata().expect("metadata").ino();
