@@ -7,6 +7,7 @@ pub mod demo;
 pub mod plugin;
 pub mod runs;
 pub mod sim;
+mod text;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::sqlite::{Reader, SqliteStore};

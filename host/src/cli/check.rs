@@ -3,18 +3,17 @@
 //! nothing and calls no cloud. `inspect` gathers, this file prints. Tested in `tests/tests/it/check.rs`.
 
 mod inspect;
-mod table;
 
 pub use inspect::{CheckReport, Finding, PluginReport, PolicyReport, ScheduleReport, inspect};
 
 use super::runs::Output;
+use super::text::{Align, aligned};
 use crate::clock::{Clock as _, SystemClock};
 use anyhow::Context as _;
 use opsward_core::time::Timestamp;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use table::table;
 
 /// What `opsward check` was asked.
 #[derive(Debug, Clone, clap::Args)]
@@ -59,61 +58,60 @@ pub async fn run_at(
 /// The report for people.
 fn show(report: &CheckReport) -> String {
     let mut sections = Vec::new();
-    if !report.plugins.is_empty() {
-        sections.push(table(
-            &["PLUGIN", "VERSION", "DIGEST", "STATE"],
-            &report.plugins.iter().map(plugin_row).collect::<Vec<_>>(),
-        ));
-    }
-    if !report.policies.is_empty() {
-        let head = ["POLICY", "MODE", "ACCOUNT", "MAY CALL", "CLASS", "REGIONS", "RESOURCES"];
-        let rows: Vec<Vec<String>> = report.policies.iter().flat_map(policy_rows).collect();
-        sections.push(table(&head, &rows));
-    }
-    let schedules: Vec<Vec<String>> = report.policies.iter().flat_map(schedule_rows).collect();
-    if !schedules.is_empty() {
-        sections.push(table(&["POLICY", "SCHEDULE", "FIRES NEXT"], &schedules));
-    }
+    let plugins = report.plugins.iter().map(plugin_row).collect();
+    sections.extend(table(["PLUGIN", "VERSION", "DIGEST", "STATE"], plugins));
+    let head = ["POLICY", "MODE", "ACCOUNT", "MAY CALL", "CLASS", "REGIONS", "RESOURCES"];
+    sections.extend(table(head, report.policies.iter().flat_map(policy_rows).collect()));
+    let schedules = report.policies.iter().flat_map(schedule_rows).collect();
+    sections.extend(table(["POLICY", "SCHEDULE", "FIRES NEXT"], schedules));
     sections.extend(report.findings.iter().map(|finding| format!("{}\n", finding.text)));
     sections.push(format!("{}\n", summary(report)));
     sections.join("\n")
 }
 
-fn plugin_row(plugin: &PluginReport) -> Vec<String> {
+/// The rows below a head; nothing where there are no rows.
+fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> Option<String> {
+    let lines: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let text = aligned(&lines, [Align::Left; N]).into_iter().map(|line| line + "\n").collect();
+    (lines.len() > 1).then_some(text)
+}
+
+fn plugin_row(plugin: &PluginReport) -> [String; 4] {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
     let state = match (&plugin.refused, plugin.policies.as_slice()) {
         (Some(_), _) => "refused, see below".to_owned(),
         (None, []) => "good, used by no policy".to_owned(),
         (None, policies) => format!("good, used by {}", policies.join(", ")),
     };
-    vec![plugin.file.clone(), or_dash(&plugin.version), or_dash(&plugin.digest), state]
+    [plugin.file.clone(), or_dash(&plugin.version), or_dash(&plugin.digest), state]
 }
 
-fn policy_rows(policy: &PolicyReport) -> Vec<Vec<String>> {
+fn policy_rows(policy: &PolicyReport) -> Vec<[String; 7]> {
     let any =
         |list: &Option<Vec<String>>| list.as_ref().map_or_else(|| "any".to_owned(), |names| names.join(", "));
     let account = policy.account.clone().unwrap_or_else(|| "-".to_owned());
     let first = [policy.name.clone(), policy.mode.clone(), account];
     if policy.may_call.is_empty() {
-        let nothing = ["nothing", "-", "-", "-"].map(str::to_owned);
-        return vec![first.into_iter().chain(nothing).collect()];
+        let [name, mode, account] = first;
+        let [nothing, dash] = ["nothing", "-"].map(str::to_owned);
+        return vec![[name, mode, account, nothing, dash.clone(), dash.clone(), dash]];
     }
     let rows = policy.may_call.iter().enumerate().map(|(at, row)| {
-        let lead = if at == 0 { first.clone() } else { Default::default() };
+        let [name, mode, account] = if at == 0 { first.clone() } else { Default::default() };
         let resources = match row.implied_by.as_slice() {
             [] => any(&row.resources),
             effects => format!("{} (comes with {})", any(&row.resources), effects.join(", ")),
         };
-        let rest = [row.action.clone(), row.class.as_str().to_owned(), any(&row.regions), resources];
-        lead.into_iter().chain(rest).collect()
+        let class = row.class.as_str().to_owned();
+        [name, mode, account, row.action.clone(), class, any(&row.regions), resources]
     });
     rows.collect()
 }
 
-fn schedule_rows(policy: &PolicyReport) -> Vec<Vec<String>> {
+fn schedule_rows(policy: &PolicyReport) -> Vec<[String; 3]> {
     let row = |schedule: &ScheduleReport| {
         let next = schedule.next.as_deref().unwrap_or("never again");
-        vec![policy.name.clone(), schedule.schedule.clone(), format!("{next} {}", schedule.zone)]
+        [policy.name.clone(), schedule.schedule.clone(), format!("{next} {}", schedule.zone)]
     };
     policy.schedules.iter().map(row).collect()
 }

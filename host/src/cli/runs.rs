@@ -1,16 +1,15 @@
 //! `opsward run ls` and `opsward run show`: what the store holds of runs, for people or as JSON. Reads the store's file
 //! beside a running host or without one. Leaves the steps of one run to `waterfall`. Tested below, letter by letter.
 
-mod text;
 mod waterfall;
 
+use super::text::{Align, aligned, cut, span, word};
 use crate::store::sqlite::Reader;
 use crate::store::{RunDetail, RunFilter, RunRow, StoreError};
 use opsward_core::id::PolicyName;
 use opsward_core::run::{Entry, RunState};
 use opsward_core::time::Timestamp;
 use std::io::{self, Write};
-use text::{Align, aligned, cut, span, word};
 
 /// What `opsward run ls` was asked.
 #[derive(Debug, Clone, clap::Args)]

@@ -1,7 +1,7 @@
 //! The ledger of a run as steps in time: an effect's intent and result are one step with its length, everything else
 //! stands where it was recorded. Leaves the head of the page to `runs`. Tested in `runs/tests.rs`.
 
-use super::text::{Align, aligned, cut, span, word};
+use crate::cli::text::{Align, aligned, cut, span, word};
 use crate::store::RunDetail;
 use opsward_core::call::{CallReply, CallRequest};
 use opsward_core::catalog::{self, Provider};

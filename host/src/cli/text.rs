@@ -10,19 +10,32 @@ pub(super) enum Align {
     Right,
 }
 
-/// Rows as lines of columns two spaces apart, without blanks at the end. Widths are counted in characters.
+/// Rows as lines of columns two spaces apart, without blanks at the end; a column without any text is left out.
 pub(super) fn aligned<const N: usize>(rows: &[[String; N]], aligns: [Align; N]) -> Vec<String> {
     let widths: [usize; N] =
-        std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0));
+        std::array::from_fn(|at| rows.iter().map(|row| cells(&row[at])).max().unwrap_or(0));
     let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).zip(aligns).filter(|((_, width), _)| *width > 0);
-        let cells = cells.map(|((cell, width), align)| match align {
-            Align::Left => format!("{cell:<width$}"),
-            Align::Right => format!("{cell:>width$}"),
+        let columns = row.iter().zip(widths).zip(aligns).filter(|((_, width), _)| *width > 0);
+        let columns = columns.map(|((text, width), align)| {
+            let blanks = " ".repeat(width - cells(text));
+            match align {
+                Align::Left => format!("{text}{blanks}"),
+                Align::Right => format!("{blanks}{text}"),
+            }
         });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        columns.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+/// Width on a terminal: Chinese, Japanese and Korean characters take two cells (Unicode UAX 11, wide ranges).
+fn cells(text: &str) -> usize {
+    let wide = |c: char| {
+        matches!(u32::from(c),
+            0x1100..=0x115F | 0x2E80..=0xA4CF | 0xAC00..=0xD7A3 | 0xF900..=0xFAFF | 0xFE30..=0xFE6F
+            | 0xFF00..=0xFF60 | 0xFFE0..=0xFFE6 | 0x20000..=0x3FFFD)
+    };
+    text.chars().map(|c| if wide(c) { 2 } else { 1 }).sum()
 }
 
 /// `text` in at most `chars_max` characters and on one line; a longer one ends in `…`, except an id, which is cut anywhere.
@@ -83,6 +96,8 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell_and_empty_ones_vanish() {
         let rows = [["a", "", "1"], ["bcd", "", "234"]].map(|row| row.map(str::to_owned));
         assert_eq!(aligned(&rows, [Align::Left, Align::Left, Align::Right]), ["a      1", "bcd  234"]);
+        let wide = [["快照", "├┤"], ["a", "b"]].map(|row| row.map(str::to_owned));
+        assert_eq!(aligned(&wide, [Align::Left, Align::Right]), ["快照  ├┤", "a      b"]);
     }
 
     #[test]
