@@ -137,3 +137,8 @@ fn read_config<C: DeserializeOwned>(text: &str) -> Result<C, Failure> {
         Failure::new("opsward.InvalidConfig", format!("{key}: {problem}"))
     })
 }
+
+/// The example in the project's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
