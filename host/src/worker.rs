@@ -2,16 +2,18 @@
 //! the broker, the sandbox to the engine, and when to try again to `opsward_core::retry`.
 
 use crate::broker::Broker;
-use crate::failpoint::hit;
+use crate::failpoint::{hit, wrong};
 use crate::plugin::engine::{Engine, Revision};
 use crate::plugin::registry::Registry;
 use crate::plugin::{Ended, RunContext};
 use crate::policy::{LivePolicy, Policies};
 use crate::store::{Claim, Claimed, Standing, StoreError};
+use futures::FutureExt as _;
 use opsward_core::event::Event;
 use opsward_core::retry;
 use opsward_core::run::{Entry, Fault, FaultKind, Mode, Record, Stop};
 use opsward_core::time::Timestamp;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -21,10 +23,12 @@ use tokio::task::JoinSet;
 const CLAIM_RUNS_MAX: usize = 64;
 /// Longest wait between two looks at the store: bounds what a missed wake-up or a turned clock can cost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Wait after the store could not be asked: a full disk is not freed by asking it, or by telling the log, a thousand times a second.
+const STORE_FAILED_PAUSE: Duration = Duration::from_secs(1);
 /// When a run whose policy is gone or off looks again whether it is back.
 const POLICY_ABSENT_PAUSE: Duration = Duration::from_secs(60);
-/// How long a drain waits for running guests.
-pub const DRAIN: Duration = Duration::from_secs(20);
+/// How long a drain waits for running guests: most of the 20 s that the whole host has for it.
+pub const DRAIN: Duration = Duration::from_secs(15);
 
 /// What workers share.
 pub struct Worker {
@@ -58,10 +62,7 @@ impl Worker {
             for (run, slot) in claimed {
                 let worker = self.clone();
                 tasks.spawn(async move {
-                    let id = run.claim.run.clone();
-                    if let Err(error) = worker.work_on(run).await {
-                        tracing::error!(run = %id, error = &error as &dyn std::error::Error, "run left to be claimed again");
-                    }
+                    worker.work(run).await;
                     drop(slot);
                 });
             }
@@ -91,15 +92,41 @@ impl Worker {
                     }
                     return claimed.into_iter().zip(permits).collect();
                 }
-                Ok(_) => {}
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "cannot claim runs"),
+                Ok(_) => {
+                    drop(first);
+                    let next = store.next_wake().await.ok().flatten();
+                    let pause = next.map_or(LOOK_AGAIN, |at| at.since(now).min(LOOK_AGAIN));
+                    let pause = tokio::time::sleep(pause.max(Duration::from_millis(1)));
+                    // A timeout is as good a reason to look as a wake-up.
+                    tokio::select! { () = woken => {}, () = pause => {} }
+                }
+                Err(error) => {
+                    drop(first);
+                    tracing::error!(error = &error as &dyn std::error::Error, "cannot claim runs");
+                    tokio::time::sleep(STORE_FAILED_PAUSE).await;
+                }
             }
-            drop(first);
-            let next = store.next_wake().await.ok().flatten();
-            let pause =
-                next.map_or(LOOK_AGAIN, |at| at.since(now).min(LOOK_AGAIN)).max(Duration::from_millis(1));
-            // A timeout is as good a reason to look as a wake-up.
-            tokio::select! { () = woken => {}, () = tokio::time::sleep(pause) => {} }
+        }
+    }
+
+    /// Works on a run, and gives it back whatever becomes of that: a claim without a worker would last until a restart.
+    async fn work(&self, run: Claimed) {
+        let (claim, faults) = (run.claim.clone(), run.faults);
+        let worked = AssertUnwindSafe(self.work_on(run)).catch_unwind().await;
+        let message = match worked {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::error!(run = %claim.run, error = &error as &dyn std::error::Error, "run not finished");
+                error.to_string()
+            }
+            Err(_) => "the host panicked while it worked on the run; its log says where".to_owned(),
+        };
+        match self.fault(&claim, faults, vec![], Fault { kind: FaultKind::Host, message }).await {
+            // Where the store has ended the claim, it has made the run ready as well.
+            Ok(()) | Err(StoreError::Lost(_)) => {}
+            Err(error) => {
+                tracing::error!(run = %claim.run, error = &error as &dyn std::error::Error, "run not given back");
+            }
         }
     }
 
@@ -143,6 +170,7 @@ impl Worker {
         self.broker.store.append_later(&run.claim, vec![Record::new(now, started)])?;
         hit("after-started");
         let event: Event = run.event.clone();
+        assert!(!wrong("panic-in-run"), "seeded by a test");
         let session = self.broker.session(run, policy, effects);
         let (ended, session) = self.engine.run(revision, &event, context, session).await;
         let (claim, records) = session.into_claim();
@@ -176,7 +204,10 @@ impl Worker {
                     .await;
             }
             Ended::Stopped(Stop::Lost) => return Ok(()),
-            Ended::Stopped(Stop::Abandoned { reason }) => return Err(StoreError::Closed(reason)),
+            Ended::Stopped(Stop::Abandoned { reason }) => {
+                let fault = Fault { kind: FaultKind::Host, message: reason };
+                return self.fault(&claim, faults, records, fault).await;
+            }
             Ended::Faulted(fault) => return self.fault(&claim, faults, records, fault).await,
         };
         metrics::counter!("opsward_runs_total", "result" => result).increment(1);

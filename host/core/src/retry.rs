@@ -76,7 +76,8 @@ pub fn after_fault(kind: FaultKind, faults: u32) -> Option<Duration> {
         | FaultKind::Timeout
         | FaultKind::Memory
         | FaultKind::Stack
-        | FaultKind::Instantiate => (faults < FAULTS_MAX).then(|| Duration::from_secs(1 << faults.min(10))),
+        | FaultKind::Instantiate
+        | FaultKind::Host => (faults < FAULTS_MAX).then(|| Duration::from_secs(1 << faults.min(10))),
     }
 }
 

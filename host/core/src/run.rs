@@ -95,6 +95,8 @@ pub enum FaultKind {
     Instantiate,
     /// The guest asked for something else at a recorded position.
     Diverged,
+    /// The host failed while it worked on the run.
+    Host,
 }
 
 /// Where a run stands.

@@ -70,6 +70,11 @@ impl SqliteStore {
         Reader::open(path)
     }
 
+    /// Resolves once the store takes nothing more, with the reason: it was closed, or has met a disk error.
+    pub async fn ended(&self) -> StoreError {
+        self.queue.ended().await
+    }
+
     /// Makes the disk full once the file has `pages` pages of 4 KiB; 0 lifts the limit.
     #[cfg(any(test, feature = "failpoints"))]
     pub async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
@@ -137,7 +142,12 @@ impl Store for SqliteStore {
                     Ok(ledger) => {
                         claimed.push(Claimed { claim, policy, digest, faults, event, received, ledger });
                     }
-                    Err(error) => self.hold_unreadable(claim, &error).await?,
+                    // The others are claimed all the same, and this one is claimed again.
+                    Err(error) => {
+                        if let Err(problem) = self.hold_unreadable(claim, &error).await {
+                            tracing::error!(%problem, "a run with an unreadable ledger is not held yet");
+                        }
+                    }
                 }
             }
             Ok(claimed)

@@ -69,7 +69,7 @@ pub enum Stop {
     },
     /// The run belongs to somebody else by now: write nothing more.
     Lost,
-    /// The store or the host failed or shuts down: leave the run as it is, to be claimed again.
+    /// The store or the host failed: the run is to be claimed again.
     Abandoned {
         /// Why, in one line.
         reason: String,

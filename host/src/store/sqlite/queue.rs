@@ -6,7 +6,7 @@ use crate::store::StoreError;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// Verbs that may wait for the disk at once; more wait for their turn. Also the most operations of one commit.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -21,6 +21,7 @@ pub(super) struct Queue {
     arrived: Condvar,
     taken: Condvar,
     turns: Semaphore,
+    ended: Notify,
 }
 
 #[derive(Default)]
@@ -38,6 +39,7 @@ impl Queue {
             arrived: Condvar::new(),
             taken: Condvar::new(),
             turns: Semaphore::new(WAITING_MAX),
+            ended: Notify::new(),
         }
     }
 
@@ -93,6 +95,17 @@ impl Queue {
         self.arrived.notify_all();
         self.taken.notify_all();
         self.turns.close();
+        self.ended.notify_waiters();
+    }
+
+    /// Waits until nothing more is taken, and says why.
+    pub(super) async fn ended(&self) -> StoreError {
+        // Made before the look, so that an end between the two is not missed.
+        let ended = self.ended.notified();
+        if self.lock().closed.is_none() {
+            ended.await;
+        }
+        self.closed()
     }
 
     /// Takes nothing more and drops what is queued: the verbs that wait for it get `Closed`.
