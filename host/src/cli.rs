@@ -18,6 +18,7 @@ use runs::ShowRunsError;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// sysexits `EX_NOINPUT`.
 const EXIT_NO_INPUT: u8 = 66;
@@ -25,6 +26,8 @@ const EXIT_NO_INPUT: u8 = 66;
 pub(crate) const EXIT_SOFTWARE: u8 = 70;
 /// sysexits `EX_CONFIG`.
 pub(crate) const EXIT_CONFIG: u8 = 78;
+/// How long blocking work may go on after a command's end.
+const BLOCKING_DRAIN: Duration = Duration::from_millis(500);
 
 /// Runs small sandboxed policies that look after your cloud.
 #[derive(Parser)]
@@ -130,7 +133,11 @@ fn with_store(
 /// Runs a command on a runtime of its own.
 pub(crate) fn async_main<T>(command: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.expect("a runtime needs only threads and descriptors").block_on(command)
+    let runtime = runtime.expect("a runtime needs only threads and descriptors");
+    let ended = runtime.block_on(command);
+    // Work on threads of its own, such as a plugin being compiled, could hold up the end for minutes.
+    runtime.shutdown_timeout(BLOCKING_DRAIN);
+    ended
 }
 
 fn finish(ended: anyhow::Result<ExitCode>) -> ExitCode {

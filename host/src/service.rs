@@ -1,6 +1,8 @@
 //! `opsward serve`: puts the parts together, says when it is ready, and drains them at SIGTERM. Leaves every part's work to
 //! the part.
 
+mod hide;
+
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
 use crate::cli::{EXIT_CONFIG, EXIT_SOFTWARE};
@@ -17,6 +19,8 @@ use crate::trigger::timer::Timer;
 use crate::worker::Worker;
 use crate::{notify, telemetry};
 use anyhow::Context as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use opsward_core::config::{HostSettings, StoreSettings, load_host};
 use opsward_core::secret::{Credential, Secret, SecretRef};
 use std::collections::HashMap;
@@ -28,13 +32,24 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
+/// How long the parts may take to end once told: the longest is the worker's `DRAIN`. With the two below it stays within the
+/// 20 s that a drain may take, and well within the 30 s after which the unit file has systemd kill.
+const PARTS_DRAIN: Duration = Duration::from_secs(16);
+/// How long admin requests under way may still take after that.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// How long the store may take to write what is queued and to tidy up; what it has told anybody is on disk already.
+const STORE_DRAIN: Duration = Duration::from_secs(2);
 /// How often plugin revisions that nothing needs are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
 /// Runs the service until it is told to end.
 pub fn serve(config: &Path) -> ExitCode {
     telemetry::start_logging();
+    if let Err(problem) = hide::refuse_core_dumps() {
+        tracing::warn!(%problem, "core dumps stay possible: they would hold secrets");
+    }
     let base = config.parent().map(Path::to_owned).unwrap_or_default();
     let settings = match read_settings(config) {
         Ok(settings) => settings,
@@ -124,7 +139,7 @@ fn forget_variables(settings: &HostSettings) {
     for reference in accounts.chain(tokens).chain(settings.secrets.values()) {
         if let SecretRef::Env(name) = reference {
             // SAFETY: called from `serve` before the runtime and any other thread exists.
-            unsafe { std::env::remove_var(name) };
+            unsafe { hide::forget_variable(name) };
         }
     }
 }
@@ -180,31 +195,58 @@ async fn run(settings: HostSettings, secrets: Secrets, base: PathBuf) -> anyhow:
     let front =
         Admin { store: dyn_store, policies, clock, refused: Arc::new(refused), metrics, ready: is_ready };
 
-    let watching = tokio::spawn(registry.clone().watch(stopping.clone()));
-    let pruning = tokio::spawn(prune(registry, store.clone(), stopping.clone()));
-    let timing = tokio::spawn(timer.run(stopping.clone()));
-    let working = tokio::spawn(worker.run(stopping.clone()));
-    let receiving = tokio::spawn(http::serve(hooks, router, limits, stopped(stopping.clone())));
+    let mut parts = JoinSet::new();
+    let run_part = |parts: &mut JoinSet<&'static str>, name, part: BoxFuture<'static, ()>| {
+        parts.spawn(async move {
+            part.await;
+            name
+        });
+    };
+    run_part(&mut parts, "registry", registry.clone().watch(stopping.clone()).boxed());
+    run_part(&mut parts, "pruning", prune(registry, store.clone(), stopping.clone()).boxed());
+    run_part(&mut parts, "timer", timer.run(stopping.clone()).boxed());
+    run_part(&mut parts, "worker", worker.run(stopping.clone()).boxed());
+    run_part(&mut parts, "webhooks", http::serve(hooks, router, limits, stopped(stopping)).boxed());
     let (stop_admin, admin_stopping) = watch::channel(false);
     let showing = tokio::spawn(admin::serve(admin_listener, front, stopped(admin_stopping)));
     tracing::info!(listen = %listen, admin = %admin_listen, "ready");
     notify::ready();
 
-    until_told_to_end().await?;
+    // A host of which a part has died would look alive and do only half its work: end, to be started again.
+    let ended = tokio::select! {
+        told = until_told_to_end() => told,
+        part = parts.join_next() => Err(anyhow::anyhow!("a part has ended by itself: {part:?}")),
+        failed = store.ended() => Err(failed).context("the store has failed"),
+    };
     tracing::info!("draining");
     notify::stopping();
     ready.send_replace(false);
     stop.send_replace(true);
-    receiving.await?;
-    timing.await?;
-    working.await?;
-    watching.await?;
-    pruning.await?;
+    drain(parts).await;
     stop_admin.send_replace(true);
-    showing.await??;
-    store.close().await.context("cannot close the store")?;
+    if tokio::time::timeout(ADMIN_DRAIN, showing).await.is_err() {
+        tracing::warn!("admin requests still under way are cut off");
+    }
+    match tokio::time::timeout(STORE_DRAIN, store.close()).await {
+        Ok(closed) => closed.context("cannot close the store")?,
+        Err(_) => tracing::warn!("the store takes long to close; the next start makes up for it"),
+    }
     tracing::info!("drained");
-    Ok(())
+    ended
+}
+
+/// Waits for the parts to end, and goes on without those that do not.
+async fn drain(mut parts: JoinSet<&'static str>) {
+    let all_ended = async {
+        while let Some(ended) = parts.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(error = &error as &dyn std::error::Error, "a part failed");
+            }
+        }
+    };
+    if tokio::time::timeout(PARTS_DRAIN, all_ended).await.is_err() {
+        tracing::warn!(parts = parts.len(), "drain timed out; what is under way is cut off");
+    }
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -238,6 +280,15 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 async fn until_told_to_end() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-    Ok(())
+    // Unhandled it would end the process at once, and systemd would take that for a clean end.
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => tracing::info!(
+                "told to reload: the plugins directory is in step by itself; opsward.toml is read at the next start"
+            ),
+        }
+    }
 }

@@ -194,6 +194,10 @@ impl Writer<'_> {
         }
         if self.wrote {
             failpoint::hit("before-commit");
+            if failpoint::wrong("disk-error") {
+                let broken = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_WRITE);
+                return Err(rusqlite::Error::SqliteFailure(broken, None));
+            }
         }
         self.sql.commit.execute([])?;
         self.ledgers.keep();
