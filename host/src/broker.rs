@@ -3,6 +3,7 @@
 //! HTTP to `cloud`, and the guest to `plugin`.
 
 mod effect;
+mod once;
 mod readback;
 mod send;
 
@@ -24,7 +25,7 @@ use opsward_core::run::{
 };
 use opsward_core::time::Timestamp;
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Most requests of one `call-all`.
@@ -55,6 +56,8 @@ pub struct Session {
     event_id: String,
     replay: Replay,
     last_records: Vec<Record>,
+    /// When this session stops waiting for natural keys; set by the first wait.
+    once_deadline: OnceLock<tokio::time::Instant>,
 }
 
 /// A call of the guest after canonicalisation and replay.
@@ -80,6 +83,7 @@ impl Broker {
             source: claimed.event.source,
             event_id: claimed.event.id,
             last_records: Vec::new(),
+            once_deadline: OnceLock::new(),
         }
     }
 }

@@ -7,11 +7,13 @@ pub mod sqlite;
 pub use opsward_core::schedule::Decision;
 
 use futures::future::BoxFuture;
+use opsward_core::call::CallResponse;
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use serde::Serialize;
+use std::time::Duration;
 
 /// An answer of the store, when it is there.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -43,6 +45,12 @@ pub trait Store: Send + Sync + 'static {
     /// every other append of the run; a failure shows in the claim's next verb that waits. Blocks where the disk is so far
     /// behind that more would not fit in memory.
     fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError>;
+
+    /// What `append` is to the intent or the result of an effect with a natural key, which follows the record in the same
+    /// transaction: an intent takes the key; a result that is a success leaves its reply with the key, which is then kept for
+    /// `ONCE_KEPT` or a little longer; one that is an error frees it. An effect without a result keeps its key. `Later` means
+    /// that another effect has the key, and nothing was written; a result never gets it. Without a record it only looks.
+    fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once>;
 
     /// Does `op` on the policy's state and appends its record, in one transaction. Bounds: `STATE_KEYS_MAX`,
     /// `STATE_KEY_BYTES_MAX`, `STATE_VALUE_BYTES_MAX`; going over one is the policy's answer, not an error of the store. A
@@ -85,6 +93,9 @@ pub const STATE_KEYS_MAX: usize = 1024;
 pub const STATE_KEY_BYTES_MAX: usize = 256;
 /// Longest value of a policy's state, in bytes: `wit/policy.wit`, `state`.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// How long an answered natural key is kept at the least: `wit/policy.wit`, `cloud.request`. Vendors repeat a notification
+/// for hours, and the phases of one incident are weeks apart at most.
+pub const ONCE_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Rows in a list where the caller names no limit: two screens.
 pub const LISTED_DEFAULT: usize = 100;
 /// Most rows in one list: about 5 MB of JSON.
@@ -158,6 +169,31 @@ pub struct Claim {
     pub run: RunId,
     /// Raised by each claim.
     pub epoch: u64,
+}
+
+/// A natural key of an effect: the same one takes effect once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnceKey {
+    /// Whose effect it is.
+    pub policy: PolicyName,
+    /// `service:Action`. The region is not part of it: a key that should be told by region says so.
+    pub action: String,
+    /// As the policy gave it.
+    pub key: String,
+}
+
+/// Who asked first with a natural key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Once {
+    /// This effect, or nobody yet.
+    First,
+    /// Another effect.
+    Later {
+        /// The run whose effect it is.
+        run: RunId,
+        /// Its answer, once it is known.
+        reply: Option<CallResponse>,
+    },
 }
 
 /// A run to work on.

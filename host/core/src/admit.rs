@@ -8,6 +8,10 @@ use crate::retry::refusal;
 use crate::run::{canonical_params, parse_params};
 use serde_json::Value;
 
+/// Longest natural key of an effect, in bytes: `wit/policy.wit`, `cloud.request`. Room for an event's longest incident or
+/// id, and a resource.
+pub const ONCE_KEY_BYTES_MAX: usize = 4096;
+
 /// A call that may be made.
 #[derive(Debug, Clone)]
 pub struct Admitted {
@@ -40,11 +44,15 @@ pub fn canonical(
 
 /// Finds out what `request`, in canonical form with its parsed `params`, would do; refuses what no policy may ask.
 pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Result<Admitted, CallError> {
-    let CallRequest { service, action, .. } = request;
+    let CallRequest { service, action, once, .. } = request;
     let names = params.as_object().into_iter().flatten().map(|(name, _)| name);
     if let Some(name) = names.into_iter().find(|name| catalog::reserved(provider, name)) {
         let message = format!("parameter `{name}` is the host's: leave it out");
         return Err(refusal(ErrorKind::Invalid, "opsward.ReservedParameter", message));
+    }
+    if once.as_ref().is_some_and(|key| key.is_empty() || key.len() > ONCE_KEY_BYTES_MAX) {
+        let message = format!("a natural key (`once`) has 1 to {ONCE_KEY_BYTES_MAX} bytes");
+        return Err(refusal(ErrorKind::Invalid, "opsward.InvalidOnceKey", message));
     }
     if catalog::answers_with_credentials(provider, service, action) {
         let message = format!("{service}:{action} answers with credentials, which never enter a policy");
@@ -117,6 +125,25 @@ mod tests {
             let (asked, params) = canonical(asked, Provider::Alibaba, None).expect("canonical");
             let error = inspect(&asked, &params, Provider::Alibaba).expect_err(action);
             assert_eq!(error.code, code, "{action}");
+        }
+    }
+
+    #[test]
+    fn a_natural_key_is_neither_empty_nor_endless() {
+        let longest = "k".repeat(ONCE_KEY_BYTES_MAX);
+        for (key, good) in
+            [("e-1/d-1", true), (&longest, true), ("", false), (&(longest.clone() + "k"), false)]
+        {
+            let mut asked = request("ecs:CreateSnapshot", "cn-hangzhou", "{}");
+            asked.once = Some(key.to_owned());
+            let (asked, params) = canonical(asked, Provider::Alibaba, None).expect("canonical");
+            let refused = inspect(&asked, &params, Provider::Alibaba).err().map(|error| error.code);
+            assert_eq!(
+                refused.as_deref(),
+                (!good).then_some("opsward.InvalidOnceKey"),
+                "{} bytes",
+                key.len()
+            );
         }
     }
 

@@ -23,6 +23,11 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
 pub const SETTLE_PAUSE: Duration = Duration::from_secs(5);
 /// How long after an intent a resource may stay under way before a person is asked.
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(1800);
+/// How long a run stays in its guest while effects that others asked for first, with the same natural keys, have no answer
+/// yet: well beyond the few hundred milliseconds of a call, and less than the patience with a failing cloud.
+pub const ONCE_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at such a key.
+pub const ONCE_PAUSE: Duration = Duration::from_millis(200);
 /// Faulted tries of a run before it is given up.
 pub const FAULTS_MAX: u32 = 5;
 
@@ -58,6 +63,16 @@ pub fn after_send(class: Class, verdict: Verdict, sends: u32, spread: u8) -> Aft
             Class::Token => After::Sleep(UNCLEAR_PAUSE),
             Class::Convergent | Class::Once => After::ReadBack(error),
         },
+    }
+}
+
+/// As `after_send`, where an earlier sending of the same effect may have taken place: that this one was turned away says
+/// nothing of that one, and only its token can still tell.
+pub fn after_send_in_doubt(class: Class, verdict: Verdict, sends: u32, spread: u8) -> After {
+    let turned_away = matches!(verdict, Verdict::NotExecuted { .. });
+    match after_send(class, verdict, sends, spread) {
+        After::Reply(_) if turned_away && class == Class::Token => After::Sleep(UNCLEAR_PAUSE),
+        after => after,
     }
 }
 
@@ -140,6 +155,30 @@ mod tests {
         for (class, verdict, sends, expected) in table {
             let shown = format!("{class:?} {verdict:?} {sends}");
             assert_eq!(kind(&after_send(class, verdict, sends, 0)), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn being_turned_away_settles_an_effect_with_a_token_only_if_it_cannot_have_taken_place_before() {
+        use Class::{Once, Read, Token};
+        let gone = || {
+            let error = refusal(ErrorKind::Unauthorized, "InvalidAccessKeyId.NotFound", String::new());
+            Verdict::NotExecuted { error, retry_after: None, remedy: Remedy::RefreshCredentials }
+        };
+        let refused =
+            || Verdict::Answered(Err(refusal(ErrorKind::Conflict, "IncorrectDiskStatus", String::new())));
+        let table = [
+            (Token, throttled(None), 1, Kind::Again, Kind::Again),
+            (Token, throttled(None), SENDS_MAX, Kind::Reply, Kind::Sleep),
+            (Token, gone(), 1, Kind::Reply, Kind::Sleep),
+            (Token, refused(), 1, Kind::Reply, Kind::Reply),
+            (Read, throttled(None), SENDS_MAX, Kind::Reply, Kind::Reply),
+            (Once, throttled(None), SENDS_MAX, Kind::Reply, Kind::Reply),
+        ];
+        for (class, verdict, sends, certain, in_doubt) in table {
+            let shown = format!("{class:?} {verdict:?} {sends}");
+            assert_eq!(kind(&after_send(class, verdict.clone(), sends, 0)), certain, "{shown}");
+            assert_eq!(kind(&after_send_in_doubt(class, verdict, sends, 0)), in_doubt, "{shown}");
         }
     }
 

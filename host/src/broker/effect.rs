@@ -1,7 +1,8 @@
 //! Effects: intent before sending, result after, and settling one whose result is unknown by its class. Leaves reading a
 //! resource's state to `readback`.
 
-use super::send::Sent;
+use super::once::Turn;
+use super::send::{Before, Sent};
 use super::{Session, Timed};
 use crate::failpoint::hit;
 use opsward_core::admit::Admitted;
@@ -22,6 +23,14 @@ impl Session {
         admitted: &Admitted,
     ) -> Result<Timed, Stop> {
         let class = admitted.class;
+        let key = self.once_key(&request);
+        // Before the baseline: an answer that is known needs no state of the resource, which may be gone by now.
+        if let Some(key) = &key
+            && class != Class::Token
+            && let Turn::Others(reply, answered) = self.turn(key, None).await?
+        {
+            return self.answered(position, request, reply, answered);
+        }
         let baseline = match self.baseline(&request, params, admitted).await? {
             Ok(baseline) => baseline,
             Err(error) => return self.refuse(position, request, error),
@@ -35,10 +44,13 @@ impl Session {
             baseline: baseline.clone(),
         };
         hit("before-intent");
-        let since = self.append(intent).await?;
+        let since = match self.record_effect(key.as_ref(), intent).await? {
+            Turn::Ours(since) => since,
+            Turn::Others(reply, answered) => return self.answered(position, request, reply, answered),
+        };
         hit("after-intent");
         let open = OpenEffect { request, class, token, baseline, since };
-        self.send_effect(position, &open, params).await
+        self.send_effect(position, &open, params, Before::NotSent).await
     }
 
     /// Settles an effect whose intent is recorded and whose result is not: by sending again where that does no harm, by the
@@ -55,7 +67,7 @@ impl Session {
                 if self.age(&open) > retry::TOKEN_LIFE {
                     return self.hold(position, &open, "its token is too old to send again");
                 }
-                self.send_effect(position, &open, params).await
+                self.send_effect(position, &open, params, Before::MayBeSent).await
             }
             Class::Convergent | Class::Once => {
                 self.settle_by_state(position, &open, params, "the host stopped before its answer came").await
@@ -63,11 +75,17 @@ impl Session {
         }
     }
 
-    async fn send_effect(&self, position: u32, open: &OpenEffect, params: &Value) -> Result<Timed, Stop> {
-        let (sent, sends) = self.send(&open.request, open.class, open.token.as_deref()).await?;
+    async fn send_effect(
+        &self,
+        position: u32,
+        open: &OpenEffect,
+        params: &Value,
+        before: Before,
+    ) -> Result<Timed, Stop> {
+        let (sent, sends) = self.send(&open.request, open.class, open.token.as_deref(), before).await?;
         hit("after-send");
         match sent {
-            Sent::Reply(reply) => self.result(position, reply, Answered::Cloud, sends).await,
+            Sent::Reply(reply) => self.result(position, open, reply, Answered::Cloud, sends).await,
             Sent::Sleep(pause) => Err(Stop::SleepUntil(self.broker.clock.now() + pause)),
             Sent::ReadBack(why) => self.settle_by_state(position, open, params, &why).await,
         }
@@ -82,7 +100,7 @@ impl Session {
         why: &str,
     ) -> Result<Timed, Stop> {
         match self.read_back(open, params).await? {
-            Judgement::Done { request_id } => self.proved(position, request_id, 0).await,
+            Judgement::Done { request_id } => self.proved(position, open, request_id, 0).await,
             Judgement::Unmet if open.class == Class::Convergent => {
                 self.send_convergent_again(position, open, params).await
             }
@@ -100,12 +118,12 @@ impl Session {
         open: &OpenEffect,
         params: &Value,
     ) -> Result<Timed, Stop> {
-        let (sent, sends) = self.send(&open.request, open.class, None).await?;
+        let (sent, sends) = self.send(&open.request, open.class, None, Before::MayBeSent).await?;
         if let Sent::Reply(reply) = sent {
-            return self.result(position, reply, Answered::Cloud, sends).await;
+            return self.result(position, open, reply, Answered::Cloud, sends).await;
         }
         match self.read_back(open, params).await? {
-            Judgement::Done { request_id } => self.proved(position, request_id, sends).await,
+            Judgement::Done { request_id } => self.proved(position, open, request_id, sends).await,
             Judgement::NotYet | Judgement::Unmet | Judgement::Unknown => {
                 self.hold(position, open, "sent twice without an answer")
             }
@@ -113,7 +131,13 @@ impl Session {
     }
 
     /// The resource's state proves that the effect took place.
-    async fn proved(&self, position: u32, request_id: Option<String>, sends: u32) -> Result<Timed, Stop> {
+    async fn proved(
+        &self,
+        position: u32,
+        open: &OpenEffect,
+        request_id: Option<String>,
+        sends: u32,
+    ) -> Result<Timed, Stop> {
         let request_id = request_id.unwrap_or_default();
         let body = if request_id.is_empty() {
             "{}".to_owned()
@@ -121,7 +145,7 @@ impl Session {
             format!(r#"{{"RequestId":"{request_id}"}}"#)
         };
         let response = CallResponse { request_id, body, simulated: false };
-        self.result(position, Ok(response), Answered::ReadBack, sends).await
+        self.result(position, open, Ok(response), Answered::ReadBack, sends).await
     }
 
     fn age(&self, open: &OpenEffect) -> Duration {
@@ -131,14 +155,19 @@ impl Session {
     async fn result(
         &self,
         position: u32,
+        open: &OpenEffect,
         reply: CallReply,
         answered: Answered,
         sends: u32,
     ) -> Result<Timed, Stop> {
         hit("before-result");
-        let at = self.append(Entry::Result { position, reply: reply.clone(), answered, sends }).await?;
+        let result = Entry::Result { position, reply: reply.clone(), answered, sends };
+        let recorded = self.record_effect(self.once_key(&open.request).as_ref(), result).await?;
         hit("after-result");
-        Ok((reply, at))
+        match recorded {
+            Turn::Ours(at) => Ok((reply, at)),
+            Turn::Others(..) => unreachable!("the store takes every result"),
+        }
     }
 
     fn hold(&self, position: u32, open: &OpenEffect, why: &str) -> Result<Timed, Stop> {

@@ -2,7 +2,7 @@
 //! catalog's; judging the two states is `catalog::judge`.
 
 use super::Session;
-use super::send::Sent;
+use super::send::{Before, Sent};
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallError, CallRequest, ErrorKind};
 use opsward_core::catalog::{self, Action, Baseline, Class, Judgement, ReadBack};
@@ -55,7 +55,8 @@ impl Session {
         resource: &str,
         region: &str,
     ) -> Result<Result<Option<Baseline>, CallError>, Stop> {
-        let (sent, _) = self.send(&recipe.request(resource, region), Class::Read, None).await?;
+        let (sent, _) =
+            self.send(&recipe.request(resource, region), Class::Read, None, Before::NotSent).await?;
         Ok(match sent {
             Sent::Reply(reply) => reply.map(|response| recipe.baseline(resource, &response.body)),
             Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),

@@ -34,6 +34,13 @@ pub struct AccountFacts {
     pub region: Option<String>,
 }
 
+/// Whether the same effect may have been sent before, by this host or one that died.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    NotSent,
+    MayBeSent,
+}
+
 /// How a sending ended.
 pub(super) enum Sent {
     /// Settled by the cloud's answer.
@@ -46,7 +53,7 @@ pub(super) enum Sent {
 
 impl Session {
     pub(super) async fn read(&self, position: u32, request: CallRequest) -> Result<Timed, Stop> {
-        let (sent, _) = self.send(&request, Class::Read, None).await?;
+        let (sent, _) = self.send(&request, Class::Read, None, Before::NotSent).await?;
         let reply = match sent {
             Sent::Reply(reply) => reply,
             Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
@@ -60,6 +67,7 @@ impl Session {
         request: &CallRequest,
         class: Class,
         token: Option<&str>,
+        before: Before,
     ) -> Result<(Sent, u32), Stop> {
         let Some(account) = &self.policy.settings.account else {
             return Err(Stop::Abandoned {
@@ -67,13 +75,16 @@ impl Session {
             });
         };
         let mut sends = 0;
+        let mut in_doubt = before == Before::MayBeSent;
         loop {
             let salted =
                 token.filter(|_| wrong("random-token")).map(|token| format!("{sends:02}{}", &token[2..]));
             let verdict = self.broker.cloud.send(account, request, salted.as_deref().or(token)).await;
             sends += 1;
             let class = if wrong("retry-once") && class == Class::Once { Class::Token } else { class };
-            match retry::after_send(class, verdict, sends, self.broker.cloud.spread()) {
+            in_doubt |= matches!(verdict, Verdict::Unclear { .. });
+            let after = if in_doubt { retry::after_send_in_doubt } else { retry::after_send };
+            match after(class, verdict, sends, self.broker.cloud.spread()) {
                 After::Reply(reply) => return Ok((Sent::Reply(reply), sends)),
                 After::SendAgain(pause) => tokio::time::sleep(pause).await,
                 After::ReadBack(error) => return Ok((Sent::ReadBack(error.to_string()), sends)),

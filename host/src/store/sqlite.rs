@@ -5,6 +5,7 @@
 
 mod apply;
 mod late;
+mod once;
 mod policy_state;
 mod queue;
 mod read;
@@ -15,8 +16,8 @@ mod writer;
 pub use read::Reader;
 
 use super::{
-    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Reply, RunDetail, RunFilter, RunRow,
-    ScheduleState, Standing, Store, StoreError,
+    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, RunDetail, RunFilter,
+    RunRow, ScheduleState, Standing, Store, StoreError,
 };
 use late::{Late, event_key};
 use opsward_core::id::{Digest, PolicyName};
@@ -170,6 +171,19 @@ impl Store for SqliteStore {
         let records = lines(&records);
         let bytes = records.len();
         self.queue.push_later(Op::Append { claim: claim.clone(), records }, bytes)
+    }
+
+    fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once> {
+        let change = once::Change::of(record.as_ref());
+        let op = Op::AppendOnce { claim: claim.clone(), key, change, records: lines(record.as_slice()) };
+        Box::pin(async move {
+            let Answer::AppendedOnce(other) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
+            let Some(once::First { run, reply }) = other else { return Ok(Once::First) };
+            let reply = reply.map(|text| serde_json::from_str(&text)).transpose();
+            let reply =
+                reply.map_err(|e| StoreError::Unreadable { run: run.clone(), problem: e.to_string() })?;
+            Ok(Once::Later { run, reply })
+        })
     }
 
     fn state(

@@ -66,8 +66,9 @@ impl Call {
         json!({ "$secret": name })
     }
 
-    /// Gives the effect a natural key, such as incident plus disk. The same key never takes effect twice for this policy
-    /// and action, whatever event asks; the second asker gets the first's answer.
+    /// Gives the effect a natural key, such as incident plus disk. For at least 30 days the same key never takes effect
+    /// twice for this policy and action, whatever event asks; the second asker gets the first's answer, or a retryable
+    /// `opsward.OnceInFlight` while there is none. An effect that fails frees its key. Reads and dry runs ignore it.
     pub fn once(mut self, key: impl Into<String>) -> Self {
         self.once = Some(key.into());
         self

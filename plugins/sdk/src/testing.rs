@@ -1,7 +1,7 @@
 //! A fake host for native tests of a policy's logic. It answers calls as the test scripts them, keeps the natural keys
 //! and permissions of the real host, and turns its clock by sleeping. What a sandbox does to a policy is not shown here.
 
-use crate::{Call, CallError, Entry, Event, Failure, Level, Mode, Outcome, Policy, dispatch};
+use crate::{Call, CallError, Entry, Event, Failure, Level, Mode, Outcome, Policy, Response, dispatch};
 use reply::Reply;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -178,8 +178,8 @@ pub(crate) struct World {
     now: SystemTime,
     asked: Vec<String>,
     scripts: BTreeMap<String, Script>,
-    /// Successful effects by action and natural key.
-    done: BTreeMap<(String, String), Value>,
+    /// Answers of successful effects by action and natural key.
+    done: BTreeMap<(String, String), Response>,
     calls: Vec<Call>,
     sleeps: Vec<Duration>,
     logs: Vec<(Level, String)>,

@@ -181,6 +181,7 @@ fn a_natural_key_takes_effect_once_and_a_failed_one_not_at_all() {
     assert_eq!(handle(&host, "once").expect("made"), "r-2");
     assert_eq!(handle(&host, "once").expect("the first's answer"), "r-2");
     assert_eq!(host.calls_of("ecs:CreateSnapshot").len(), 2);
+    assert_eq!(handle(&host.clone().mode(Mode::DryRun), "once").expect("simulated"), "simulated");
 }
 
 #[test]

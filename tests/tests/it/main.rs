@@ -7,6 +7,7 @@ mod endings;
 mod events;
 mod harness;
 mod hostile;
+mod once;
 mod registry;
 mod serve;
 mod sim;

@@ -2,6 +2,7 @@
 //! file (`file`). A second store is one more `Lab` and one more `promises!`.
 
 mod file;
+mod once;
 mod policy_state;
 mod promises;
 
@@ -75,6 +76,12 @@ macro_rules! keeps_its_promises {
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again
                 each_access_to_state_is_in_the_ledger);
+            promises!($lab, once:
+                the_first_effect_with_a_key_takes_it_and_later_ones_get_its_answer
+                a_key_is_told_by_policy_and_action
+                an_effect_that_failed_frees_its_key_and_one_without_a_result_keeps_it
+                a_key_and_the_record_it_comes_with_are_written_both_or_neither
+                an_answered_key_is_kept_for_its_time_and_not_for_ever);
         }
     };
 }

@@ -2,12 +2,13 @@
 //! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
 
 use crate::harness::{EXECUTED, World, executed};
+use crate::once::notification;
 use crate::serve::soon;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 5] =
-    ["ack-before-commit", "random-token", "retry-once", "no-dedupe", "no-grant-check"];
+const VARIANTS: [&str; 6] =
+    ["ack-before-commit", "random-token", "retry-once", "no-dedupe", "no-once-keys", "no-grant-check"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_variant_is_caught_and_the_right_one_passes() {
@@ -26,6 +27,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "random-token" => a_lost_answer_gives_one_snapshot(wrong).await,
         "retry-once" => a_lost_answer_gives_one_reset(wrong).await,
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
+        "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         other => panic!("no scenario for {other}"),
     }
@@ -81,6 +83,20 @@ async fn a_second_delivery_starts_no_run(wrong: &str) -> Result<(), String> {
     world.post(&host, EXECUTED).await;
     let runs = world.settled_runs(&host, 1).await.len();
     if runs == 1 { Ok(()) } else { Err(format!("{runs} runs of one event")) }
+}
+
+async fn a_second_notification_makes_no_snapshot(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let (instance, _) = world.machine(3).await;
+    for n in 1..=2 {
+        world.post(&host, &notification(&instance, n)).await;
+    }
+    world.settled_runs(&host, 2).await;
+    match world.effects("CreateSnapshot").await.values().max() {
+        Some(1) => Ok(()),
+        most => Err(format!("{most:?} snapshots of one disk for one incident")),
+    }
 }
 
 async fn a_grant_holds_for_its_region_only(wrong: &str) -> Result<(), String> {

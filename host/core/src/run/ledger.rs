@@ -5,7 +5,7 @@ use super::host_call::{LogLevel, StateOp, StateReply};
 use super::{Failure, Fault, Mode, Outcome};
 use crate::call::{CallReply, CallRequest};
 use crate::catalog::Class;
-use crate::id::Digest;
+use crate::id::{Digest, RunId};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ pub enum Entry {
         /// The policy's mode.
         mode: Mode,
     },
-    /// A read, or a call the host refused: request and answer at once.
+    /// A read, or a call answered by the host: request and answer at once.
     Call {
         /// Where in the run.
         position: u32,
@@ -130,7 +130,7 @@ pub enum Entry {
 }
 
 /// Where an answer came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answered {
     /// From the cloud.
@@ -141,4 +141,9 @@ pub enum Answered {
     Simulated,
     /// Refused by the host: grant, guardrail or malformed request.
     Host,
+    /// The answer of an earlier effect with the same natural key: nothing was sent.
+    Once {
+        /// The run whose effect it was.
+        run: RunId,
+    },
 }

@@ -76,6 +76,15 @@ fn ledger() -> Vec<Record> {
         (270, Entry::Result { position: 2, reply: Err(throttled), answered: Answered::Cloud, sends: 1 }),
         (300, Entry::Log { level: LogLevel::Warn, message: "one disk\nis left".into() }),
         (
+            305,
+            Entry::Call {
+                position: 6,
+                request: call("CreateSnapshot", r#"{"DiskId":"d-3"}"#),
+                reply: ok(r#"{"SnapshotId":"s-3"}"#),
+                answered: Answered::Once { run: RunId::from_text("3f9a0000000000000000abcd") },
+            },
+        ),
+        (
             310,
             Entry::State {
                 position: 3,
@@ -195,9 +204,10 @@ run b10000000000000000000000  held for 58.0s: a person must settle it
     AT   TOOK  ├────────────────────┤
 0.002s         │·                   │  started  try 1, plugin 5e689e2b0167
 0.043s  +41ms  │·                   │  read     ecs:DescribeDisks   cn-hangzhou  i-bp1  ok TotalCount=2
-0.050s  212ms  │██                  │  token    ecs:CreateSnapshot  cn-hangzhou  d-1    ok SnapshotId=s-1, sent 2 times  token 3fa91b02c4d5
-0.050s  220ms  │██                  │  token    ecs:CreateSnapshot  cn-hangzhou  d-2    Throttling.User: slow down       token 3fa91b02c4d5
+0.050s  212ms  │██                  │  token    ecs:CreateSnapshot  cn-hangzhou  d-1    ok SnapshotId=s-1, sent 2 times              token 3fa91b02c4d5
+0.050s  220ms  │██                  │  token    ecs:CreateSnapshot  cn-hangzhou  d-2    Throttling.User: slow down                   token 3fa91b02c4d5
 0.300s         │   ·                │  log      warn: one disk is left
+0.305s   +5ms  │   ·                │  repeat   ecs:CreateSnapshot  cn-hangzhou  d-3    ok, same as run 3f9a00000000 SnapshotId=s-3
 0.310s         │   ·                │  state    set seen, 2 bytes: version 1
 0.320s  1.00s  │   ██████████       │  slept    until 2025-11-23 13:14:03.443 UTC
 1.330s         │             ·      │  started  try 2, plugin 5e689e2b0167

@@ -105,18 +105,19 @@ fn step<'r>(record: &'r Record, after: Took, ledger: &[Record]) -> Option<(Strin
             let what = match answered {
                 Answered::Cloud | Answered::ReadBack => "read",
                 Answered::Simulated => "dry-run",
+                Answered::Once { .. } => "repeat",
                 Answered::Host => "refused",
             };
             Some((
                 what.to_owned(),
                 after,
-                Said::Call { request, result: answer(reply, *answered, 1), token: None },
+                Said::Call { request, result: answer(reply, answered, 1), token: None },
             ))
         }
         Entry::Intent { position, request, class, token, .. } => {
             let answered = ledger.iter().find_map(|later| match &later.entry {
                 Entry::Result { position: of, reply, answered, sends } if of == position => {
-                    Some((later.at, reply, *answered, *sends))
+                    Some((later.at, reply, answered, *sends))
                 }
                 _ => None,
             });
@@ -183,13 +184,14 @@ fn about(request: &CallRequest) -> String {
     cut(&words.join(" "), CELL_CHARS_MAX)
 }
 
-fn answer(reply: &CallReply, answered: Answered, sends: u32) -> String {
+fn answer(reply: &CallReply, answered: &Answered, sends: u32) -> String {
     let text = match reply {
         Ok(response) => {
             let from = match answered {
-                Answered::ReadBack => "ok, seen by reading back",
-                Answered::Simulated => "ok, simulated",
-                Answered::Cloud | Answered::Host => "ok",
+                Answered::ReadBack => "ok, seen by reading back".to_owned(),
+                Answered::Simulated => "ok, simulated".to_owned(),
+                Answered::Once { run } => format!("ok, same as run {}", cut(run.as_str(), super::ID_CHARS)),
+                Answered::Cloud | Answered::Host => "ok".to_owned(),
             };
             format!("{from} {}", given(&response.body))
         }

@@ -76,6 +76,15 @@ impl Ledgers {
                 self.append(claim, records)?;
                 Ok(Answer::Written)
             }
+            Op::AppendOnce { claim, key, change, records } => {
+                self.check(claim)?;
+                let other = sql.once.other(&claim.run, key, change)?;
+                if other.is_none() {
+                    self.append(claim, records)?;
+                    sql.once.perform(&claim.run, key, change)?;
+                }
+                Ok(Answer::AppendedOnce(other))
+            }
             Op::State { claim, policy, position, op, at } => {
                 self.check(claim)?;
                 let reply = policy_state::perform(&mut sql.policy_state, policy, op)?;

@@ -132,8 +132,10 @@ fn check_format(conn: &Connection, path: &Path, may_be_empty: MayBeEmpty) -> Res
 fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
     let tx = conn.transaction()?;
     let format: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if format == 0 {
-        tx.execute_batch(TABLES)?;
+    if format < FORMAT {
+        for step in STEPS.iter().skip(usize::try_from(format).unwrap_or(0)) {
+            tx.execute_batch(step)?;
+        }
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         tx.pragma_update(None, "user_version", FORMAT)?;
     }
@@ -142,8 +144,10 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
 
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
-/// Format of the tables below.
-const FORMAT: i64 = 1;
+/// What makes a file of each format from one of the format before.
+const STEPS: [&str; 2] = [TABLES, ONCE_KEYS];
+/// The newest format: that of the last step.
+const FORMAT: i64 = STEPS.len() as i64;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.
@@ -201,4 +205,15 @@ CREATE TABLE policy_state (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE tally (state INTEGER PRIMARY KEY, runs INTEGER NOT NULL) STRICT;
 INSERT INTO tally VALUES (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0);
+";
+
+/// Natural keys of effects; `reply` is null until the first asker has its answer, and `at` is when it had it. Only answered
+/// keys grow old, so only they are in the index.
+const ONCE_KEYS: &str = "
+CREATE TABLE once_keys (
+  policy TEXT NOT NULL, action TEXT NOT NULL, key TEXT NOT NULL,
+  run TEXT NOT NULL, position INTEGER NOT NULL, at INTEGER NOT NULL, reply TEXT,
+  PRIMARY KEY (policy, action, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX once_keys_answered ON once_keys (at) WHERE reply IS NOT NULL;
 ";

@@ -1,7 +1,7 @@
 //! The SQL of the writer, prepared once. Leaves what it is for to `apply`; readers have theirs in `read`.
 
 use super::read::EVENT_COLUMNS;
-use super::{late, policy_state};
+use super::{late, once, policy_state};
 use rusqlite::{Connection, Statement};
 
 /// The writer's statements, prepared once.
@@ -23,6 +23,7 @@ pub(super) struct Statements<'c> {
     pub(super) unfinished: Statement<'c>,
     pub(super) policy_state: policy_state::Statements<'c>,
     pub(super) late: late::Statements<'c>,
+    pub(super) once: once::Statements<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -66,6 +67,7 @@ impl<'c> Statements<'c> {
             )?,
             policy_state: policy_state::Statements::prepare(conn)?,
             late: late::Statements::prepare(conn)?,
+            once: once::Statements::prepare(conn)?,
         })
     }
 }

@@ -5,10 +5,11 @@
 
 use super::apply::Ledgers;
 use super::late::{EventKey, Late};
+use super::once;
 use super::queue::Queue;
 use super::statements::Statements;
 use crate::failpoint;
-use crate::store::{Acceptance, Claim, Firing, NewEvent, ScheduleState, Standing, StoreError};
+use crate::store::{Acceptance, Claim, Firing, NewEvent, OnceKey, ScheduleState, Standing, StoreError};
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, PolicyName};
 use opsward_core::run::{StateOp, StateReply};
@@ -38,6 +39,12 @@ pub(super) enum Op {
     ScheduleState(PolicyName, String),
     Append {
         claim: Claim,
+        records: String,
+    },
+    AppendOnce {
+        claim: Claim,
+        key: OnceKey,
+        change: once::Change,
         records: String,
     },
     State {
@@ -71,6 +78,8 @@ pub(super) enum Answer {
     Claimed(Vec<RawClaimed>),
     NextWake(Option<Timestamp>),
     ScheduleState(ScheduleState),
+    /// Another effect that has the natural key.
+    AppendedOnce(Option<once::First>),
     State(StateReply),
     Written,
 }
@@ -230,7 +239,11 @@ impl Writer<'_> {
         let full = is_full(&error);
         let mut error = Some(error);
         for job in jobs {
-            if let Op::Append { claim, .. } | Op::State { claim, .. } | Op::Finish { claim, .. } = &job.op {
+            if let Op::Append { claim, .. }
+            | Op::AppendOnce { claim, .. }
+            | Op::State { claim, .. }
+            | Op::Finish { claim, .. } = &job.op
+            {
                 tracing::warn!(run = %claim.run, %full, "a record could not be written: the run will be claimed again");
                 self.revoke(claim);
             }

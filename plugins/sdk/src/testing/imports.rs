@@ -3,7 +3,7 @@
 
 use super::{Script, World};
 use crate::{Call, CallError, Entry, ErrorKind, Level, Mode, Response, StateError};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -35,13 +35,12 @@ pub(crate) fn call(call: Call) -> Result<Response, CallError> {
         world.calls.len()
     });
     let body = (script.borrow_mut())(&call.params).0?;
-    with(|world| {
-        if let Some(key) = call.once {
-            world.done.insert((name, key), body.clone());
-        }
-    });
     let request_id = body["RequestId"].as_str().map_or_else(|| format!("request-{number}"), String::from);
-    Ok(Response { request_id, body: body.to_string(), simulated: false })
+    let response = Response { request_id, body: body.to_string(), simulated: false };
+    if let Some(key) = call.once.filter(|_| !is_read(&call.action)) {
+        with(|world| world.done.insert((name, key), response.clone()));
+    }
+    Ok(response)
 }
 
 pub(crate) fn call_all(calls: Vec<Call>, _max_concurrency: u32) -> Vec<Result<Response, CallError>> {
@@ -116,14 +115,20 @@ impl World {
             let message = format!("the parameter {param} is the host's");
             return Err(refused(ErrorKind::Invalid, "opsward.ReservedParameter", message));
         }
-        if let Some(key) = &call.once
-            && let Some(body) = self.done.get(&(name.clone(), key.clone()))
-        {
-            return Ok(response(body, "request-of-first", false));
+        if call.once.as_ref().is_some_and(|key| key.is_empty() || key.len() > ONCE_KEY_BYTES_MAX) {
+            let message = format!("a natural key (`once`) has 1 to {ONCE_KEY_BYTES_MAX} bytes");
+            return Err(refused(ErrorKind::Invalid, "opsward.InvalidOnceKey", message));
         }
-        let reads = READ_PREFIXES.iter().any(|prefix| call.action.starts_with(prefix));
-        if self.mode == Mode::DryRun && !reads {
-            return Ok(response(&json!({}), "simulated", true));
+        if !is_read(&call.action) {
+            if self.mode == Mode::DryRun {
+                let request_id = "simulated".to_owned();
+                return Ok(Response { request_id, body: json!({}).to_string(), simulated: true });
+            }
+            if let Some(key) = &call.once
+                && let Some(response) = self.done.get(&(name.clone(), key.clone()))
+            {
+                return Ok(response.clone());
+            }
         }
         match self.scripts.get(&name) {
             Some(script) => Err(NotAnswered::Ask(Rc::clone(script))),
@@ -142,9 +147,8 @@ impl World {
     }
 }
 
-fn response(body: &Value, request_id: &str, simulated: bool) -> Response {
-    let request_id = body["RequestId"].as_str().unwrap_or(request_id).to_owned();
-    Response { request_id, body: body.to_string(), simulated }
+fn is_read(action: &str) -> bool {
+    READ_PREFIXES.iter().any(|prefix| action.starts_with(prefix))
 }
 
 fn with<T>(use_world: impl FnOnce(&mut World) -> T) -> T {
@@ -164,6 +168,8 @@ const READ_PREFIXES: [&str; 3] = ["Describe", "Get", "List"];
 /// System parameters a policy may not set (`wit/policy.wit`, `request`).
 const HOST_PARAMS: [&str; 6] =
     ["Action", "Version", "Signature", "SignatureNonce", "Timestamp", "ClientToken"];
+/// Longest natural key: `wit/policy.wit`, `request`.
+const ONCE_KEY_BYTES_MAX: usize = 4096;
 /// Limits of `wit/policy.wit`, `state`.
 const STATE_KEYS_MAX: usize = 1024;
 const STATE_KEY_BYTES_MAX: usize = 256;

@@ -1,7 +1,7 @@
 //! What is particular to the store in a file: who may open it, what it does without space or with a damaged record.
 
 use super::*;
-use opsward::store::{Acceptance, RunFilter, Standing, StoreError};
+use opsward::store::{Acceptance, Once, OnceKey, RunFilter, Standing, StoreError};
 use opsward_core::run::RunState;
 use rusqlite::Connection;
 use std::task::Poll;
@@ -31,7 +31,7 @@ async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
     )
     .expect("written");
     let table = [
-        (&later, "has format 9; this release knows up to 1"),
+        (&later, "has format 9; this release knows up to 2"),
         (&other, "is not an opsward store"),
         (&text, "is not an opsward store"),
     ];
@@ -205,4 +205,25 @@ async fn events_and_runs_stay_known_while_they_move_into_the_indices() {
         .and_then(|c| c.query_row("SELECT count(*) FROM run_ids", [], |row| row.get(0)))
         .expect("counted");
     assert!(indexed > 20, "{indexed} are in the index");
+}
+
+#[tokio::test]
+async fn a_file_of_the_format_before_is_brought_up_to_date() {
+    let lab = Sqlite::<30_000>::new();
+    let store = lab.open_sqlite();
+    store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
+    store.close().await.expect("closed");
+    drop(store);
+    let older = "DROP TABLE once_keys; PRAGMA user_version = 1";
+    Connection::open(lab.path()).and_then(|c| c.execute_batch(older)).expect("written");
+    let reader = SqliteStore::open_read_only(&lab.path()).expect("a reader takes it as it is");
+    assert_eq!(reader.list_runs(&RunFilter::default()).expect("listed").len(), 1);
+    let store = lab.open_sqlite();
+    let claim = claim_one(&*store).await.claim;
+    let key = OnceKey { policy: policy("a"), action: "ecs:CreateSnapshot".into(), key: "k".into() };
+    let asked = store.append_once(&claim, key, Some(line("x"))).await.expect("asked");
+    assert_eq!(asked, Once::First);
+    let format = Connection::open(lab.path())
+        .and_then(|c| c.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)));
+    assert_eq!(format.expect("read"), 2);
 }
