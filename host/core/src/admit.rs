@@ -54,6 +54,10 @@ pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Res
         let message = format!("a natural key (`once`) has 1 to {ONCE_KEY_BYTES_MAX} bytes");
         return Err(refusal(ErrorKind::Invalid, "opsward.InvalidOnceKey", message));
     }
+    if let Some(name) = catalog::odd_name(params) {
+        let message = format!("no parameter of a vendor is named `{}`", name.escape_default());
+        return Err(refusal(ErrorKind::Invalid, "opsward.InvalidParams", message));
+    }
     if catalog::answers_with_credentials(provider, service, action) {
         let message = format!("{service}:{action} answers with credentials, which never enter a policy");
         return Err(refusal(ErrorKind::Denied, "opsward.Credentials", message));
@@ -118,6 +122,7 @@ mod tests {
         let table = [
             ("ecs:CreateSnapshot", r#"{"DiskId":"d-1","ClientToken":"mine"}"#, "opsward.ReservedParameter"),
             ("ecs:CreateSnapshot", r#"{"Action":"DeleteDisk"}"#, "opsward.ReservedParameter"),
+            ("ecs:CreateSnapshot", r#"{"DiskId":"d-1","Di\u017fkId":"d-2"}"#, "opsward.InvalidParams"),
             ("sts:AssumeRole", r#"{"RoleArn":"x"}"#, "opsward.Credentials"),
         ];
         for (action, params, code) in table {

@@ -7,7 +7,7 @@ mod params;
 mod read_back;
 
 pub use entry::Action;
-pub use params::{RegionConflict, place_region, reserved, resources};
+pub use params::{RegionConflict, odd_name, place_region, reserved, resources};
 pub use read_back::{Baseline, Judgement, ReadBack, judge};
 
 use entry::Service;

@@ -101,8 +101,26 @@ pub fn place_region(
     Ok(())
 }
 
+/// Compared without regard to case, as some of the vendors' servers do.
 fn named_like_an_id(name: &str) -> bool {
-    ["Id", "Ids", "Arn", "Arns", "Ari", "Aris"].iter().any(|ending| name.ends_with(ending))
+    let name = name.to_ascii_lowercase();
+    ["id", "ids", "arn", "arns", "ari", "aris"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// A name within `params` that is none of a vendor's: those are plain ASCII. Others may be taken for the one they look like,
+/// such as `In\u{17f}tanceId` or `DiskId ` with a space, when their values have been judged under another name.
+pub fn odd_name(params: &Value) -> Option<&str> {
+    // `$` begins a reference to a secret.
+    let is_plain = |name: &str| {
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'$'))
+    };
+    match params {
+        Value::Object(members) => members
+            .iter()
+            .find_map(|(name, value)| if is_plain(name) { odd_name(value) } else { Some(name.as_str()) }),
+        Value::Array(items) => items.iter().find_map(odd_name),
+        _ => None,
+    }
 }
 
 /// All scalar values whose path of names satisfies `wanted`.
@@ -198,6 +216,7 @@ mod tests {
                 json!({"Targets": [{"ServerIds": ["i-1", 7]}], "Name": "x"}),
                 vec!["i-1", "7"],
             ),
+            ("slb", "RemoveAll", json!({"ServerId": "i-1", "serverid": "i-2"}), vec!["i-1", "i-2"]),
         ];
         for (service, action, params, expected) in cases {
             let mut found = resources(Provider::Alibaba, service, action, &params);
@@ -208,6 +227,21 @@ mod tests {
         }
         let reset = json!({"InstanceId": "ins-1", "ImageId": "img-1"});
         assert_eq!(resources(Provider::Tencent, "cvm", "ResetInstance", &reset), ["ins-1"]);
+    }
+
+    #[test]
+    fn a_name_that_no_vendor_uses_is_found_at_any_depth() {
+        for plain in [json!({"Tag.1.Key": "é"}), json!({"L": [{"Password": {"$secret": "a"}}]}), json!({})] {
+            assert_eq!(odd_name(&plain), None, "{plain}");
+        }
+        for odd in [
+            json!({"DiskId ": "d-1"}),
+            json!({"In\u{17f}tanceId": "i-1"}),
+            json!({"L": [{"\u{212a}ey": 1}]}),
+            json!({"a&b": 1}),
+        ] {
+            assert!(odd_name(&odd).is_some(), "{odd}");
+        }
     }
 
     #[test]
