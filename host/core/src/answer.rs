@@ -9,6 +9,8 @@ mod tencent;
 
 use crate::call::{CallError, CallReply, CallResponse, ErrorKind};
 use crate::catalog::Provider;
+use crate::secret::Secret;
+use serde_json::Value;
 use std::time::Duration;
 
 /// Longest answer taken, in bytes: a page of 100 instances is about 300 KiB, and what a policy can be given is 4 MiB.
@@ -52,6 +54,35 @@ pub enum Verdict {
         /// What the policy is told if nothing settles it.
         error: CallError,
     },
+}
+
+impl Verdict {
+    /// The same without `secrets`: vendors repeat bad values in their messages, and these go to policies, ledgers and logs.
+    pub fn concealing<'a>(mut self, secrets: impl Iterator<Item = &'a Secret>) -> Self {
+        for secret in secrets {
+            let quoted = Value::from(secret.expose()).to_string();
+            for form in
+                [secret.expose(), quoted.trim_matches('"')].into_iter().filter(|form| !form.is_empty())
+            {
+                for text in self.texts().into_iter().filter(|text| text.contains(form)) {
+                    *text = text.replace(form, "[secret]");
+                }
+            }
+        }
+        self
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::Answered(Ok(response)) => vec![&mut response.request_id, &mut response.body],
+            Self::Answered(Err(error)) | Self::NotExecuted { error, .. } | Self::Unclear { error } => {
+                [Some(&mut error.code), Some(&mut error.message), error.request_id.as_mut()]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
+        }
+    }
 }
 
 /// What to do before a call is sent again.

@@ -4,7 +4,7 @@ use super::client::{CloudClient, TIMEOUT_DEFAULT, refuse};
 use crate::broker::{AccountFacts, Sender};
 use futures::future::BoxFuture;
 use opsward_core::answer::Verdict;
-use opsward_core::call::{CallRequest, with_secrets};
+use opsward_core::call::{CallRequest, secrets_named, with_secrets};
 use opsward_core::catalog::{self, Class};
 use opsward_core::id::AccountName;
 use opsward_core::secret::Secret;
@@ -56,9 +56,15 @@ impl Sender for CloudClient {
                 Ok(filled) => filled,
                 Err(problem) => return refuse("opsward.InvalidSecretReference", problem.to_string()),
             };
-            let params = filled.as_ref().map_or(params.as_str(), Secret::expose);
-            let call = OutboundCall { service, version, action, region, params, token };
-            CloudClient::send(self, account, &call, Some(timeout)).await
+            let sent = filled.as_ref().map_or(params.as_str(), Secret::expose);
+            let call = OutboundCall { service, version, action, region, params: sent, token };
+            let verdict = CloudClient::send(self, account, &call, Some(timeout)).await;
+            if filled.is_none() {
+                return verdict;
+            }
+            let params = serde_json::from_str(params).unwrap_or_default();
+            let names = secrets_named(&params).unwrap_or_default();
+            verdict.concealing(names.iter().filter_map(|name| self.secret(name)))
         })
     }
 

@@ -196,3 +196,17 @@ fn a_long_message_is_cut_between_characters() {
     };
     assert!(error.message.len() <= MESSAGE_BYTES_MAX && error.message.ends_with('重'));
 }
+
+#[test]
+fn a_secret_that_a_vendor_repeats_goes_no_further() {
+    let secrets = [Secret::new("pa\"ss".into()), Secret::new("hunter2".into())];
+    let body = r#"{"Response":{"Error":{"Code":"InvalidPassword","Message":"`pa\"ss` and hunter2"},"RequestId":"r"}}"#;
+    let concealed = judge(Provider::Tencent, &answer(200, body)).concealing(secrets.iter());
+    let Verdict::Answered(Err(error)) = concealed else { panic!("{concealed:?}") };
+    assert_eq!(error.message, "`[secret]` and [secret]");
+
+    let body = r#"{"Response":{"Echo":"pa\"ss","RequestId":"r"}}"#;
+    let concealed = judge(Provider::Tencent, &answer(200, body)).concealing(secrets.iter());
+    let Verdict::Answered(Ok(response)) = concealed else { panic!("{concealed:?}") };
+    assert_eq!(response.body, r#"{"Echo":"[secret]","RequestId":"r"}"#);
+}

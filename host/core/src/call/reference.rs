@@ -1,6 +1,7 @@
 //! References to secrets in a call's parameters: `{"$secret": "name"}` stands where the vendor wants a secret. The ledger and
-//! the guest see the reference only; the secret is put in its place just before signing. Leaves holding secrets to the host, and
-//! who may use which to the broker. Tested below.
+//! the guest see the reference only; the secret is put in its place just before signing. Only where the vendors never show a
+//! value again: a policy that could put a secret into a description would read it back. Leaves holding secrets to the host,
+//! and who may use which to the broker. Tested below.
 
 use crate::secret::Secret;
 use serde_json::Value;
@@ -8,6 +9,8 @@ use std::collections::BTreeSet;
 
 /// The key of a reference.
 const KEY: &str = "$secret";
+/// How the names of parameters end whose values no read of either vendor answers with.
+const WRITE_ONLY: &str = "password";
 
 /// A reference that is none, or names an unknown secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +18,11 @@ pub enum InvalidReference {
     /// Something else stands beside the name, or the name is no text.
     #[error("a reference to a secret is the object {{\"$secret\": \"name\"}} and nothing beside it")]
     Malformed,
+    /// Where the policy could read it back.
+    #[error(
+        "a secret stands only where it is never shown again, in a parameter named `...Password`, and not in `{0}`"
+    )]
+    Place(String),
     /// No such secret.
     #[error("there is no secret `{0}`")]
     Unknown(String),
@@ -23,18 +31,24 @@ pub enum InvalidReference {
 /// The names of the secrets that `params` refer to.
 pub fn secrets_named(params: &Value) -> Result<BTreeSet<String>, InvalidReference> {
     let mut names = BTreeSet::new();
-    collect(params, &mut names)?;
+    collect("", params, &mut names)?;
     Ok(names)
 }
 
-fn collect(value: &Value, names: &mut BTreeSet<String>) -> Result<(), InvalidReference> {
+fn collect(parameter: &str, value: &Value, names: &mut BTreeSet<String>) -> Result<(), InvalidReference> {
     match value {
         Value::Object(members) if members.contains_key(KEY) => {
-            names.insert(name_of(value)?.to_owned());
+            let name = name_of(value)?;
+            if !parameter.to_ascii_lowercase().ends_with(WRITE_ONLY) {
+                return Err(InvalidReference::Place(parameter.to_owned()));
+            }
+            names.insert(name.to_owned());
             Ok(())
         }
-        Value::Object(members) => members.values().try_for_each(|member| collect(member, names)),
-        Value::Array(items) => items.iter().try_for_each(|item| collect(item, names)),
+        Value::Object(members) => {
+            members.iter().try_for_each(|(parameter, member)| collect(parameter, member, names))
+        }
+        Value::Array(items) => items.iter().try_for_each(|item| collect(parameter, item, names)),
         _ => Ok(()),
     }
 }
@@ -80,18 +94,30 @@ mod tests {
 
     #[test]
     fn references_are_found_and_filled_wherever_they_stand() {
-        let params = json!({ "LoginSettings": { "Password": { "$secret": "lab" } }, "Other": [{ "$secret": "two" }, 3] });
+        let params = json!({ "LoginSettings": { "Password": { "$secret": "lab" } }, "oldpassword": [{ "$secret": "two" }, 3] });
         let names = secrets_named(&params).expect("well-formed");
         assert_eq!(names.into_iter().collect::<Vec<_>>(), ["lab", "two"]);
         let secret = Secret::new("p\"w".into());
         let filled =
             with_secrets(&params.to_string(), |_| Some(&secret)).expect("filled").expect("had references");
-        assert_eq!(filled.expose(), r#"{"LoginSettings":{"Password":"p\"w"},"Other":["p\"w",3]}"#);
+        assert_eq!(filled.expose(), r#"{"LoginSettings":{"Password":"p\"w"},"oldpassword":["p\"w",3]}"#);
     }
 
     #[test]
     fn parameters_without_a_reference_are_left_as_they_are() {
         assert_eq!(with_secrets(r#"{"a": 1}"#, |_| None).map(|found| found.is_none()), Ok(true));
+    }
+
+    #[test]
+    fn a_secret_is_refused_where_a_read_would_show_it() {
+        for readable in [
+            json!({ "Description": { "$secret": "lab" } }),
+            json!({ "Tag": [{ "Key": "Password", "Value": { "$secret": "lab" } }] }),
+            json!({ "Password": { "Hint": { "$secret": "lab" } } }),
+            json!({ "$secret": "lab" }),
+        ] {
+            assert!(matches!(secrets_named(&readable), Err(InvalidReference::Place(_))), "{readable}");
+        }
     }
 
     #[test]
