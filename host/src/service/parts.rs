@@ -1,0 +1,189 @@
+//! The parts of the running service: how they are put together, watched, and drained. Leaves signals to `service`.
+
+use super::secrets::Secrets;
+use crate::admin::{self, Admin};
+use crate::broker::Broker;
+use crate::clock::{Clock, SystemClock};
+use crate::cloud::CloudClient;
+use crate::plugin::engine::{Engine, Limits};
+use crate::plugin::registry::Registry;
+use crate::policy::Policies;
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::telemetry;
+use crate::trigger::accept::Accept;
+use crate::trigger::http::{self, HookLimits};
+use crate::trigger::timer::Timer;
+use crate::worker::Worker;
+use anyhow::Context as _;
+use opsward_core::config::{HostSettings, StoreSettings};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How long the parts may take to end once told: the longest is the worker's `DRAIN`. With the two below it stays within the
+/// 20 s that a drain may take, and well within the 30 s after which the unit file has systemd kill.
+const PARTS_DRAIN: Duration = Duration::from_secs(16);
+/// How long admin requests under way may still take after that.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// How long the store may take to write what is queued and to tidy up; what it has told anybody is on disk already.
+const STORE_DRAIN: Duration = Duration::from_secs(2);
+/// How often plugin revisions that nothing needs are forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+
+/// Everything that runs.
+pub(super) struct Parts {
+    /// Where webhooks are received.
+    pub(super) listen: SocketAddr,
+    /// Where operators ask.
+    pub(super) admin: SocketAddr,
+    store: Arc<SqliteStore>,
+    tasks: JoinSet<&'static str>,
+    showing: JoinHandle<std::io::Result<()>>,
+    ready: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    stop_admin: watch::Sender<bool>,
+}
+
+impl Parts {
+    /// Opens the store, loads the plugins, binds both listeners, and starts everything.
+    pub(super) async fn start(
+        settings: HostSettings,
+        secrets: Secrets,
+        base: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let metrics = telemetry::start_metrics()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let StoreSettings::Sqlite { path } = &settings.store;
+        let store = SqliteStore::open(&base.join(path)).context("cannot open the store")?;
+        let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
+        let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
+        let engine = Engine::new(Limits::default(), &base.join(cache))?;
+        let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
+        let policies = Arc::new(Policies::default());
+        let addresses = [settings.server_listen, settings.admin_listen];
+        let registry =
+            Registry::open(engine.clone(), base, settings, policies.clone(), changed.clone()).await?;
+
+        let broker = Broker { store: store.clone(), cloud, clock: clock.clone() };
+        let accept = Accept {
+            store: store.clone(),
+            policies: policies.clone(),
+            clock: clock.clone(),
+            work: work.clone(),
+        };
+        let worker = Worker {
+            runs_max: engine.limits().instances as usize,
+            engine: Arc::new(engine),
+            registry: registry.clone(),
+            policies: policies.clone(),
+            broker,
+            work: work.clone(),
+        };
+        let timer = Timer {
+            store: store.clone(),
+            clock: clock.clone(),
+            policies: policies.clone(),
+            policies_changed: changed,
+            runs_ready: work,
+        };
+        let (ready, is_ready) = watch::channel(true);
+        let of_registry = registry.clone();
+        let refused = Arc::new(move || admin::refused_files(&of_registry.status()));
+        let front = Admin { store: store.clone(), policies, clock, refused, metrics, ready: is_ready };
+
+        let [hooks, admin_listener] = [bind(addresses[0]).await?, bind(addresses[1]).await?];
+        let (listen, admin) = (hooks.local_addr()?, admin_listener.local_addr()?);
+        let limits = HookLimits::default();
+        let router = http::router(secrets.sources, Arc::new(accept), limits);
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(named("registry", registry.clone().watch(stopping.clone())));
+        tasks.spawn(named("pruning", prune(registry, store.clone(), stopping.clone())));
+        tasks.spawn(named("timer", timer.run(stopping.clone())));
+        tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
+        tasks.spawn(named("webhooks", http::serve(hooks, router, limits, stopped(stopping))));
+        let (stop_admin, admin_stopping) = watch::channel(false);
+        let showing = tokio::spawn(admin::serve(admin_listener, front, stopped(admin_stopping)));
+        Ok(Self { listen, admin, store, tasks, showing, ready, stop, stop_admin })
+    }
+
+    /// Resolves when a part has failed. A host of which a part has died would look alive and do only half its work: it is
+    /// to end, and to be started again.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        tokio::select! {
+            part = self.tasks.join_next() => anyhow::anyhow!("a part has ended by itself: {part:?}"),
+            failed = self.store.ended() => anyhow::Error::new(failed).context("the store has failed"),
+        }
+    }
+
+    /// Takes nothing new, lets what is under way end, within bounds, and closes the store.
+    pub(super) async fn drain(self) -> anyhow::Result<()> {
+        self.ready.send_replace(false);
+        self.stop.send_replace(true);
+        end(self.tasks).await;
+        self.stop_admin.send_replace(true);
+        if tokio::time::timeout(ADMIN_DRAIN, self.showing).await.is_err() {
+            tracing::warn!("admin requests still under way are cut off");
+        }
+        match tokio::time::timeout(STORE_DRAIN, self.store.close()).await {
+            Ok(closed) => closed.context("cannot close the store"),
+            Err(_) => {
+                tracing::warn!("the store takes long to close; the next start makes up for it");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A task that tells who ended.
+async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
+    part.await;
+    name
+}
+
+/// Waits for the tasks to end, and goes on without those that do not.
+async fn end(mut parts: JoinSet<&'static str>) {
+    let all_ended = async {
+        while let Some(ended) = parts.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(error = &error as &dyn std::error::Error, "a part failed");
+            }
+        }
+    };
+    if tokio::time::timeout(PARTS_DRAIN, all_ended).await.is_err() {
+        tracing::warn!(parts = parts.len(), "drain timed out; what is under way is cut off");
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Forgets plugin revisions that nothing needs any more, now and then.
+async fn prune(registry: Arc<Registry>, store: Arc<SqliteStore>, stopping: watch::Receiver<bool>) {
+    let mut stopping = std::pin::pin!(stopped(stopping));
+    loop {
+        tokio::select! { () = &mut stopping => return, () = tokio::time::sleep(PRUNE_EVERY) => {} }
+        let pruned = match store.pinned_digests().await {
+            Ok(pinned) => registry.prune(&pinned).await.map_err(anyhow::Error::from),
+            Err(error) => Err(error.into()),
+        };
+        match pruned {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "pruned the compile cache"),
+            Err(error) => tracing::warn!("cannot prune the compile cache: {error:#}"),
+        }
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // A sender that is gone has nothing more to serve either.
+    if stopping.wait_for(|stop| *stop).await.is_err() {
+        tracing::debug!("stopped without being told");
+    }
+}
