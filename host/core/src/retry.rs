@@ -1,7 +1,7 @@
 //! What to do after one sending of a call, and after a fault of a run. Pure: the broker sends and waits, the worker
 //! schedules. The table of DESIGN's classes is the test below.
 
-use crate::answer::Verdict;
+use crate::answer::{Remedy, Verdict};
 use crate::call::{CallError, CallReply, ErrorKind};
 use crate::catalog::Class;
 use crate::run::FaultKind;
@@ -66,10 +66,22 @@ pub fn after_send(class: Class, verdict: Verdict, sends: u32, spread: u8) -> Aft
     }
 }
 
-/// As `after_send`, where an earlier sending of the same effect may have taken place: that this one was turned away says
-/// nothing of that one, and only its token can still tell.
+/// Whether after this sending the effect may have taken place. Where another sending with the same token is still at work,
+/// it may as well.
+pub fn leaves_doubt(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Unclear { .. } | Verdict::NotExecuted { remedy: Remedy::RepeatToken, .. })
+}
+
+/// As `after_send`, where this or an earlier sending of the same effect may have taken place: that this one was turned away,
+/// by a rate limit, for its credentials, or by this host itself, says nothing of that one, and only its token can still tell.
 pub fn after_send_in_doubt(class: Class, verdict: Verdict, sends: u32, spread: u8) -> After {
-    let turned_away = matches!(verdict, Verdict::NotExecuted { .. });
+    let turned_away = match &verdict {
+        Verdict::NotExecuted { .. } => true,
+        Verdict::Answered(Err(error)) => {
+            error.kind == ErrorKind::Unauthorized || error.code.starts_with(OWN_CODES)
+        }
+        Verdict::Answered(Ok(_)) | Verdict::Unclear { .. } => false,
+    };
     match after_send(class, verdict, sends, spread) {
         After::Reply(_) if turned_away && class == Class::Token => After::Sleep(UNCLEAR_PAUSE),
         after => after,
@@ -95,6 +107,9 @@ pub fn after_fault(kind: FaultKind, faults: u32) -> Option<Duration> {
         | FaultKind::Host => (faults < FAULTS_MAX).then(|| Duration::from_secs(1 << faults.min(10))),
     }
 }
+
+/// How the codes of the host's own errors begin.
+const OWN_CODES: &str = "opsward.";
 
 /// An answer of the host's own, where the cloud is not asked.
 pub fn refusal(kind: ErrorKind, code: &str, message: String) -> CallError {
@@ -179,6 +194,33 @@ mod tests {
             let shown = format!("{class:?} {verdict:?} {sends}");
             assert_eq!(kind(&after_send(class, verdict.clone(), sends, 0)), certain, "{shown}");
             assert_eq!(kind(&after_send_in_doubt(class, verdict, sends, 0)), in_doubt, "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_turns_a_sending_away_does_not_answer_for_an_earlier_one() {
+        let refused = |kind, code: &str| Verdict::Answered(Err(refusal(kind, code, String::new())));
+        let at_work = || Verdict::NotExecuted {
+            error: CallError {
+                retryable: true,
+                ..refusal(ErrorKind::Conflict, "LastTokenProcessing", String::new())
+            },
+            retry_after: None,
+            remedy: Remedy::RepeatToken,
+        };
+        assert!(leaves_doubt(&at_work()) && leaves_doubt(&no_answer("opsward.timeout", "none")));
+        assert!(!leaves_doubt(&throttled(None)));
+        let table = [
+            (at_work(), Kind::Sleep),
+            (throttled(None), Kind::Sleep),
+            (refused(ErrorKind::Unauthorized, "Forbidden.RAM"), Kind::Sleep),
+            (refused(ErrorKind::Invalid, "opsward.no-endpoint"), Kind::Sleep),
+            (refused(ErrorKind::Conflict, "IncorrectDiskStatus"), Kind::Reply),
+        ];
+        for (verdict, expected) in table {
+            let shown = format!("{verdict:?}");
+            let after = after_send_in_doubt(Class::Token, verdict, SENDS_MAX, 0);
+            assert_eq!(kind(&after), expected, "{shown}");
         }
     }
 

@@ -82,7 +82,7 @@ impl Session {
             let verdict = self.broker.cloud.send(account, request, salted.as_deref().or(token)).await;
             sends += 1;
             let class = if wrong("retry-once") && class == Class::Once { Class::Token } else { class };
-            in_doubt |= matches!(verdict, Verdict::Unclear { .. });
+            in_doubt |= retry::leaves_doubt(&verdict);
             let after = if in_doubt { retry::after_send_in_doubt } else { retry::after_send };
             match after(class, verdict, sends, self.broker.cloud.spread()) {
                 After::Reply(reply) => return Ok((Sent::Reply(reply), sends)),
