@@ -45,6 +45,8 @@ impl Session {
         let Some((recipe, resource)) = recipe(action, params) else { return Ok(Judgement::Unknown) };
         Ok(match self.reading(recipe, &resource, &request.region).await? {
             Ok(Some(after)) => catalog::judge(&before, &after, action),
+            // What broke the answer off, such as a lost network, mostly breaks this read as well: it says nothing yet.
+            Err(error) if error.retryable => Judgement::NotYet,
             Ok(None) | Err(_) => Judgement::Unknown,
         })
     }
