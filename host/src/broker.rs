@@ -15,23 +15,29 @@ use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Store, StoreError};
 use futures::StreamExt as _;
-use opsward_core::admit;
+use opsward_core::admit::{self, Admitted};
 use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind, secrets_named};
-use opsward_core::catalog::Class;
+use opsward_core::catalog::{Class, Provider};
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
 use opsward_core::run::{
     Answered, Entry, HostReply, HostRequest, Mode, Next, OpenEffect, Record, Replay, StateOp, Stop,
+    parse_params,
 };
 use opsward_core::time::Timestamp;
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Most requests of one `call-all`.
 pub const CALL_ALL_REQUESTS_MAX: usize = 500;
 /// Most calls of one `call-all` in flight.
 pub const CALL_ALL_CONCURRENCY_MAX: u32 = 16;
+/// How long after its beginning a claim of a run may begin a call. The longest call of them all, with everything that settles
+/// it, takes a quarter of an hour; both are within what the engine gives a claim.
+const CALLS_BEGIN: Duration = Duration::from_secs(300);
 /// Longest sleep: seven days.
 pub const SLEEP_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 
@@ -44,6 +50,8 @@ pub struct Broker {
     pub cloud: Arc<dyn Sender>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Set when the host ends: no call is begun after that.
+    pub closing: Arc<AtomicBool>,
 }
 
 /// The broker's side of one claimed run.
@@ -56,8 +64,9 @@ pub struct Session {
     event_id: String,
     replay: Replay,
     last_records: Vec<Record>,
+    begun: Instant,
     /// When this session stops waiting for natural keys; set by the first wait.
-    once_deadline: OnceLock<tokio::time::Instant>,
+    once_deadline: OnceLock<Instant>,
 }
 
 /// A call of the guest after canonicalisation and replay.
@@ -83,6 +92,7 @@ impl Broker {
             source: claimed.event.source,
             event_id: claimed.event.id,
             last_records: Vec::new(),
+            begun: Instant::now(),
             once_deadline: OnceLock::new(),
         }
     }
@@ -117,6 +127,11 @@ impl GuestCalls for Session {
 }
 
 impl Session {
+    /// A call made before that the guest has not come to.
+    pub fn unreached(&self) -> Option<u32> {
+        self.replay.unreached()
+    }
+
     /// The right to write the run, and records that wait to be written with its end.
     pub fn into_claim(self) -> (Claim, Vec<Record>) {
         (self.claim, self.last_records)
@@ -164,15 +179,21 @@ impl Session {
         match (self.replay.call(&request), params) {
             (Next::Recorded(reply), _) => Ok(Planned::Recorded(reply)),
             (Next::Diverged(message), _) => Err(Stop::Diverged { message }),
-            (Next::Open(position, open), Ok(params)) => Ok(Planned::Open(position, open, params)),
-            (Next::Live(position), Ok(params)) => Ok(Planned::Live(position, request, params)),
-            (Next::Open(position, _) | Next::Live(position), Err(error)) => {
-                Ok(Planned::Refused(position, request, error))
+            // Whatever the file or the catalog says by now, it is to be settled and not to be refused.
+            (Next::Open(position, open), _) => {
+                let params = parse_params(&open.request.params).unwrap_or_default();
+                Ok(Planned::Open(position, open, Value::Object(params)))
             }
+            (Next::Live(position), Ok(params)) => Ok(Planned::Live(position, request, params)),
+            (Next::Live(position), Err(error)) => Ok(Planned::Refused(position, request, error)),
         }
     }
 
     async fn make(&self, planned: Planned) -> Result<Timed, Stop> {
+        // What the cloud is not asked for costs no time.
+        if matches!(planned, Planned::Open(..) | Planned::Live(..)) {
+            self.may_begin()?;
+        }
         match planned {
             Planned::Recorded(reply) => Ok((reply, self.replay.now())),
             Planned::Refused(position, request, error) => self.refuse(position, request, error),
@@ -184,23 +205,38 @@ impl Session {
     async fn live(&self, position: u32, request: CallRequest, params: &Value) -> Result<Timed, Stop> {
         let account =
             self.account().ok_or_else(|| Stop::Abandoned { reason: "the account is gone".to_owned() })?;
-        let admitted = match admit::inspect(&request, params, account.provider) {
+        let admitted = match self.admit(&request, params, account.provider) {
             Ok(admitted) => admitted,
             Err(error) => return self.refuse(position, request, error),
         };
-        if let Err(error) = self.may_use_secrets(params) {
-            return self.refuse(position, request, error);
-        }
-        let grants = &self.policy.settings.grants;
-        if let Err(error) = admit::authorize(&request, &admitted, account.provider, grants)
-            && !wrong("no-grant-check")
-        {
-            return self.refuse(position, request, error);
-        }
         match (admitted.class, self.mode) {
             (Class::Read, _) => self.read(position, request).await,
             (_, Mode::Enforce) => self.effect(position, request, params, &admitted).await,
             (_, Mode::DryRun | Mode::Approve | Mode::Off) => self.simulate(position, request),
+        }
+    }
+
+    /// Leaves calls to the next claim of the run where the host ends or this claim has lasted long: better than to have one cut
+    /// off half-way.
+    fn may_begin(&self) -> Result<(), Stop> {
+        if self.broker.closing.load(Ordering::Relaxed) || self.begun.elapsed() > CALLS_BEGIN {
+            return Err(Stop::SleepUntil(self.broker.clock.now()));
+        }
+        Ok(())
+    }
+
+    /// What a call would do, if the policy may make it.
+    fn admit(
+        &self,
+        request: &CallRequest,
+        params: &Value,
+        provider: Provider,
+    ) -> Result<Admitted, CallError> {
+        let admitted = admit::inspect(request, params, provider)?;
+        self.may_use_secrets(params)?;
+        match admit::authorize(request, &admitted, provider, &self.policy.settings.grants) {
+            Err(error) if !wrong("no-grant-check") => Err(error),
+            _ => Ok(admitted),
         }
     }
 

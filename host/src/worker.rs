@@ -10,11 +10,13 @@ use crate::policy::{LivePolicy, Policies};
 use crate::store::{Claim, Claimed, Standing, StoreError};
 use futures::FutureExt as _;
 use opsward_core::event::Event;
+use opsward_core::id::AccountName;
 use opsward_core::retry;
-use opsward_core::run::{Entry, Fault, FaultKind, Mode, Record, Stop};
+use opsward_core::run::{Entry, Fault, FaultKind, Mode, OpenEffect, Record, Replay, Stop};
 use opsward_core::time::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -67,6 +69,7 @@ impl Worker {
                 });
             }
         }
+        self.broker.closing.store(true, Ordering::Relaxed);
         let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             tracing::warn!(runs = tasks.len(), "drain timed out; these runs continue after the next start");
@@ -135,8 +138,13 @@ impl Worker {
         let claim = run.claim.clone();
         let id = &run.claim.run;
         let live = self.policies.load().find(&run.policy).cloned();
-        let Some(policy) = live.filter(|policy| policy.settings.mode != Mode::Off) else {
-            tracing::warn!(run = %id, policy = %run.policy, "policy is gone or off; the run waits for it");
+        // Another account is another cloud: what a run began in one, it neither settles nor goes on with in another.
+        let account = started(&run.ledger).and_then(|(_, account)| account);
+        let is_its_own =
+            |policy: &LivePolicy| account.is_none() || account == policy.settings.account.as_ref();
+        let live = live.filter(|policy| policy.settings.mode != Mode::Off && is_its_own(policy));
+        let Some(policy) = live else {
+            tracing::warn!(run = %id, policy = %run.policy, "policy is gone, off, or has another account; the run waits for it");
             return self.sleep(&claim, vec![], now + POLICY_ABSENT_PAUSE, false).await;
         };
         let Some(revision) = self.registry.revision(&run.digest).await else {
@@ -152,11 +160,12 @@ impl Worker {
         &self,
         run: Claimed,
         policy: Arc<LivePolicy>,
-        revision: &Revision,
+        revision: &Arc<Revision>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let faults = run.faults;
-        let mode = started_mode(&run.ledger).unwrap_or(policy.settings.mode);
+        let mode = started(&run.ledger).map_or(policy.settings.mode, |(mode, _)| mode);
+        let policy = bound_to(policy, revision);
         // The guest sees the mode it began with; an operator who has stepped back from `enforce` since is obeyed.
         let effects = if policy.settings.mode == Mode::Enforce { mode } else { Mode::DryRun };
         let context = RunContext {
@@ -166,13 +175,21 @@ impl Worker {
             mode,
             config: policy.settings.config.clone(),
         };
-        let started = Entry::Started { attempt: faults + 1, digest: run.digest, mode };
+        let account = policy.settings.account.clone();
+        let started = Entry::Started { attempt: faults + 1, digest: run.digest, mode, account };
         self.broker.store.append_later(&run.claim, vec![Record::new(now, started)])?;
         hit("after-started");
         let event: Event = run.event.clone();
         assert!(!wrong("panic-in-run"), "seeded by a test");
         let session = self.broker.session(run, policy, effects);
         let (ended, session) = self.engine.run(revision, &event, context, session).await;
+        let ended = match (ended, session.unreached()) {
+            (Ended::Done(_) | Ended::Failed(_), Some(position)) => {
+                let message = format!("call {position} was made before, but the policy now ends without it");
+                Ended::Stopped(Stop::Diverged { message })
+            }
+            (ended, _) => ended,
+        };
         let (claim, records) = session.into_claim();
         hit("before-finish");
         let ended = self.finish(claim, faults, records, ended).await;
@@ -226,11 +243,34 @@ impl Worker {
         let again = retry::after_fault(fault.kind, faults + 1);
         tracing::warn!(run = %claim.run, fault = ?fault.kind, message = fault.message, again = ?again, "run faulted");
         metrics::counter!("opsward_run_faults_total").increment(1);
+        let reason = format!("and the run cannot go on: {}", fault.message);
         records.push(Record::new(now, Entry::Faulted { fault }));
-        match again {
-            Some(pause) => self.sleep(claim, records, now + pause, true).await,
-            None => self.broker.store.finish(claim, records, Standing::Dead).await,
+        if let Some(pause) = again {
+            return self.sleep(claim, records, now + pause, true).await;
         }
+        let Some((position, effect)) = self.open_effect(claim).await else {
+            return self.broker.store.finish(claim, records, Standing::Dead).await;
+        };
+        let reason = format!("call {position}, {effect}, may or may not have taken place, {reason}");
+        tracing::error!(run = %claim.run, reason, "run held: a person must settle it");
+        records.push(Record::new(now, Entry::Held { position, reason }));
+        self.broker.store.finish(claim, records, Standing::Held).await
+    }
+
+    /// An effect of the run whose result nobody knows: intents are on disk before anything is sent.
+    async fn open_effect(&self, claim: &Claim) -> Option<(u32, String)> {
+        let found = self.broker.store.find_runs(claim.run.as_str(), 1).await;
+        let run = match found {
+            Ok(found) => found.into_iter().next()?,
+            Err(error) => {
+                tracing::error!(run = %claim.run, error = &error as &dyn std::error::Error, "a dying run's ledger cannot be read");
+                return None;
+            }
+        };
+        let replay = Replay::new(&run.ledger, run.received);
+        let (position, open) = replay.open()?;
+        let OpenEffect { request, since, .. } = open;
+        Some((position, format!("{}:{} of {since}", request.service, request.action)))
     }
 
     /// Puts the run aside until `at`, and has the claimer look when its next look is due.
@@ -247,10 +287,20 @@ impl Worker {
     }
 }
 
-/// The mode of the run's first start: a run keeps it, whatever the file says later.
-fn started_mode(ledger: &[Record]) -> Option<Mode> {
-    ledger.iter().find_map(|record| match record.entry {
-        Entry::Started { mode, .. } => Some(mode),
+/// Mode and account of the run's first start: a run keeps them, whatever the file says later.
+fn started(ledger: &[Record]) -> Option<(Mode, Option<&AccountName>)> {
+    ledger.iter().find_map(|record| match &record.entry {
+        Entry::Started { mode, account, .. } => Some((*mode, account.as_ref())),
         _ => None,
     })
+}
+
+/// The policy as it is for a run of `revision`, which may call what that revision asks for, and not what a later one does.
+fn bound_to(policy: Arc<LivePolicy>, revision: &Arc<Revision>) -> Arc<LivePolicy> {
+    if policy.revision.digest == revision.digest {
+        return policy;
+    }
+    let mut settings = policy.settings.clone();
+    settings.grants = settings.grants.asked_by(&revision.description.actions());
+    Arc::new(LivePolicy { settings, revision: revision.clone() })
 }

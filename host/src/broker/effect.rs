@@ -9,7 +9,7 @@ use opsward_core::admit::Admitted;
 use opsward_core::call::{CallReply, CallRequest, CallResponse};
 use opsward_core::catalog::{Class, Judgement};
 use opsward_core::retry;
-use opsward_core::run::{Answered, Entry, OpenEffect, Stop, TokenInput, client_token};
+use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput, client_token};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -67,12 +67,23 @@ impl Session {
                 if self.age(&open) > retry::TOKEN_LIFE {
                     return self.hold(position, &open, "its token is too old to send again");
                 }
+                if !self.may_still_send(&open, params) {
+                    return Err(Stop::SleepUntil(self.broker.clock.now() + retry::UNCLEAR_PAUSE));
+                }
                 self.send_effect(position, &open, params, Before::MayBeSent).await
             }
             Class::Convergent | Class::Once => {
                 self.settle_by_state(position, &open, params, "the host stopped before its answer came").await
             }
         }
+    }
+
+    /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made.
+    fn may_still_send(&self, open: &OpenEffect, params: &Value) -> bool {
+        self.mode == Mode::Enforce
+            && self
+                .account()
+                .is_some_and(|account| self.admit(&open.request, params, account.provider).is_ok())
     }
 
     async fn send_effect(
@@ -101,7 +112,7 @@ impl Session {
     ) -> Result<Timed, Stop> {
         match self.read_back(open, params).await? {
             Judgement::Done { request_id } => self.proved(position, open, request_id, 0).await,
-            Judgement::Unmet if open.class == Class::Convergent => {
+            Judgement::Unmet if open.class == Class::Convergent && self.may_still_send(open, params) => {
                 self.send_convergent_again(position, open, params).await
             }
             Judgement::NotYet if self.age(open) < retry::SETTLE_PATIENCE => {

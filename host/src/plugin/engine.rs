@@ -25,8 +25,9 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 pub const TICK: Duration = Duration::from_millis(10);
 
 /// How long after the wall-clock budget a call under way may still take. Before that, the budget ends a guest only at its
-/// next call, so that an effect under way is not cut off and left ambiguous.
-const WALL_GRACE: Duration = Duration::from_secs(60);
+/// next call, so that an effect under way is not cut off and left ambiguous: with all its repetitions and read-backs one
+/// takes the broker up to a quarter of an hour.
+const WALL_GRACE: Duration = Duration::from_secs(900);
 /// Most component-model resource handles a guest may hold.
 const HANDLES_MAX: usize = 1_000;
 /// Places in the pool beside those of runs: for `describe` of plugins being loaded.

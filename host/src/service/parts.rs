@@ -69,7 +69,8 @@ impl Parts {
         let registry =
             Registry::open(engine.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
-        let broker = Broker { store: store.clone(), cloud, clock: clock.clone() };
+        let closing = Arc::default();
+        let broker = Broker { store: store.clone(), cloud, clock: clock.clone(), closing };
         let accept = Accept {
             store: store.clone(),
             policies: policies.clone(),

@@ -3,6 +3,7 @@
 mod chaos;
 mod check;
 mod cron;
+mod doubt;
 mod endings;
 mod events;
 mod harness;

@@ -5,7 +5,7 @@ use super::host_call::{LogLevel, StateOp, StateReply};
 use super::{Failure, Fault, Mode, Outcome};
 use crate::call::{CallReply, CallRequest};
 use crate::catalog::Class;
-use crate::id::{Digest, RunId};
+use crate::id::{AccountName, Digest, RunId};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ pub enum Entry {
         digest: Digest,
         /// The policy's mode.
         mode: Mode,
+        /// The account its calls go to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<AccountName>,
     },
     /// A read, or a call answered by the host: request and answer at once.
     Call {

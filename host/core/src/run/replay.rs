@@ -101,6 +101,19 @@ impl Replay {
         }
     }
 
+    /// A recorded call that the guest has not come to yet: where it ends before one, it is not what it was.
+    pub fn unreached(&self) -> Option<u32> {
+        self.slots.keys().next_back().copied().filter(|last| *last >= self.next)
+    }
+
+    /// An effect that may or may not have taken place, as far as the ledger it began with tells.
+    pub fn open(&self) -> Option<(u32, &OpenEffect)> {
+        self.slots.iter().find_map(|(position, slot)| match slot {
+            Slot::Open(open) => Some((*position, open)),
+            _ => None,
+        })
+    }
+
     /// The run's time: that of the last record the guest has seen.
     pub fn now(&self) -> Timestamp {
         self.now
@@ -248,6 +261,18 @@ mod tests {
         let Next::Open(2, open) = replay.call(&request("CreateSnapshot")) else { panic!("not open") };
         assert_eq!((open.class, open.token.as_deref(), open.since), (Class::Token, Some("t"), t(12)));
         assert_eq!(replay.call(&request("CreateSnapshot")), Next::Live(3));
+    }
+
+    #[test]
+    fn an_end_before_a_recorded_call_and_an_open_effect_are_noticed() {
+        let mut replay = Replay::new(&ledger(), t(9));
+        assert_eq!(replay.unreached(), Some(2));
+        assert_eq!(replay.open().map(|(position, open)| (position, open.since)), Some((2, t(12))));
+        for action in ["DescribeDisks", "CreateSnapshot", "CreateSnapshot"] {
+            replay.call(&request(action));
+        }
+        assert_eq!(replay.unreached(), None);
+        assert_eq!(Replay::new(&ledger()[..1], t(9)).open(), None);
     }
 
     #[test]

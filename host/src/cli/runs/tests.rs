@@ -36,7 +36,12 @@ fn intent(position: u32, class: Class, request: CallRequest) -> Entry {
 
 /// A run with a step of each sort.
 fn ledger() -> Vec<Record> {
-    let started = |attempt| Entry::Started { attempt, digest: Digest::of(b"plugin"), mode: Mode::Enforce };
+    let started = |attempt| Entry::Started {
+        attempt,
+        digest: Digest::of(b"plugin"),
+        mode: Mode::Enforce,
+        account: None,
+    };
     let throttled = CallError {
         kind: ErrorKind::Throttled,
         code: "Throttling.User".into(),
