@@ -197,7 +197,8 @@ impl Session {
         match planned {
             Planned::Recorded(reply) => Ok((reply, self.replay.now())),
             Planned::Refused(position, request, error) => self.refuse(position, request, error),
-            Planned::Open(position, open, params) => self.settle(position, open, &params).await,
+            // Rare, and large: kept out of every call's future.
+            Planned::Open(position, open, params) => Box::pin(self.settle(position, open, &params)).await,
             Planned::Live(position, request, params) => self.live(position, request, &params).await,
         }
     }

@@ -16,7 +16,7 @@ use opsward_core::run::{Entry, Fault, FaultKind, Mode, OpenEffect, Record, Repla
 use opsward_core::time::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -46,6 +46,8 @@ pub struct Worker {
     pub runs_max: usize,
     /// Rung when there may be work.
     pub work: Arc<Notify>,
+    /// When the next sleeping run is due, in milliseconds since 1970, as far as is known; begins at 0, to be asked.
+    pub next_wake: AtomicI64,
 }
 
 impl Worker {
@@ -97,9 +99,7 @@ impl Worker {
                 }
                 Ok(_) => {
                     drop(first);
-                    let next = store.next_wake().await.ok().flatten();
-                    let pause = next.map_or(LOOK_AGAIN, |at| at.since(now).min(LOOK_AGAIN));
-                    let pause = tokio::time::sleep(pause.max(Duration::from_millis(1)));
+                    let pause = tokio::time::sleep(self.pause(now).await);
                     // A timeout is as good a reason to look as a wake-up.
                     tokio::select! { () = woken => {}, () = pause => {} }
                 }
@@ -110,6 +110,18 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// How long nothing is due. The store is asked only where what is known of the next sleeper is past.
+    async fn pause(&self, now: Timestamp) -> Duration {
+        if self.next_wake.load(Ordering::Acquire) <= now.ms() {
+            self.next_wake.store(i64::MAX, Ordering::Release);
+            if let Ok(Some(at)) = self.broker.store.next_wake().await {
+                self.next_wake.fetch_min(at.ms(), Ordering::AcqRel);
+            }
+        }
+        let next = Timestamp::from_ms(self.next_wake.load(Ordering::Acquire));
+        next.since(now).clamp(Duration::from_millis(1), LOOK_AGAIN)
     }
 
     /// Works on a run, and gives it back whatever becomes of that: a claim without a worker would last until a restart.
@@ -282,6 +294,7 @@ impl Worker {
         faulted: bool,
     ) -> Result<(), StoreError> {
         self.broker.store.finish(claim, records, Standing::Wake { at, faulted }).await?;
+        self.next_wake.fetch_min(at.ms(), Ordering::AcqRel);
         self.work.notify_one();
         Ok(())
     }

@@ -20,6 +20,7 @@ use opsward_core::config::{HostSettings, StoreSettings};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -84,6 +85,7 @@ impl Parts {
             policies: policies.clone(),
             broker,
             work: work.clone(),
+            next_wake: AtomicI64::new(0),
         };
         let timer = Timer {
             store: store.clone(),
