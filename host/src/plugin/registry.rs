@@ -1,6 +1,7 @@
 //! The plugins directory: what lies in it, what of it is good, and the set of live policies made of that. A change takes
-//! effect within two seconds; what is bad is refused with its reason, and the last good version stays. Leaves reading
-//! files to `files`, judging plugins to `compile`, and judging policy files to `opsward_core::config`.
+//! effect within two seconds, a new plugin once it is compiled, which nothing else waits for; what is bad is refused with
+//! its reason, and the last good version stays. Leaves reading files to `files`, judging plugins to `compile`, and judging
+//! policy files to `opsward_core::config`.
 //!
 //! A plugin without a policy file is looked at and listed, never run. Tested in `tests/`, by changing a directory.
 
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
+use tokio::task::JoinSet;
 
 /// How often the directory is read though nothing was heard of it: network file systems tell nothing.
 const RESCAN: Duration = Duration::from_secs(1);
@@ -67,6 +69,13 @@ struct Books {
 /// A policy's name, the digest of its file and that of its plugin.
 type Ingredients = (String, Digest, Digest);
 
+/// A plugin whose bytes have been read and no more.
+struct Unjudged {
+    name: String,
+    digest: Digest,
+    bytes: Vec<u8>,
+}
+
 #[derive(Default)]
 struct Revisions {
     loaded: HashMap<Digest, Arc<Revision>>,
@@ -107,22 +116,38 @@ impl Registry {
             tracing::warn!(%problem, "cannot watch the plugins directory; it is read every second instead");
         }
         let mut readable = true;
+        // A large plugin compiles for a minute, and an operator who switches a policy off must not wait for that.
+        let mut judging = JoinSet::new();
         loop {
             tokio::select! {
+                Some(_) = judging.join_next() => continue,
                 () = async { drop(stopping.wait_for(|stop| *stop).await) } => return,
                 () = touched.notified() => tokio::time::sleep(SETTLE).await,
                 () = tokio::time::sleep(RESCAN) => {}
             }
-            let scanned = self.scan().await;
-            if let (Err(problem), true) = (&scanned, readable) {
+            let looked = self.look().await;
+            if let (Err(problem), true) = (&looked, readable) {
                 tracing::error!(path = %self.dir.display(), %problem, "cannot read the plugins directory; policies stay as they are");
             }
-            readable = scanned.is_ok();
+            readable = looked.is_ok();
+            for plugin in looked.unwrap_or_default() {
+                let registry = self.clone();
+                judging.spawn(async move { registry.judge(plugin).await });
+            }
         }
     }
 
-    /// Reads the directory once and brings the set in step.
+    /// Reads the directory once and brings the set in step, new plugins included.
     pub async fn scan(&self) -> io::Result<()> {
+        for plugin in self.look().await? {
+            self.judge(plugin).await;
+        }
+        Ok(())
+    }
+
+    /// Reads the directory once, brings the set in step but for new plugins, and gives these.
+    async fn look(&self) -> io::Result<Vec<Unjudged>> {
+        let mut unjudged = Vec::new();
         let mut books = self.books.lock().await;
         let dir = self.dir.clone();
         let found =
@@ -131,13 +156,26 @@ impl Registry {
         books.policies.retain(|name, _| found.contains_key(name));
         for (name, stamp) in found {
             if name.ends_with(files::PLUGIN) {
-                self.look_at_plugin(&mut books, name, stamp).await?;
+                unjudged.extend(self.look_at_plugin(&mut books, name, stamp).await?);
             } else {
                 self.look_at_policy(&mut books, name, stamp).await?;
             }
         }
         self.publish(&mut books);
-        Ok(())
+        Ok(unjudged)
+    }
+
+    /// Compiles a plugin and takes it into the set, or refuses it.
+    async fn judge(&self, plugin: Unjudged) {
+        let Unjudged { name, digest, bytes } = plugin;
+        let judged = self.engine.compile(bytes).await.map(|revision| self.remember(revision));
+        let mut books = self.books.lock().await;
+        // Other content may have come meanwhile, and is judged by itself.
+        if let Some(kept) = books.plugins.get_mut(&name).filter(|kept| kept.digest() == Some(digest)) {
+            kept.judge(digest, judged.map_err(|refused| refused.to_string()));
+            tell(&name, kept);
+            self.publish(&mut books);
+        }
     }
 
     /// What is in the directory and what of it is live.
@@ -164,8 +202,12 @@ impl Registry {
     /// unfinished runs need; what was live since the last call is kept as well.
     pub async fn prune(&self, pinned: &[Digest]) -> io::Result<usize> {
         let books = self.books.lock().await;
-        let present: HashSet<Digest> =
-            books.plugins.values().filter_map(Kept::good).map(|(digest, _)| *digest).collect();
+        let present: HashSet<Digest> = books
+            .plugins
+            .values()
+            .flat_map(|kept| [kept.good().map(|(good, _)| *good), kept.digest()])
+            .flatten()
+            .collect();
         let live: HashSet<Digest> = books.live.iter().map(|(_, _, plugin)| *plugin).collect();
         let keep = self.write_revisions(|revisions| {
             let lately_live = std::mem::replace(&mut revisions.lately_live, live);
@@ -177,36 +219,29 @@ impl Registry {
         tokio::task::spawn_blocking(move || engine.prune_cache(&keep)).await.map_err(io::Error::other)?
     }
 
-    async fn look_at_plugin(&self, books: &mut Books, name: String, stamp: Stamp) -> io::Result<()> {
+    async fn look_at_plugin(
+        &self,
+        books: &mut Books,
+        name: String,
+        stamp: Stamp,
+    ) -> io::Result<Option<Unjudged>> {
         let kept = books.plugins.entry(name.clone()).or_insert_with(|| Kept::new(stamp));
         if kept.is_settled(&stamp) {
-            return Ok(());
+            return Ok(None);
         }
         let read = self.read(&name, self.engine.limits().plugin_bytes).await?;
-        let news = match kept.update(stamp, read) {
-            Update::Same => false,
-            Update::Unreadable => true,
-            Update::New(digest, bytes) => {
-                let judged = match self.loaded(&digest) {
-                    Some(revision) => Ok(revision),
-                    None => self.engine.compile(bytes).await.map(|revision| self.remember(revision)),
-                };
-                kept.judge(digest, judged.map_err(|refused| refused.to_string()));
-                true
-            }
-        };
-        let good = kept.good().map(|(digest, revision)| (digest.short(), &revision.description.version));
-        match (kept.refused(), good) {
-            (Some(problem), serving) if news => {
-                let serving = serving.map(|(digest, _)| digest);
-                tracing::warn!(file = name, problem, serving, "plugin refused");
-            }
-            (None, Some((digest, version))) if news => {
-                tracing::info!(file = name, digest, version, "plugin loaded");
-            }
-            _ => {}
+        match kept.update(stamp, read) {
+            Update::Same => {}
+            Update::Unreadable => tell(&name, kept),
+            Update::New(digest, bytes) => match self.loaded(&digest) {
+                Some(revision) => {
+                    kept.judge(digest, Ok(revision));
+                    tell(&name, kept);
+                }
+                None => return Ok(Some(Unjudged { name, digest, bytes })),
+            },
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn look_at_policy(&self, books: &mut Books, name: String, stamp: Stamp) -> io::Result<()> {
@@ -288,5 +323,18 @@ impl Registry {
 
     fn write_revisions<R>(&self, change: impl FnOnce(&mut Revisions) -> R) -> R {
         change(&mut self.revisions.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Logs how a plugin's file stands.
+fn tell(file: &str, kept: &Kept<Arc<Revision>>) {
+    let good = kept.good().map(|(digest, revision)| (digest.short(), &revision.description.version));
+    match (kept.refused(), good) {
+        (Some(problem), serving) => {
+            let serving = serving.map(|(digest, _)| digest);
+            tracing::warn!(file, problem, serving, "plugin refused");
+        }
+        (None, Some((digest, version))) => tracing::info!(file, digest, version, "plugin loaded"),
+        (None, None) => {}
     }
 }

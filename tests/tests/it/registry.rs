@@ -162,6 +162,37 @@ async fn a_change_of_the_directory_takes_effect_by_itself() {
 }
 
 #[tokio::test]
+async fn a_policy_is_switched_off_while_plugins_are_being_compiled() {
+    let place = Place::new();
+    place.put("hostile.wasm", HOSTILE);
+    place.put("guard.toml", POLICY.as_bytes());
+    let cache = tempfile::tempdir().expect("a directory");
+    let registry = place.open_with(cache.path()).await;
+    let (_stop, stopping) = watch::channel(false);
+    let watching = tokio::spawn(registry.clone().watch(stopping));
+
+    for nth in 0..20 {
+        place.put(&format!("new-{nth}.wasm"), &never_compiled(nth));
+    }
+    let waiting = || {
+        let status = registry.status();
+        status.plugins.iter().filter(|p| p.refused.is_none() && p.serving.is_none()).count()
+    };
+    let in_time = tokio::time::timeout(PATIENCE, async {
+        while waiting() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        place.put("guard.toml", POLICY.replace("enforce", "off").as_bytes());
+        while place.policies.load().policies[0].settings.mode != Mode::Off {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    in_time.await.expect("off");
+    assert!(waiting() > 0, "the compiler is still at work");
+    watching.abort();
+}
+
+#[tokio::test]
 async fn a_revision_that_asks_for_more_than_is_granted_waits() {
     let place = Place::new();
     place.put("hostile.wasm", HOSTILE);
@@ -272,6 +303,14 @@ fn event(kind: &str) -> Event {
         account: None,
         region: None,
     }
+}
+
+/// The hostile guest with a custom section, so that no cache knows it.
+fn never_compiled(nth: u8) -> Vec<u8> {
+    use std::hash::{BuildHasher as _, RandomState};
+    let salt = RandomState::new().hash_one(nth).to_le_bytes();
+    // Section 0, its size, the length of its empty name, and anything.
+    [HOSTILE, &[0, 9, 0], salt.as_slice()].concat()
 }
 
 /// `bytes` with every mention of one text replaced by another of the same length.

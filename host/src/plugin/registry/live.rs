@@ -31,7 +31,10 @@ pub(super) fn bind(
         ));
     };
     let Some((_, newest)) = plugin.good() else {
-        return Err(format!("its plugin `{file}` is refused: {}", plugin.refused().unwrap_or("not loaded")));
+        return Err(match plugin.refused() {
+            Some(problem) => format!("its plugin `{file}` is refused: {problem}"),
+            None => format!("its plugin `{file}` is still being compiled"),
+        });
     };
     let serving = before.find(&settings.name).filter(|p| p.settings.plugin == *file).map(|p| &p.revision);
     let (revision, waits) = match serving.map(|serving| (serving, newly_asked(settings, serving, newest))) {
