@@ -42,7 +42,12 @@ pub(super) fn judge(answer: &Answer<'_>) -> Verdict {
                 request_id: response.request_id.as_deref(),
                 body: raw.get(),
             };
-            verdict(meaning(&refusal.code), &found, answer)
+            let meaning = match meaning(&refusal.code) {
+                // The service answers with 200 only.
+                Meaning::Refused(_) if answer.status >= 500 => Meaning::Unclear,
+                meaning => meaning,
+            };
+            verdict(meaning, &found, answer)
         }
         // Anything but 200 is the gateway's own trouble, whatever it says.
         None if answer.status != 200 => foreign(answer),

@@ -143,6 +143,12 @@ fn an_answer_is_judged_by_its_content() {
         (Tencent, 200, r#"{"Response":null}"#, ("unclear", Some(Unavailable))),
         (Tencent, 200, r#"{"RequestId":"r"}"#, ("unclear", Some(Unavailable))),
         (Tencent, 502, "<html>bad gateway</html>", ("unclear", Some(Unavailable))),
+        (
+            Tencent,
+            504,
+            r#"{"Response":{"Error":{"Code":"GatewayTimeout"},"RequestId":"r"}}"#,
+            ("unclear", Some(Unavailable)),
+        ),
         (Tencent, 502, r#"{"Response":{"RequestId":"r"}}"#, ("unclear", Some(Unavailable))),
     ] {
         assert_eq!(gist(&judge(provider, &answer(status, body))), expected, "{provider:?} {status} {body}");
