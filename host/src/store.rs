@@ -29,7 +29,7 @@ pub trait Store: Send + Sync + 'static {
     fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool>;
 
     /// Takes at most `limit` runs whose wake time has come, oldest wake time first, marks them running and raises their
-    /// epoch. On opening the store, runs left `running` by a dead host are ready again. A run whose ledger cannot be read
+    /// epoch. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a dead host are ready again. A run whose ledger cannot be read
     /// is not handed out but held, with the reason as its note.
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>>;
 

@@ -61,6 +61,7 @@ macro_rules! keeps_its_promises {
                 a_second_delivery_of_an_event_starts_no_second_run
                 a_claim_hands_out_everything_known_of_the_run
                 claims_come_oldest_wake_time_first_and_never_early
+                a_run_accepted_under_a_clock_that_ran_ahead_is_claimed_once_it_is_set_back
                 a_past_claim_writes_nothing
                 records_nobody_waits_for_keep_their_place
                 a_finished_claim_leaves_the_run_where_it_was_told

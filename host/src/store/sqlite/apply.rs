@@ -15,6 +15,7 @@ use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 /// The claims in force, what this transaction has still to write, and the next run's key.
 pub(super) struct Ledgers {
@@ -25,6 +26,8 @@ pub(super) struct Ledgers {
     rows: BTreeMap<i64, String>,
     tally: [i64; 6],
     late: Late,
+    /// The time of the latest claim; the end of time before the first.
+    claimed_at: Timestamp,
     next_run: i64,
     /// `next_run` as of the last commit.
     next_run_kept: i64,
@@ -37,6 +40,9 @@ struct Live {
     epoch: u64,
 }
 
+/// How far the clock may have been ahead when a run was accepted, without that the run is roused once it is set back.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
+
 impl Ledgers {
     pub(super) fn open(conn: &Connection, late: Late) -> Result<Self, rusqlite::Error> {
         let next_run = conn.query_row("SELECT coalesce(max(seq), 0) + 1 FROM runs", [], |row| row.get(0))?;
@@ -46,6 +52,7 @@ impl Ledgers {
             rows: BTreeMap::new(),
             tally: [0; 6],
             late,
+            claimed_at: Timestamp::from_ms(i64::MAX),
             next_run,
             next_run_kept: next_run,
         })
@@ -178,6 +185,11 @@ impl Ledgers {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<RawClaimed>, StoreError> {
+        if now < self.claimed_at {
+            // No run waits before it has begun: what came under a clock that ran ahead must not wait for that time.
+            sql.rouse.execute([now.ms(), (now + AHEAD_MAX).ms()])?;
+        }
+        self.claimed_at = now;
         let mut claimed = Vec::new();
         let mut rows = sql.ready.query(params![now.ms(), stored(limit)])?;
         while let Some(row) = rows.next()? {

@@ -17,6 +17,7 @@ pub(super) struct Statements<'c> {
     pub(super) append: Statement<'c>,
     pub(super) finish: Statement<'c>,
     pub(super) release: Statement<'c>,
+    pub(super) rouse: Statement<'c>,
     pub(super) tally: Statement<'c>,
     pub(super) next_wake: Statement<'c>,
     pub(super) last_fire: Statement<'c>,
@@ -56,6 +57,10 @@ impl<'c> Statements<'c> {
             finish: sql(
                 "UPDATE runs SET state = ?2, wake = coalesce(?3, wake), faults = faults + ?4,
                    changed = coalesce(?5, changed), note = ?6 WHERE seq = ?1",
+            )?,
+            rouse: sql(
+                "UPDATE runs INDEXED BY runs_not_done SET wake = ?1
+                 WHERE state = 0 AND state <> 3 AND wake > ?2 AND epoch = 0",
             )?,
             release: sql("UPDATE runs SET state = 0 WHERE seq = ?1 AND state = 1")?,
             tally: sql("UPDATE tally SET runs = runs + ?2 WHERE state = ?1")?,

@@ -71,6 +71,23 @@ pub(super) async fn claims_come_oldest_wake_time_first_and_never_early<L: Lab>()
     assert_eq!(ids(store.claim(10, after(90)).await.expect("claimed")), ["late"]);
 }
 
+/// A clock that runs ahead is no reason to leave an event lying once it has been set back.
+pub(super) async fn a_run_accepted_under_a_clock_that_ran_ahead_is_claimed_once_it_is_set_back<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    let ids = |claimed: Vec<Claimed>| claimed.into_iter().map(|c| c.event.id).collect::<Vec<_>>();
+    let hours = 8 * 3600 * 1000;
+    store.accept(vec![event("early", after(hours), &["a"])]).await.expect("accepted");
+    assert_eq!(ids(store.claim(1, after(hours)).await.expect("claimed")), ["early"]);
+    store.accept(vec![event("ahead", after(hours), &["a"])]).await.expect("accepted");
+    assert_eq!(ids(store.claim(1, after(0)).await.expect("claimed")), ["ahead"], "the clock was set back");
+
+    store.accept(vec![event("before a restart", after(hours), &["a"])]).await.expect("accepted");
+    store.close().await.expect("closed");
+    let claimed = ids(lab.open().claim(10, after(0)).await.expect("claimed"));
+    assert!(claimed.contains(&"before a restart".to_owned()), "{claimed:?}");
+}
+
 pub(super) async fn a_past_claim_writes_nothing<L: Lab>() {
     let lab = L::new();
     let store = lab.open();
