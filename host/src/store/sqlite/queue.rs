@@ -5,6 +5,7 @@ use super::writer::{Job, Op};
 use crate::store::StoreError;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
@@ -14,6 +15,11 @@ pub(super) const WAITING_MAX: usize = 1024;
 const LATER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a queued operation costs beside its text.
 const JOB_BYTES: usize = 256;
+/// How long records that nobody waits for may wait for company: a commit of their own would make the next verb that does wait
+/// for the disk twice.
+const LATER_DELAY: Duration = Duration::from_millis(20);
+/// Bytes of such records that are a commit's worth.
+const LATER_BYTES_ENOUGH: usize = 1024 * 1024;
 
 /// The queue between the store's verbs and its writer thread.
 pub(super) struct Queue {
@@ -27,6 +33,8 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// Jobs somebody waits for.
+    waited_for: usize,
     later_bytes: usize,
     /// Set once: why nothing more is taken.
     closed: Option<String>,
@@ -76,17 +84,28 @@ impl Queue {
 
     /// Waits for operations and takes those that are there; `None` once the queue is closed and empty.
     pub(super) fn take(&self) -> Option<Vec<Job>> {
-        let idle = |s: &mut State| s.jobs.is_empty() && s.closed.is_none();
-        let mut state = self.arrived.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.wait_for_work();
         let count = state.jobs.len().min(WAITING_MAX);
         let jobs: Vec<Job> = state.jobs.drain(..count).collect();
-        let freed: usize = jobs.iter().filter(|job| job.reply.is_none()).map(|job| bytes_of(&job.op)).sum();
+        let later = jobs.iter().filter(|job| job.reply.is_none());
+        let (count_later, freed) = later.fold((0, 0), |(n, bytes), job| (n + 1, bytes + bytes_of(&job.op)));
+        state.waited_for -= count - count_later;
         state.later_bytes = state.later_bytes.saturating_sub(freed);
         drop(state);
         if freed > 0 {
             self.taken.notify_all();
         }
         (!jobs.is_empty()).then_some(jobs)
+    }
+
+    /// Until somebody waits, or what nobody waits for has waited long enough or is enough.
+    fn wait_for_work(&self) -> MutexGuard<'_, State> {
+        let empty = |s: &mut State| s.jobs.is_empty() && s.closed.is_none();
+        let state = self.arrived.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
+        let alone =
+            |s: &mut State| s.waited_for == 0 && s.later_bytes < LATER_BYTES_ENOUGH && s.closed.is_none();
+        let waited = self.arrived.wait_timeout_while(state, LATER_DELAY, alone);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Takes nothing more; what is queued is still written.
@@ -111,7 +130,11 @@ impl Queue {
     /// Takes nothing more and drops what is queued: the verbs that wait for it get `Closed`.
     pub(super) fn fail(&self, reason: &str) {
         self.close(reason);
-        let dropped = std::mem::take(&mut self.lock().jobs);
+        let dropped = {
+            let mut state = self.lock();
+            state.waited_for = 0;
+            std::mem::take(&mut state.jobs)
+        };
         for reply in dropped.into_iter().filter_map(|job| job.reply) {
             // A verb that nobody waits for any more needs no answer.
             reply.send(Err(self.closed())).ok();
@@ -129,9 +152,14 @@ impl Queue {
             return Err(StoreError::Closed(reason.clone()));
         }
         state.later_bytes += later_bytes;
+        state.waited_for += usize::from(job.reply.is_some());
+        // The writer is woken for the first job, for the first that is waited for, and when there is enough.
+        let news = state.jobs.is_empty() || job.reply.is_some() || state.later_bytes >= LATER_BYTES_ENOUGH;
         state.jobs.push_back(job);
         drop(state);
-        self.arrived.notify_one();
+        if news {
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
