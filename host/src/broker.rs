@@ -3,11 +3,14 @@
 //! HTTP to `cloud`, and the guest to `plugin`.
 
 mod effect;
+mod lock;
 mod once;
 mod readback;
 mod send;
 
 pub use send::{AccountFacts, Sender};
+
+use lock::Locks;
 
 use crate::clock::Clock;
 use crate::failpoint::wrong;
@@ -26,7 +29,7 @@ use opsward_core::run::{
 };
 use opsward_core::time::Timestamp;
 use serde_json::Value;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -38,6 +41,9 @@ pub const CALL_ALL_CONCURRENCY_MAX: u32 = 16;
 /// How long after its beginning a claim of a run may begin a call. The longest call of them all, with everything that settles
 /// it, takes a quarter of an hour; both are within what the engine gives a claim.
 const CALLS_BEGIN: Duration = Duration::from_secs(300);
+/// Answers of one run in bytes: more than its guest's memory can hold at a time, and what a ledger may grow to that is read
+/// as a whole for each claim. A hundred pages of a hundred instances have half of it.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Longest sleep: seven days.
 pub const SLEEP_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 
@@ -50,8 +56,8 @@ pub struct Broker {
     pub cloud: Arc<dyn Sender>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Set when the host ends: no call is begun after that.
-    pub closing: Arc<AtomicBool>,
+    closing: Arc<AtomicBool>,
+    locks: Arc<Locks>,
 }
 
 /// The broker's side of one claimed run.
@@ -65,6 +71,8 @@ pub struct Session {
     replay: Replay,
     last_records: Vec<Record>,
     begun: Instant,
+    /// Of the answers the guest has got from clouds, in this claim and those before.
+    answer_bytes: AtomicUsize,
     /// When this session stops waiting for natural keys; set by the first wait.
     once_deadline: OnceLock<Instant>,
 }
@@ -81,6 +89,16 @@ enum Planned {
 type Timed = (CallReply, Timestamp);
 
 impl Broker {
+    /// A broker that nothing is under way in.
+    pub fn new(store: Arc<dyn Store>, cloud: Arc<dyn Sender>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, cloud, clock, closing: Arc::default(), locks: Arc::default() }
+    }
+
+    /// Has every session begin no more calls: the host ends.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
     /// Begins or continues a run. `mode` says what becomes of its effects.
     pub fn session(&self, claimed: Claimed, policy: Arc<LivePolicy>, mode: Mode) -> Session {
         Session {
@@ -93,6 +111,7 @@ impl Broker {
             event_id: claimed.event.id,
             last_records: Vec::new(),
             begun: Instant::now(),
+            answer_bytes: AtomicUsize::new(0),
             once_deadline: OnceLock::new(),
         }
     }
@@ -194,6 +213,14 @@ impl Session {
         if matches!(planned, Planned::Open(..) | Planned::Live(..)) {
             self.may_begin()?;
         }
+        let made = self.answer(planned).await?;
+        if let Ok(response) = &made.0 {
+            self.answer_bytes.fetch_add(response.body.len(), Ordering::Relaxed);
+        }
+        Ok(made)
+    }
+
+    async fn answer(&self, planned: Planned) -> Result<Timed, Stop> {
         match planned {
             Planned::Recorded(reply) => Ok((reply, self.replay.now())),
             Planned::Refused(position, request, error) => self.refuse(position, request, error),
@@ -210,6 +237,14 @@ impl Session {
             Ok(admitted) => admitted,
             Err(error) => return self.refuse(position, request, error),
         };
+        if self.answer_bytes.load(Ordering::Relaxed) >= ANSWER_BYTES_MAX {
+            let message = format!("the answers in this run have more than {ANSWER_BYTES_MAX} bytes by now");
+            return self.refuse(
+                position,
+                request,
+                refusal(ErrorKind::Denied, "opsward.AnswersTooLarge", message),
+            );
+        }
         match (admitted.class, self.mode) {
             (Class::Read, _) => self.read(position, request).await,
             (_, Mode::Enforce) => self.effect(position, request, params, &admitted).await,

@@ -71,7 +71,7 @@ impl Worker {
                 });
             }
         }
-        self.broker.closing.store(true, Ordering::Relaxed);
+        self.broker.close();
         let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             tracing::warn!(runs = tasks.len(), "drain timed out; these runs continue after the next start");

@@ -1,13 +1,14 @@
 //! Effects: intent before sending, result after, and settling one whose result is unknown by its class. Leaves reading a
 //! resource's state to `readback`.
 
+use super::lock::Held;
 use super::once::Turn;
 use super::send::{Before, Sent};
 use super::{Session, Timed};
 use crate::failpoint::hit;
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallReply, CallRequest, CallResponse};
-use opsward_core::catalog::{Class, Judgement};
+use opsward_core::catalog::{self, Class, Judgement};
 use opsward_core::retry;
 use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput, client_token};
 use serde_json::Value;
@@ -23,6 +24,7 @@ impl Session {
         admitted: &Admitted,
     ) -> Result<Timed, Stop> {
         let class = admitted.class;
+        let _lock = self.lock(class, &admitted.resources)?;
         let key = self.once_key(&request);
         // Before the baseline: an answer that is known needs no state of the resource, which may be gone by now.
         if let Some(key) = &key
@@ -62,6 +64,10 @@ impl Session {
         params: &Value,
     ) -> Result<Timed, Stop> {
         hit("before-settle");
+        let resources = self.account().map(|account| {
+            catalog::resources(account.provider, &open.request.service, &open.request.action, params)
+        });
+        let _lock = self.lock(open.class, &resources.unwrap_or_default())?;
         match open.class {
             Class::Read | Class::Token => {
                 if self.age(&open) > retry::TOKEN_LIFE {
@@ -75,6 +81,17 @@ impl Session {
             Class::Convergent | Class::Once => {
                 self.settle_by_state(position, &open, params, "the host stopped before its answer came").await
             }
+        }
+    }
+
+    /// Keeps other runs' effects of class once from the same resources; where there is one under way, this run sleeps.
+    fn lock(&self, class: Class, resources: &[String]) -> Result<Option<Held>, Stop> {
+        let Some(account) = self.policy.settings.account.as_ref().filter(|_| class == Class::Once) else {
+            return Ok(None);
+        };
+        match self.broker.locks.take(account, resources) {
+            Some(held) => Ok(Some(held)),
+            None => Err(Stop::SleepUntil(self.broker.clock.now() + retry::SETTLE_PAUSE)),
         }
     }
 

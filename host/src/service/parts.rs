@@ -70,8 +70,7 @@ impl Parts {
         let registry =
             Registry::open(engine.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
-        let closing = Arc::default();
-        let broker = Broker { store: store.clone(), cloud, clock: clock.clone(), closing };
+        let broker = Broker::new(store.clone(), cloud, clock.clone());
         let accept = Accept {
             store: store.clone(),
             policies: policies.clone(),

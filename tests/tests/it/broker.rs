@@ -1,0 +1,183 @@
+//! The broker's bounds and locks, driven as a guest drives it, with a cloud that answers from memory.
+
+use opsward::broker::{ANSWER_BYTES_MAX, AccountFacts, Broker, Sender, Session};
+use opsward::clock::ManualClock;
+use opsward::plugin::GuestCalls as _;
+use opsward::plugin::engine::{Engine, Limits, Revision};
+use opsward::policy::LivePolicy;
+use opsward::store::sqlite::SqliteStore;
+use opsward::store::{NewEvent, NewRun, Store as _};
+use opsward_core::answer::Verdict;
+use opsward_core::call::{CallReply, CallRequest, CallResponse};
+use opsward_core::catalog::Provider;
+use opsward_core::config::{load_host, load_policy};
+use opsward_core::event::Event;
+use opsward_core::id::{AccountName, RunId};
+use opsward_core::run::{HostReply, HostRequest, Mode, Stop};
+use opsward_core::time::Timestamp;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+
+const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/opsward-guest-hostile.wasm"));
+const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+const HOST: &str = r#"
+[accounts.lab]
+provider = "tencent"
+credentials = { secret-id = { env = "ID" }, secret-key = { env = "KEY" } }
+region = "ap-shanghai"
+"#;
+const POLICY: &str = r#"
+plugin = "hostile.wasm"
+account = "lab"
+mode = "enforce"
+[[allow]]
+action = "cbs:DescribeDisks"
+[[allow]]
+action = "cvm:ResetInstance"
+resource = ["ins-1", "ins-2"]
+"#;
+
+#[tokio::test]
+async fn answers_that_no_guest_could_hold_are_no_longer_asked_for() {
+    const BODY_BYTES: usize = 4 << 20;
+    let lab =
+        Lab::new(Cloud { body: format!("\"{}\"", "x".repeat(BODY_BYTES - 2)), ..Cloud::default() }).await;
+    let mut session = lab.session("reader").await;
+    let wanted = ANSWER_BYTES_MAX / BODY_BYTES + 3;
+    let read = call("cbs:DescribeDisks", "{}");
+    let request = HostRequest::CallAll { requests: vec![read; wanted], max_concurrency: 1 };
+    let Ok(HostReply::CallAll(replies)) = session.perform(request).await else { panic!("answers") };
+    let refused: Vec<&str> =
+        replies.iter().filter_map(|reply| reply.as_ref().err()).map(|error| error.code.as_str()).collect();
+    assert_eq!(refused, ["opsward.AnswersTooLarge"; 3]);
+    assert_eq!(lab.cloud.sent("DescribeDisks"), wanted - 3);
+}
+
+#[tokio::test]
+async fn one_effect_of_class_once_at_a_time_is_under_way_on_a_resource() {
+    let body = r#"{"InstanceSet":[{"InstanceId":"ins-1","InstanceState":"RUNNING"},
+        {"InstanceId":"ins-2","InstanceState":"RUNNING"}]}"#;
+    let lab = Lab::new(Cloud { body: body.to_owned(), ..Cloud::default() }).await;
+    let reset =
+        |id: &str| HostRequest::Call(call("cvm:ResetInstance", &format!(r#"{{"InstanceId":"{id}"}}"#)));
+    let (mut first, mut second, mut other) =
+        (lab.session("first").await, lab.session("second").await, lab.session("other").await);
+    let under_way = tokio::spawn(async move { first.perform(reset("ins-1")).await });
+    while lab.cloud.sent("ResetInstance") == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let waits = second.perform(reset("ins-1")).await;
+    assert!(matches!(waits, Err(Stop::SleepUntil(_))), "{waits:?}");
+    lab.cloud.gate.add_permits(3);
+    assert!(matches!(other.perform(reset("ins-2")).await, Ok(HostReply::Call(Ok(_)))), "another resource");
+    assert!(matches!(under_way.await.expect("no panic"), Ok(HostReply::Call(Ok(_)))));
+    assert!(matches!(second.perform(reset("ins-1")).await, Ok(HostReply::Call(Ok(_)))), "its turn");
+    assert_eq!(lab.cloud.sent("ResetInstance"), 3);
+}
+
+fn call(action: &str, params: &str) -> CallRequest {
+    let (service, action) = action.split_once(':').expect("service:Action");
+    let (service, action, params) = (service.to_owned(), action.to_owned(), params.to_owned());
+    CallRequest { service, action, region: String::new(), params, once: None }
+}
+
+/// Answers every call with the same body; resets wait at the gate.
+struct Cloud {
+    body: String,
+    gate: Semaphore,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Default for Cloud {
+    fn default() -> Self {
+        Self { body: "{}".to_owned(), gate: Semaphore::new(0), asked: Mutex::default() }
+    }
+}
+
+impl Cloud {
+    fn sent(&self, action: &str) -> usize {
+        self.asked.lock().expect("lock").iter().filter(|asked| *asked == action).count()
+    }
+}
+
+impl Sender for Cloud {
+    fn account(&self, _: &AccountName) -> Option<AccountFacts> {
+        Some(AccountFacts { provider: Provider::Tencent, region: Some("ap-shanghai".to_owned()) })
+    }
+
+    fn send<'a>(
+        &'a self,
+        _: &'a AccountName,
+        request: &'a CallRequest,
+        _: Option<&'a str>,
+    ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+        Box::pin(async move {
+            self.asked.lock().expect("lock").push(request.action.clone());
+            if request.action == "ResetInstance" {
+                self.gate.acquire().await.expect("open").forget();
+            }
+            let reply: CallReply =
+                Ok(CallResponse { request_id: "r".into(), body: self.body.clone(), simulated: false });
+            Verdict::Answered(reply)
+        })
+    }
+
+    fn spread(&self) -> u8 {
+        0
+    }
+}
+
+/// A broker with a store of its own.
+struct Lab {
+    broker: Broker,
+    cloud: Arc<Cloud>,
+    store: Arc<SqliteStore>,
+    policy: Arc<LivePolicy>,
+    _dir: TempDir,
+}
+
+impl Lab {
+    async fn new(cloud: Cloud) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SqliteStore::open(&dir.path().join("opsward.db")).expect("a store");
+        let cloud = Arc::new(cloud);
+        let broker = Broker::new(store.clone(), cloud.clone(), Arc::new(ManualClock::at(NOW)));
+        let host = load_host("opsward.toml", HOST).expect("settings");
+        let settings = load_policy("lab.toml", "lab", POLICY, &host).expect("a policy");
+        let policy = Arc::new(LivePolicy { settings, revision: revision().await });
+        Self { broker, cloud, store, policy, _dir: dir }
+    }
+
+    /// The broker's side of a run on an event of its own.
+    async fn session(&self, event: &str) -> Session {
+        let (source, name) = ("hook".parse().expect("a name"), self.policy.settings.name.clone());
+        let id = RunId::derive(&source, event, &name);
+        let event = Event {
+            source,
+            id: event.to_owned(),
+            kind: "test".to_owned(),
+            subject: None,
+            time: NOW,
+            data: "{}".to_owned(),
+            incident: None,
+            account: None,
+            region: None,
+        };
+        let run = NewRun { id, policy: name, digest: self.policy.revision.digest };
+        let new = NewEvent { event, raw: Vec::new(), received: NOW, runs: vec![run] };
+        self.store.accept(vec![new]).await.expect("accepted");
+        let claimed = self.store.claim(1, NOW).await.expect("claimed").remove(0);
+        self.broker.session(claimed, self.policy.clone(), Mode::Enforce)
+    }
+}
+
+async fn revision() -> Arc<Revision> {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-guests");
+    let engine = Engine::new(Limits::default(), &cache).expect("an engine");
+    Arc::new(engine.compile(HOSTILE.to_vec()).await.expect("taken"))
+}
