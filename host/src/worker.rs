@@ -282,7 +282,7 @@ impl Worker {
         let replay = Replay::new(&run.ledger, run.received);
         let (position, open) = replay.open()?;
         let OpenEffect { request, since, .. } = open;
-        Some((position, format!("{}:{} of {since}", request.service, request.action)))
+        Some((position, format!("{} of {since}", request.brief())))
     }
 
     /// Puts the run aside until `at`, and has the claimer look when its next look is due.

@@ -23,6 +23,19 @@ pub struct CallRequest {
     pub once: Option<String>,
 }
 
+/// Most bytes of parameters that a line for people repeats.
+const PARAMS_SHOWN_BYTES: usize = 400;
+
+impl CallRequest {
+    /// The call in one line for people, however long its parameters are.
+    pub fn brief(&self) -> String {
+        let Self { service, action, region, params, .. } = self;
+        let shown = &params[..params.floor_char_boundary(PARAMS_SHOWN_BYTES)];
+        let rest = if shown.len() < params.len() { "…" } else { "" };
+        format!("{service}:{action} {region} {shown}{rest}")
+    }
+}
+
 /// How a call ended.
 pub type CallReply = Result<CallResponse, CallError>;
 

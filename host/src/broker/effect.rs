@@ -201,8 +201,8 @@ impl Session {
     fn hold(&self, position: u32, open: &OpenEffect, why: &str) -> Result<Timed, Stop> {
         let OpenEffect { request, since, .. } = open;
         let reason = format!(
-            "call {position}, {}:{} {} of {since}: may or may not have taken place ({why})",
-            request.service, request.action, request.params
+            "call {position}, {} of {since}: may or may not have taken place ({why})",
+            request.brief()
         );
         Err(Stop::Held { position, reason })
     }

@@ -146,7 +146,7 @@ impl Replay {
                 Next::Recorded(reply)
             }
             Some(Slot::Open(open)) if open.request == *request => Next::Open(position, open.clone()),
-            Some(other) => diverged(position, other, &call_name(request)),
+            Some(other) => diverged(position, other, &request.brief()),
         }
     }
 
@@ -160,7 +160,7 @@ impl Replay {
                 self.advance(at);
                 Next::Recorded(reply)
             }
-            Some(other) => diverged(position, other, &format!("{op:?}")),
+            Some(other) => diverged(position, other, &access_name(op)),
         }
     }
 
@@ -185,15 +185,25 @@ impl Replay {
     }
 }
 
-fn call_name(request: &CallRequest) -> String {
-    format!("{}:{} {}", request.service, request.action, request.params)
+/// Without the value: it is any bytes, and many.
+fn access_name(op: &StateOp) -> String {
+    let (verb, key) = match op {
+        StateOp::Get { key } => ("get", key),
+        StateOp::Set { key, .. } => ("set", key),
+        StateOp::Delete { key } => ("delete", key),
+        StateOp::CompareAndSet { key, .. } => ("compare and set", key),
+    };
+    format!("{verb} state {:?}", &key[..key.floor_char_boundary(KEY_SHOWN_BYTES)])
 }
+
+/// Most bytes of a key that a message repeats: longer ones are refused by the store.
+const KEY_SHOWN_BYTES: usize = 256;
 
 fn diverged<R>(position: u32, recorded: &Slot, asked: &str) -> Next<R> {
     let recorded = match recorded {
-        Slot::Call { request, .. } => call_name(request),
-        Slot::Open(open) => call_name(&open.request),
-        Slot::State { op, .. } => format!("{op:?}"),
+        Slot::Call { request, .. } => request.brief(),
+        Slot::Open(open) => open.request.brief(),
+        Slot::State { op, .. } => access_name(op),
         Slot::Slept { ms, .. } => format!("sleep {ms} ms"),
     };
     Next::Diverged(format!("call {position} was {recorded}, but the policy now asks for {asked}"))
@@ -283,6 +293,9 @@ mod tests {
         ] {
             assert!(matches!(Replay::new(&ledger(), t(9)).call(&other), Next::Diverged(_)), "{other:?}");
         }
+        let long = CallRequest { params: "é".repeat(100_000), ..request("DescribeDisks") };
+        let Next::Diverged(message) = Replay::new(&ledger(), t(9)).call(&long) else { panic!("diverged") };
+        assert!(message.len() < 1000, "{} bytes", message.len());
         assert!(matches!(Replay::new(&ledger(), t(9)).sleep(5), Next::Diverged(_)));
         let get = StateOp::Get { key: "k".into() };
         assert!(matches!(Replay::new(&ledger(), t(9)).state(&get), Next::Diverged(_)));
