@@ -1,0 +1,92 @@
+//! What the benchmarks inside this process share: the measured guest, an event for it, and a host's parts put together on a
+//! store on disk. Leaves child processes to `processes`.
+
+use anyhow::{Context as _, anyhow};
+use opsward::plugin::engine::{Engine, Limits};
+use opsward::plugin::registry::Registry;
+use opsward::policy::Policies;
+use opsward::store::sqlite::SqliteStore;
+use opsward_core::config::{HostSettings, load_host};
+use opsward_core::event::Event;
+use opsward_core::time::Timestamp;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+
+/// The component of `tests/guests/bench`.
+pub(crate) const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/opsward-guest-bench.wasm"));
+/// 2026-01-01T00:00:00Z.
+pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600);
+
+/// An event that the measured guest wants.
+pub(crate) fn event(id: &str) -> Event {
+    Event {
+        source: "bench".parse().expect("a source's name"),
+        id: id.to_owned(),
+        kind: "bench.event.0".to_owned(),
+        subject: Some("acs:ecs:cn-hangzhou:12345678:instance/i-bp18l0uopocfc98xxxx".to_owned()),
+        time: NOW,
+        data: concat!(
+            r#"{"product":"ECS","level":"CRITICAL","instanceName":"timewarp","regionId":"cn-hangzhou","#,
+            r#""content":{"instanceId":"i-bp18l0uopocfc98xxxx","eventId":"e-t4nhcpqcu8fqushpn3mm","#,
+            r#""eventStatus":"Executed","eventType":"InstanceFailure.Reboot"}}"#,
+        )
+        .to_owned(),
+        incident: Some("e-t4nhcpqcu8fqushpn3mm".to_owned()),
+        account: None,
+        region: Some("cn-hangzhou".to_owned()),
+    }
+}
+
+/// A runtime on the calling thread.
+pub(crate) fn single_thread() -> anyhow::Result<Runtime> {
+    Ok(Builder::new_current_thread().enable_all().build()?)
+}
+
+/// A directory on the disk of the target folder: what is measured is a disk, and the system's temporary directory may be
+/// memory.
+pub(crate) fn directory() -> anyhow::Result<tempfile::TempDir> {
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(parent)?;
+    tempfile::tempdir_in(parent).with_context(|| format!("cannot make a directory in {}", parent.display()))
+}
+
+/// A host's parts but listeners, worker and cloud: one live policy, a store on disk.
+pub(crate) struct Scene {
+    pub(crate) engine: Engine,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) store: Arc<SqliteStore>,
+    /// Last, so that it is removed after the store is closed.
+    _directory: tempfile::TempDir,
+}
+
+impl Scene {
+    pub(crate) async fn new() -> anyhow::Result<Self> {
+        let directory = directory()?;
+        let base = directory.path();
+        std::fs::create_dir(base.join("plugins.d"))?;
+        std::fs::write(base.join("plugins.d/bench.wasm"), GUEST)?;
+        std::fs::write(base.join("plugins.d/bench.toml"), include_str!("bench.toml"))?;
+        let engine = Engine::new(Limits::default(), &base.join("cache"))?;
+        let policies = Arc::new(Policies::default());
+        let (settings, changed) = (settings()?, Arc::new(Notify::new()));
+        let registry =
+            Registry::open(engine.clone(), base.to_owned(), settings, policies.clone(), changed).await?;
+        anyhow::ensure!(
+            policies.load().policies.len() == 1,
+            "the policy is not live: {:?}",
+            registry.status()
+        );
+        let store = SqliteStore::open(&base.join("opsward.db"))?;
+        Ok(Self { engine, registry, policies, store, _directory: directory })
+    }
+}
+
+fn settings() -> anyhow::Result<HostSettings> {
+    load_host("opsward.toml", include_str!("opsward.toml")).map_err(|findings| {
+        let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        anyhow!("{}", shown.join("\n"))
+    })
+}
