@@ -94,7 +94,7 @@ async fn kills_at_random_moments_lose_nothing_and_double_nothing() {
     let kills = if long() { 50 } else { 5 };
     for _ in 0..kills {
         let host = world.start().await;
-        let events = 1 + next(&mut random) % 6;
+        let events = 2 + next(&mut random) % 5;
         for _ in 0..events {
             sender.send_new(&world, &host).await;
             tokio::time::sleep(Duration::from_millis(next(&mut random) % 40)).await;
