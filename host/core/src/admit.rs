@@ -124,6 +124,7 @@ mod tests {
             ("ecs:CreateSnapshot", r#"{"Action":"DeleteDisk"}"#, "opsward.ReservedParameter"),
             ("ecs:CreateSnapshot", r#"{"DiskId":"d-1","Di\u017fkId":"d-2"}"#, "opsward.InvalidParams"),
             ("sts:AssumeRole", r#"{"RoleArn":"x"}"#, "opsward.Credentials"),
+            ("ecs:DescribeInstanceVncPasswd", r#"{"InstanceId":"i-1"}"#, "opsward.Credentials"),
         ];
         for (action, params, code) in table {
             let asked = request(action, "cn-hangzhou", params);

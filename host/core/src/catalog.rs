@@ -161,7 +161,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(count, 71, "the number of entries changed: adjust the count");
+        assert_eq!(count, 73, "the number of entries changed: adjust the count");
     }
 
     #[test]
