@@ -2,7 +2,6 @@
 //! sender was answered with what the simulated clouds saw: nothing accepted is lost, nothing happens twice.
 
 use crate::harness::{Host, World, eventually, executed, long, seed};
-use crate::serve::soon;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -122,7 +121,7 @@ const RESET_KILLS: [(&str, &str, usize); 6] = [
 async fn a_kill_around_a_reset_resets_once_or_holds_the_run() {
     for (name, state, resets) in RESET_KILLS {
         let world = World::new().await;
-        world.put_nightly_reset(&soon(2));
+        world.put_nightly_reset().await;
         let mut host = world.start_with(&[("OPSWARD_FAILPOINT", &format!("{name}:1"))]).await.expect("ready");
         host.died().await;
         let host = world.start().await;

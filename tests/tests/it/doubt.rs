@@ -1,8 +1,7 @@
 //! Effects of which it is unknown whether they took place, while the operator changes the policy's file or ends the host:
 //! none is sent against the file as it is now, none is forgotten, none is cut off without need.
 
-use crate::harness::{Host, World, eventually, executed};
-use crate::serve::soon;
+use crate::harness::{Host, World, cron_at, eventually, executed};
 use serde_json::{Value, json};
 
 /// A host that died between an intent of CreateSnapshot and its sending, on a machine with three disks.
@@ -15,7 +14,7 @@ async fn killed_before_a_snapshot(world: &World) {
 
 /// A host that died between the intent of ResetInstance and its sending.
 async fn killed_before_a_reset(world: &World) {
-    world.put_nightly_reset(&soon(2));
+    world.put_nightly_reset().await;
     let mut host = world.start_with(&[("OPSWARD_FAILPOINT", "after-intent:1")]).await.expect("ready");
     host.died().await;
 }
@@ -98,7 +97,7 @@ async fn a_run_that_cannot_go_on_is_held_where_an_effect_is_unclear() {
     ] {
         let world = World::new().await;
         killed_before_a_reset(&world).await;
-        let file = include_str!("harness/nightly-reset.toml").replace("{cron}", &soon(3600));
+        let file = include_str!("harness/nightly-reset.toml").replace("{cron}", &cron_at(3600));
         let line = file.lines().find(|line| line.starts_with("config")).expect("there").to_owned();
         world.write("plugins.d/nightly-reset.toml", &file.replace(&line, &format!("config = {config}")));
         let host = world.start().await;
@@ -113,7 +112,7 @@ async fn a_run_that_cannot_go_on_is_held_where_an_effect_is_unclear() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_back_that_fails_is_no_judgement() {
     let world = World::new().await;
-    world.put_nightly_reset(&soon(2));
+    world.put_nightly_reset().await;
     let mut host = world.start_with(&[("OPSWARD_FAILPOINT", "after-send:1")]).await.expect("ready");
     host.died().await;
     // As many as one read is tried.

@@ -1,6 +1,10 @@
 //! Starts a host under test and simulated clouds, in a directory of their own, and asks both what happened. The judge of every
 //! whole-host test is outside the host: what the sender was answered, and what the clouds saw.
 
+use opsward::store::sqlite::SqliteStore;
+use opsward::store::{Decision, Firing, Store as _};
+use opsward_core::schedule::{Dialect, Schedule, ScheduleEntry};
+use opsward_core::time::Timestamp;
 use opsward_sim::{Sim, SimOptions};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -70,13 +74,29 @@ impl World {
         std::fs::write(self.plugins().join(format!("{name}.wasm")), plugin.bytes).expect("writable");
     }
 
-    /// Adds the nightly reset with this schedule line.
-    pub(crate) fn put_nightly_reset(&self, cron: &str) {
+    /// Adds the nightly reset, due once, as soon as a host starts: a host that was down missed its fire time by less than the
+    /// grace. A fire time to come would pass unseen where a busy machine takes long to start the host.
+    pub(crate) async fn put_nightly_reset(&self) {
+        let cron = cron_at(-1);
         self.put_plugin("nightly-reset");
         self.write(
             "plugins.d/nightly-reset.toml",
-            &include_str!("harness/nightly-reset.toml").replace("{cron}", cron),
+            &include_str!("harness/nightly-reset.toml").replace("{cron}", &cron),
         );
+        let entry =
+            ScheduleEntry { cron: Some(cron), dialect: Some(Dialect::Scf), ..ScheduleEntry::default() };
+        let schedule = Schedule::parse(&entry).expect("a schedule");
+        let an_hour_ago = Timestamp::from_seconds(seconds_since_1970() - 3600);
+        let known = Firing {
+            policy: "nightly-reset".parse().expect("a name"),
+            schedule: schedule.text().to_owned(),
+            fire_at: an_hour_ago,
+            decision: Decision::SkippedLate,
+            decided_at: an_hour_ago,
+        };
+        let store = SqliteStore::open(&self.dir.path().join("opsward.db")).expect("the store opens");
+        store.fire(known, None).await.expect("written");
+        store.close().await.expect("closed");
     }
 
     /// The command line of the host under test.
@@ -266,6 +286,17 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
         }
     });
     found.await.unwrap_or_else(|_| panic!("waited {} s for {what}", PATIENCE.as_secs()))
+}
+
+/// An scf cron line of the second that is so many seconds from now, each day, in Shanghai.
+pub(crate) fn cron_at(seconds_from_now: i64) -> String {
+    let of_day = (seconds_since_1970() + seconds_from_now + 8 * 3600).rem_euclid(24 * 3600);
+    format!("{} {} {} * * * *", of_day % 60, of_day / 60 % 60, of_day / 3600)
+}
+
+fn seconds_since_1970() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+    i64::try_from(since.as_secs()).expect("before the end of time")
 }
 
 /// Whether the long form of a test is asked for.

@@ -92,7 +92,7 @@ async fn a_lost_answer_gives_one_snapshot_per_disk() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clock_resets_one_machine_once_and_waits_until_it_has_settled() {
     let world = World::new().await;
-    world.put_nightly_reset(&soon(2));
+    world.put_nightly_reset().await;
     let host = world.start().await;
     let runs = world.settled_runs(&host, 1).await;
     assert_eq!(
@@ -111,7 +111,7 @@ async fn a_reset_whose_answer_is_lost_is_proved_by_reading_and_never_sent_again(
     for kind in ["drop-after", "error-500-after", "truncated"] {
         let world = World::new().await;
         world.sim_post("faults", json!({ "action": "ResetInstance", "kind": kind, "times": 1 })).await;
-        world.put_nightly_reset(&soon(2));
+        world.put_nightly_reset().await;
         let host = world.start().await;
         let runs = world.settled_runs(&host, 1).await;
         assert_eq!(runs[0]["state"], "done", "{kind}: {runs:#?}");
@@ -123,7 +123,7 @@ async fn a_reset_whose_answer_is_lost_is_proved_by_reading_and_never_sent_again(
 async fn a_reset_that_may_not_have_taken_place_is_held() {
     let world = World::new().await;
     world.sim_post("faults", json!({ "action": "ResetInstance", "kind": "drop-before", "times": 1 })).await;
-    world.put_nightly_reset(&soon(2));
+    world.put_nightly_reset().await;
     let host = world.start().await;
     let runs = world.settled_runs(&host, 1).await;
     assert_eq!(runs[0]["state"], "held", "{runs:#?}");
@@ -250,11 +250,4 @@ async fn a_second_host_on_the_same_store_is_refused() {
     assert!(world.start_with(&[]).await.is_none());
     assert_eq!(world.post(&host, EXECUTED).await, Some(200), "the first goes on");
     eventually("the first host's run", async || (!world.runs(&host).await.is_empty()).then_some(())).await;
-}
-
-/// A line in SCF's dialect that strikes once a day, next in about `seconds`.
-pub(crate) fn soon(seconds: u64) -> String {
-    let since_1970 = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
-    let of_day = (since_1970 + seconds + 8 * 3600) % (24 * 3600);
-    format!("{} {} {} * * * *", of_day % 60, of_day / 60 % 60, of_day / 3600)
 }

@@ -3,7 +3,6 @@
 
 use crate::harness::{EXECUTED, World, executed};
 use crate::once::notification;
-use crate::serve::soon;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
@@ -67,7 +66,7 @@ async fn a_lost_answer_gives_one_reset(wrong: &str) -> Result<(), String> {
             json!({ "action": "ResetInstance", "kind": "slow", "times": 5, "delay_ms": 3000 }),
         )
         .await;
-    world.put_nightly_reset(&soon(2));
+    world.put_nightly_reset().await;
     let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
     world.settled_runs(&host, 1).await;
     match sends_of(&world, "ResetInstance").await {
