@@ -25,8 +25,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept: well below the servers' own patience, since a request written into a connection
 /// that the server is closing is lost in an unclear state.
 const POOL_IDLE: Duration = Duration::from_secs(15);
-/// Idle connections kept per host: as many as a policy's `call-all` runs at a time.
-const POOL_IDLE_MAX: usize = 16;
+/// Idle connections kept per host: as many as runs are in a guest at a time. With fewer, a burst of events closes
+/// connections and makes new ones, which costs more than the calls do, and each takes a TLS handshake.
+const POOL_IDLE_MAX: usize = 128;
 /// A smaller difference to the cloud's clock is left alone: its `Date` has whole seconds and travelled.
 const SKEW_MIN_MS: i64 = 5_000;
 /// Random bytes of a nonce: 128 bits never meet again.
