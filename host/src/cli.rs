@@ -5,6 +5,7 @@
 pub mod check;
 pub mod demo;
 pub mod plugin;
+pub mod resolve;
 pub mod runs;
 pub mod sim;
 mod text;
@@ -48,7 +49,7 @@ enum Command {
         #[command(flatten)]
         check: check::CheckArgs,
     },
-    /// Look at runs
+    /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
     /// Look at the plugins this binary carries
@@ -76,6 +77,20 @@ enum Run {
         #[command(flatten)]
         show: runs::ShowArgs,
     },
+    /// Settle a held run: did its effect take place?
+    Resolve {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        resolve: resolve::ResolveArgs,
+    },
+    /// Try a dead or failed run again, from the start; effects it has made are not made twice
+    Retry {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        retry: resolve::RetryArgs,
+    },
 }
 
 /// Where the configuration is.
@@ -100,6 +115,12 @@ pub fn main() -> ExitCode {
         }
         Command::Run(Run::Show { config, show }) => {
             finish(with_store(&config.config, |store, now, out| runs::show(store, &show, now, out)))
+        }
+        Command::Run(Run::Resolve { config, resolve }) => {
+            finish(async_main(resolve::resolve(&config.config, resolve, &mut std::io::stdout())))
+        }
+        Command::Run(Run::Retry { config, retry }) => {
+            finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
         Command::Plugin(command) => finish(plugin::run(command, &mut std::io::stdout())),
         Command::Demo => async_main(demo::run()),

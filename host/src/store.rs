@@ -9,7 +9,7 @@ pub use opsward_core::schedule::Decision;
 use futures::future::BoxFuture;
 use opsward_core::call::CallResponse;
 use opsward_core::event::Event;
-use opsward_core::id::{Digest, PolicyName, RunId, SourceName};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use serde::Serialize;
@@ -48,9 +48,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// What `append` is to the intent or the result of an effect with a natural key, which follows the record in the same
     /// transaction: an intent takes the key; a result that is a success leaves its reply with the key, which is then kept for
-    /// `ONCE_KEPT` or a little longer; one that is an error frees it. An effect without a result keeps its key. `Later` means
+    /// `ONCE_KEPT` or a little longer; one that is an error frees it, and so does `NotExecuted`. An effect without a result keeps its key. `Later` means
     /// that another effect has the key, and nothing was written; a result never gets it. Without a record it only looks.
     fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once>;
+
+    /// Takes all of `resources` for the effect at `position`, or none where another effect has one of them: `Some` names the
+    /// run. They stay taken, through restarts, until the effect has a result or is found not to have taken place, or the run
+    /// ends other than held.
+    fn lock(
+        &self,
+        claim: &Claim,
+        position: u32,
+        resources: Vec<(AccountName, String)>,
+    ) -> Reply<'_, Option<RunId>>;
+
+    /// Gives back what `lock` took for an effect that is not made after all.
+    fn unlock(&self, claim: &Claim, position: u32) -> Reply<'_, ()>;
 
     /// Does `op` on the policy's state and appends its record, in one transaction. Bounds: `STATE_KEYS_MAX`,
     /// `STATE_KEY_BYTES_MAX`, `STATE_VALUE_BYTES_MAX`; going over one is the policy's answer, not an error of the store. A
@@ -66,6 +79,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Appends the last records of this claim and sets where the run stands; the claim is over.
     fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()>;
+
+    /// Appends what a person decided of a run that no worker has: it stands at `from`, and `claim` is its latest. Sets where
+    /// it stands next, its faults forgotten; natural key and locks of the effect follow the record as in `append_once`. `Lost`
+    /// where it stands there no more.
+    fn intervene(
+        &self,
+        claim: &Claim,
+        from: RunState,
+        key: Option<OnceKey>,
+        record: Record,
+        to: Standing,
+    ) -> Reply<'_, ()>;
 
     /// What is recorded of a schedule, for the next decision.
     fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState>;
@@ -278,6 +303,8 @@ pub struct RunRow {
 pub struct RunDetail {
     /// The list's row.
     pub row: RunRow,
+    /// Its latest claim.
+    pub epoch: u64,
     /// What woke it.
     pub event: Event,
     /// When the event was received.

@@ -2,7 +2,7 @@
 //! the broker, the sandbox to the engine, and when to try again to `opsward_core::retry`.
 
 use crate::broker::Broker;
-use crate::failpoint::{hit, wrong};
+use crate::failpoint::{haste, hit, wrong};
 use crate::plugin::engine::{Engine, Revision};
 use crate::plugin::registry::Registry;
 use crate::plugin::{Ended, RunContext};
@@ -11,8 +11,8 @@ use crate::store::{Claim, Claimed, Standing, StoreError};
 use futures::FutureExt as _;
 use opsward_core::event::Event;
 use opsward_core::id::AccountName;
-use opsward_core::retry;
-use opsward_core::run::{Entry, Fault, FaultKind, Mode, OpenEffect, Record, Replay, Stop};
+use opsward_core::retry::{self, RetrySettings};
+use opsward_core::run::{self, Entry, Fault, FaultKind, Mode, OpenEffect, Record, Replay, Stop, Tries};
 use opsward_core::time::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -176,6 +176,7 @@ impl Worker {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let faults = run.faults;
+        let tries = run::tries(&run.ledger);
         let mode = started(&run.ledger).map_or(policy.settings.mode, |(mode, _)| mode);
         let policy = bound_to(policy, revision);
         // The guest sees the mode it began with; an operator who has stepped back from `enforce` since is obeyed.
@@ -183,16 +184,17 @@ impl Worker {
         let context = RunContext {
             run: run.claim.run.clone(),
             policy: run.policy.clone(),
-            attempt: faults + 1,
+            attempt: faults + tries.in_all,
             mode,
             config: policy.settings.config.clone(),
         };
         let account = policy.settings.account.clone();
-        let started = Entry::Started { attempt: faults + 1, digest: run.digest, mode, account };
+        let started = Entry::Started { attempt: faults + tries.in_all, digest: run.digest, mode, account };
         self.broker.store.append_later(&run.claim, vec![Record::new(now, started)])?;
         hit("after-started");
         let event: Event = run.event.clone();
         assert!(!wrong("panic-in-run"), "seeded by a test");
+        let retries = policy.settings.retry;
         let session = self.broker.session(run, policy, effects);
         let (ended, session) = self.engine.run(revision, &event, context, session).await;
         let ended = match (ended, session.unreached()) {
@@ -204,7 +206,7 @@ impl Worker {
         };
         let (claim, records) = session.into_claim();
         hit("before-finish");
-        let ended = self.finish(claim, faults, records, ended).await;
+        let ended = self.finish(claim, faults, (retries, tries), records, ended).await;
         hit("after-finish");
         ended
     }
@@ -213,12 +215,26 @@ impl Worker {
         &self,
         claim: Claim,
         faults: u32,
+        (retries, tries): (RetrySettings, Tries),
         mut records: Vec<Record>,
         ended: Ended,
     ) -> Result<(), StoreError> {
         let now = self.broker.clock.now();
         let (entry, standing, result) = match ended {
             Ended::Done(outcome) => (Entry::Done { outcome }, Standing::Done, "done"),
+            Ended::Failed(failure) if failure.retryable => {
+                let why = format!("{}: {}", failure.code, failure.message);
+                records.push(Record::new(now, Entry::Failed { failure }));
+                let pause = retry::after_failure(&retries, tries.since_asked, self.broker.cloud.spread());
+                let Some(pause) = pause else {
+                    tracing::error!(run = %claim.run, tries = tries.in_all, why, "run given up");
+                    metrics::counter!("opsward_runs_total", "result" => "dead").increment(1);
+                    return self.broker.store.finish(&claim, records, Standing::Dead).await;
+                };
+                tracing::warn!(run = %claim.run, tries = tries.in_all, ?pause, why, "run failed, will be tried again");
+                records.push(Record::new(now, Entry::Retried { why, by: None }));
+                return self.sleep(&claim, records, now + haste(pause), false).await;
+            }
             Ended::Failed(failure) => (Entry::Failed { failure }, Standing::Failed, "failed"),
             Ended::Stopped(Stop::Held { position, reason }) => {
                 tracing::error!(run = %claim.run, reason, "run held: a person must settle it");
@@ -258,7 +274,7 @@ impl Worker {
         let reason = format!("and the run cannot go on: {}", fault.message);
         records.push(Record::new(now, Entry::Faulted { fault }));
         if let Some(pause) = again {
-            return self.sleep(claim, records, now + pause, true).await;
+            return self.sleep(claim, records, now + haste(pause), true).await;
         }
         let Some((position, effect)) = self.open_effect(claim).await else {
             return self.broker.store.finish(claim, records, Standing::Dead).await;

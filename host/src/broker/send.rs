@@ -1,7 +1,7 @@
 //! Sending one call to the cloud, again where `retry` says so, and reads. Leaves effects to `effect`.
 
 use super::{Session, Timed};
-use crate::failpoint::wrong;
+use crate::failpoint::{haste, wrong};
 use futures::future::BoxFuture;
 use opsward_core::answer::Verdict;
 use opsward_core::call::{CallReply, CallRequest};
@@ -86,7 +86,7 @@ impl Session {
             let after = if in_doubt { retry::after_send_in_doubt } else { retry::after_send };
             match after(class, verdict, sends, self.broker.cloud.spread()) {
                 After::Reply(reply) => return Ok((Sent::Reply(reply), sends)),
-                After::SendAgain(pause) => tokio::time::sleep(pause).await,
+                After::SendAgain(pause) => tokio::time::sleep(haste(pause)).await,
                 After::ReadBack(error) => return Ok((Sent::ReadBack(error.to_string()), sends)),
                 After::Sleep(pause) => return Ok((Sent::Sleep(pause), sends)),
             }

@@ -4,7 +4,9 @@
 //! the conformance suite and by what is in `tests` about files.
 
 mod apply;
+pub mod in_use;
 mod late;
+mod lock;
 mod once;
 mod policy_state;
 mod queue;
@@ -20,8 +22,8 @@ use super::{
     RunRow, ScheduleState, Standing, Store, StoreError,
 };
 use late::{Late, event_key};
-use opsward_core::id::{Digest, PolicyName};
-use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
 use read::Readers;
@@ -163,19 +165,23 @@ impl Store for SqliteStore {
     }
 
     fn append(&self, claim: &Claim, records: Vec<Record>) -> Reply<'_, ()> {
-        let op = Op::Append { claim: claim.clone(), records: lines(&records) };
+        let ends = lock::ended_by(&records);
+        let op = Op::Append { claim: claim.clone(), records: lines(&records), ends };
         Box::pin(async move { self.ask(op).await.map(drop) })
     }
 
     fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError> {
+        let ends = lock::ended_by(&records);
         let records = lines(&records);
         let bytes = records.len();
-        self.queue.push_later(Op::Append { claim: claim.clone(), records }, bytes)
+        self.queue.push_later(Op::Append { claim: claim.clone(), records, ends }, bytes)
     }
 
     fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once> {
         let change = once::Change::of(record.as_ref());
-        let op = Op::AppendOnce { claim: claim.clone(), key, change, records: lines(record.as_slice()) };
+        let ends = lock::ended_by(record.as_slice());
+        let records = lines(record.as_slice());
+        let op = Op::AppendOnce { claim: claim.clone(), key, change, records, ends };
         Box::pin(async move {
             let Answer::AppendedOnce(other) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
             let Some(once::First { run, reply }) = other else { return Ok(Once::First) };
@@ -184,6 +190,45 @@ impl Store for SqliteStore {
                 reply.map_err(|e| StoreError::Unreadable { run: run.clone(), problem: e.to_string() })?;
             Ok(Once::Later { run, reply })
         })
+    }
+
+    fn lock(
+        &self,
+        claim: &Claim,
+        position: u32,
+        resources: Vec<(AccountName, String)>,
+    ) -> Reply<'_, Option<RunId>> {
+        let op = Op::Lock { claim: claim.clone(), position, resources };
+        Box::pin(async move {
+            let Answer::Locked(holder) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
+            Ok(holder)
+        })
+    }
+
+    fn unlock(&self, claim: &Claim, position: u32) -> Reply<'_, ()> {
+        let op = Op::Unlock { claim: claim.clone(), position };
+        Box::pin(async move { self.ask(op).await.map(drop) })
+    }
+
+    fn intervene(
+        &self,
+        claim: &Claim,
+        from: RunState,
+        key: Option<OnceKey>,
+        record: Record,
+        to: Standing,
+    ) -> Reply<'_, ()> {
+        let op = Op::Intervene {
+            claim: claim.clone(),
+            from,
+            key: key.map(|key| (key, once::Change::of(Some(&record)))),
+            ends: lock::ended_by(std::slice::from_ref(&record)),
+            note: note(&record),
+            at: record.at,
+            records: lines(&[record]),
+            to,
+        };
+        Box::pin(async move { self.ask(op).await.map(drop) })
     }
 
     fn state(
@@ -290,6 +335,11 @@ fn note(record: &Record) -> Option<String> {
         Entry::Failed { failure } => format!("{}: {}", failure.code, failure.message),
         Entry::Held { reason, .. } => reason.clone(),
         Entry::Faulted { fault } => fault.message.clone(),
+        Entry::Abandoned { by, .. } => format!("given up by {by}"),
+        Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
+        Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),
+        Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),
+        Entry::NotExecuted { why, .. } => format!("did not take place: {why}"),
         _ => return None,
     };
     Some(one_line(&text))

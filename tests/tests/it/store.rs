@@ -2,6 +2,7 @@
 //! file (`file`). A second store is one more `Lab` and one more `promises!`.
 
 mod file;
+mod lock;
 mod once;
 mod policy_state;
 mod promises;
@@ -83,6 +84,13 @@ macro_rules! keeps_its_promises {
                 an_effect_that_failed_frees_its_key_and_one_without_a_result_keeps_it
                 a_key_and_the_record_it_comes_with_are_written_both_or_neither
                 an_answered_key_is_kept_for_its_time_and_not_for_ever);
+            promises!($lab, lock:
+                a_resource_has_one_effect_until_its_outcome_is_known
+                locks_outlive_hosts_claims_and_holds_and_end_with_the_run
+                a_past_claim_takes_no_lock
+                a_decision_settles_key_and_lock_and_lets_the_run_go_on
+                an_abandoned_effect_keeps_its_key_and_frees_its_resource
+                a_decision_on_a_run_that_has_moved_on_is_not_written);
         }
     };
 }

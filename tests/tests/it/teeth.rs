@@ -2,12 +2,22 @@
 //! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
 
 use crate::harness::{EXECUTED, World, executed};
+use crate::held::{a_held_reset, waits_for_the_held_one};
 use crate::once::notification;
+use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 6] =
-    ["ack-before-commit", "random-token", "retry-once", "no-dedupe", "no-once-keys", "no-grant-check"];
+const VARIANTS: [&str; 8] = [
+    "ack-before-commit",
+    "random-token",
+    "retry-once",
+    "no-dedupe",
+    "no-once-keys",
+    "no-grant-check",
+    "locks-in-memory",
+    "no-late-execution",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_variant_is_caught_and_the_right_one_passes() {
@@ -28,6 +38,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
+        "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
+        "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),
     }
 }
@@ -111,6 +123,30 @@ async fn a_grant_holds_for_its_region_only(wrong: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{snapshots} snapshots in a region that was not granted"))
+    }
+}
+
+async fn a_held_reset_keeps_its_machine(wrong: &str) -> Result<(), String> {
+    let (world, id) = a_held_reset().await;
+    waits_for_the_held_one(&world, &id, wrong).await
+}
+
+/// A request whose connection broke is not sent anew while the cloud may still carry it out.
+async fn a_request_may_still_be_on_its_way(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    world.put_nightly_reset().await;
+    let mut host = world.start_with(&[("OPSWARD_FAILPOINT", "after-intent:1")]).await.expect("ready");
+    host.died().await;
+    // Waits of a minute and more take long enough to be seen, those between looks do not.
+    let env = [("OPSWARD_HASTE", "20"), ("OPSWARD_WRONG", wrong)];
+    let begun = std::time::Instant::now();
+    let host = world.start_with(&env).await.expect("ready");
+    world.settled_runs(&host, 1).await;
+    match (sends_of(&world, "ResetInstance").await, begun.elapsed()) {
+        (1, took) if took < LATE_EXECUTION / 20 => {
+            Err(format!("sent anew {took:?} after it may have been sent"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -79,18 +79,37 @@ impl Ledgers {
             Op::ScheduleState(policy, schedule) => {
                 schedule_state(sql, policy, schedule).map(Answer::ScheduleState)
             }
-            Op::Append { claim, records } => {
+            Op::Append { claim, records, ends } => {
                 self.append(claim, records)?;
+                end_locks(sql, claim, *ends)?;
                 Ok(Answer::Written)
             }
-            Op::AppendOnce { claim, key, change, records } => {
+            Op::AppendOnce { claim, key, change, records, ends } => {
                 self.check(claim)?;
                 let other = sql.once.other(&claim.run, key, change)?;
                 if other.is_none() {
                     self.append(claim, records)?;
                     sql.once.perform(&claim.run, key, change)?;
+                    end_locks(sql, claim, *ends)?;
                 }
                 Ok(Answer::AppendedOnce(other))
+            }
+            Op::Lock { claim, position, resources } => {
+                self.check(claim)?;
+                Ok(Answer::Locked(sql.lock.take(&claim.run, *position, resources)?))
+            }
+            Op::Unlock { claim, position } => {
+                self.check(claim)?;
+                sql.lock.end_one(&claim.run, *position)?;
+                Ok(Answer::Written)
+            }
+            Op::Intervene { claim, from, key, ends, records, to, note, at } => {
+                self.intervene(sql, claim, *from, records, *to, note.as_deref(), *at)?;
+                if let Some((key, change)) = key {
+                    sql.once.perform(&claim.run, key, change)?;
+                }
+                end_locks(sql, claim, *ends)?;
+                Ok(Answer::Written)
             }
             Op::State { claim, policy, position, op, at } => {
                 self.check(claim)?;
@@ -229,14 +248,18 @@ impl Ledgers {
 
     fn append(&mut self, claim: &Claim, records: &str) -> Result<Live, StoreError> {
         let live = self.check(claim)?;
+        self.add(live.seq, records);
+        Ok(live)
+    }
+
+    fn add(&mut self, run: i64, records: &str) {
         if !records.is_empty() {
-            let row = self.rows.entry(live.seq).or_default();
+            let row = self.rows.entry(run).or_default();
             if !row.is_empty() {
                 row.push('\n');
             }
             row.push_str(records);
         }
-        Ok(live)
     }
 
     fn finish(
@@ -249,6 +272,43 @@ impl Ledgers {
         at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let live = self.append(claim, records)?;
+        self.stand(sql, claim, live.seq, (RunState::Running, to), note, at)?;
+        self.change(&claim.run, None);
+        Ok(())
+    }
+
+    /// As `finish`, by a person, for a run that no worker has.
+    fn intervene(
+        &mut self,
+        sql: &mut Statements<'_>,
+        claim: &Claim,
+        from: RunState,
+        records: &str,
+        to: Standing,
+        note: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let found = sql.standing.query_row([claim.run.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
+        });
+        let stands =
+            found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(from), claim.epoch));
+        let Some((seq, ..)) = stands else { return Err(StoreError::Lost(claim.run.clone())) };
+        self.add(seq, records);
+        sql.forgive.execute([seq])?;
+        self.stand(sql, claim, seq, (from, to), note, Some(at))
+    }
+
+    /// Sets where a run stands, and ends what it held where it is over.
+    fn stand(
+        &mut self,
+        sql: &mut Statements<'_>,
+        claim: &Claim,
+        seq: i64,
+        (from, to): (RunState, Standing),
+        note: Option<&str>,
+        at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         let (state, wake, faulted) = match to {
             Standing::Wake { at, faulted } => (RunState::Ready, Some(at.ms()), faulted),
             Standing::Held => (RunState::Held, None, false),
@@ -256,9 +316,11 @@ impl Ledgers {
             Standing::Failed => (RunState::Failed, None, false),
             Standing::Dead => (RunState::Dead, None, true),
         };
-        sql.finish.execute(params![live.seq, code(state), wake, faulted, at.map(Timestamp::ms), note])?;
-        self.change(&claim.run, None);
-        self.count(RunState::Running, -1);
+        sql.finish.execute(params![seq, code(state), wake, faulted, at.map(Timestamp::ms), note])?;
+        if state.is_final() {
+            sql.lock.end_all(&claim.run)?;
+        }
+        self.count(from, -1);
         self.count(state, 1);
         Ok(())
     }
@@ -340,6 +402,10 @@ impl Ledgers {
     fn count(&mut self, state: RunState, change: i64) {
         self.tally[code(state) as usize] += change;
     }
+}
+
+fn end_locks(sql: &mut Statements<'_>, claim: &Claim, ends: Option<u32>) -> Result<(), rusqlite::Error> {
+    ends.map_or(Ok(()), |position| sql.lock.end_one(&claim.run, position))
 }
 
 fn schedule_state(

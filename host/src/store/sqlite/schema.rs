@@ -4,11 +4,12 @@
 //! Opening does not read the whole file (`quick_check`): WAL recovery already leaves a killed host's file whole, and a
 //! check of a large store would take minutes. Pages that a disk has damaged are met when they are read.
 
+use super::in_use;
 use crate::store::StoreError;
 use opsward_core::run::RunState;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::{File, OpenOptions};
+use std::path::Path;
 use std::time::Duration;
 
 /// Opens the file for the one writer, creating it where there is none. The lock lasts as long as the returned file.
@@ -16,7 +17,7 @@ pub(super) fn open_for_writing(path: &Path) -> Result<(Connection, File), StoreE
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(StoreError::OldSqlite { found: rusqlite::version() });
     }
-    let lock = lock_out_other_hosts(path)?;
+    let lock = in_use::lock_out_other_hosts(path)?;
     // Created first, so that it and the files SQLite derives from it are for the service's user only.
     open_private(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -78,19 +79,7 @@ pub(super) fn stored(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn lock_out_other_hosts(path: &Path) -> Result<File, StoreError> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let lock_path = PathBuf::from(lock_path);
-    let lock = open_private(&lock_path)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.display().to_string() }),
-        Err(TryLockError::Error(source)) => Err(cannot_open(&lock_path, source)),
-    }
-}
-
-fn open_private(path: &Path) -> Result<File, StoreError> {
+pub(super) fn open_private(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -98,7 +87,7 @@ fn open_private(path: &Path) -> Result<File, StoreError> {
     options.open(path).map_err(|source| cannot_open(path, source))
 }
 
-fn cannot_open(path: &Path, source: std::io::Error) -> StoreError {
+pub(super) fn cannot_open(path: &Path, source: std::io::Error) -> StoreError {
     StoreError::Open { path: path.display().to_string(), source }
 }
 
@@ -145,7 +134,7 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&str; 2] = [TABLES, ONCE_KEYS];
+const STEPS: [&str; 3] = [TABLES, ONCE_KEYS, LOCKS];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
 /// `opsw`: tells a store from other SQLite files.
@@ -216,4 +205,13 @@ CREATE TABLE once_keys (
   PRIMARY KEY (policy, action, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX once_keys_answered ON once_keys (at) WHERE reply IS NOT NULL;
+";
+
+/// Resources that an effect of class once has, by the run and the position of the effect.
+const LOCKS: &str = "
+CREATE TABLE locks (
+  account TEXT NOT NULL, resource TEXT NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL,
+  PRIMARY KEY (account, resource)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX locks_of_run ON locks (run);
 ";

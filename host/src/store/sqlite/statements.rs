@@ -1,7 +1,7 @@
 //! The SQL of the writer, prepared once. Leaves what it is for to `apply`; readers have theirs in `read`.
 
 use super::read::EVENT_COLUMNS;
-use super::{late, once, policy_state};
+use super::{late, lock, once, policy_state};
 use rusqlite::{Connection, Statement};
 
 /// The writer's statements, prepared once.
@@ -25,6 +25,9 @@ pub(super) struct Statements<'c> {
     pub(super) policy_state: policy_state::Statements<'c>,
     pub(super) late: late::Statements<'c>,
     pub(super) once: once::Statements<'c>,
+    pub(super) lock: lock::Statements<'c>,
+    pub(super) standing: Statement<'c>,
+    pub(super) forgive: Statement<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -73,6 +76,13 @@ impl<'c> Statements<'c> {
             policy_state: policy_state::Statements::prepare(conn)?,
             late: late::Statements::prepare(conn)?,
             once: once::Statements::prepare(conn)?,
+            lock: lock::Statements::prepare(conn)?,
+            standing: sql(
+                "SELECT seq, state, epoch FROM runs WHERE id = ?1 AND seq IN (
+                   SELECT run FROM run_ids WHERE id = ?1
+                   UNION ALL SELECT seq FROM runs WHERE id = ?1 AND seq > (SELECT runs FROM indexed))",
+            )?,
+            forgive: sql("UPDATE runs SET faults = 0 WHERE seq = ?1")?,
         })
     }
 }

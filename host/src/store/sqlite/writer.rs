@@ -11,8 +11,8 @@ use super::statements::Statements;
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Firing, NewEvent, OnceKey, ScheduleState, Standing, StoreError};
 use opsward_core::event::Event;
-use opsward_core::id::{Digest, PolicyName};
-use opsward_core::run::{StateOp, StateReply};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::run::{RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
@@ -40,12 +40,34 @@ pub(super) enum Op {
     Append {
         claim: Claim,
         records: String,
+        /// The effect whose locks end with it.
+        ends: Option<u32>,
     },
     AppendOnce {
         claim: Claim,
         key: OnceKey,
         change: once::Change,
         records: String,
+        ends: Option<u32>,
+    },
+    Lock {
+        claim: Claim,
+        position: u32,
+        resources: Vec<(AccountName, String)>,
+    },
+    Unlock {
+        claim: Claim,
+        position: u32,
+    },
+    Intervene {
+        claim: Claim,
+        from: RunState,
+        key: Option<(OnceKey, once::Change)>,
+        ends: Option<u32>,
+        records: String,
+        to: Standing,
+        note: Option<String>,
+        at: Timestamp,
     },
     State {
         claim: Claim,
@@ -80,6 +102,8 @@ pub(super) enum Answer {
     ScheduleState(ScheduleState),
     /// Another effect that has the natural key.
     AppendedOnce(Option<once::First>),
+    /// The run that has one of the resources.
+    Locked(Option<RunId>),
     State(StateReply),
     Written,
 }
@@ -241,6 +265,8 @@ impl Writer<'_> {
         for job in jobs {
             if let Op::Append { claim, .. }
             | Op::AppendOnce { claim, .. }
+            | Op::Lock { claim, .. }
+            | Op::Unlock { claim, .. }
             | Op::State { claim, .. }
             | Op::Finish { claim, .. } = &job.op
             {

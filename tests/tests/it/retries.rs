@@ -1,0 +1,63 @@
+//! Runs whose policy says that its failure may pass: tried again later and later, given up, and tried again when a person asks.
+//! What a try has made, no later one makes again.
+
+use crate::harness::{World, eventually, executed};
+use std::process::Output;
+
+/// Every disk of the machine has exactly one snapshot.
+async fn each_disk_has_one(world: &World, disks: &[String]) {
+    let snapshots = world.effects("CreateSnapshot").await;
+    assert!(disks.iter().all(|disk| snapshots.get(disk) == Some(&1)), "{snapshots:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_that_passes_ends_in_success_and_nothing_is_made_twice() {
+    let world = World::new().await;
+    world.try_snapshots("{ attempts = 20, base = \"1s\", factor = 1.0 }");
+    let host = world.start().await;
+    let (instance, disks) = world.machine(3).await;
+    world.set_disk_status(&disks[1], "Detaching").await;
+    world.post(&host, &executed(&instance, "e-passes")).await;
+    eventually("the second try", async || {
+        let log = std::fs::read_to_string(world.dir.path().join("host.log")).unwrap_or_default();
+        log.contains("\"tries\":2").then_some(())
+    })
+    .await;
+    world.set_disk_status(&disks[1], "In_use").await;
+    let runs = world.settled_runs(&host, 1).await;
+    assert_eq!((runs.len(), runs[0]["state"].as_str()), (1, Some("done")), "{runs:#?}");
+    each_disk_has_one(&world, &disks).await;
+    let shown = opsward(&world, &["run", "show", runs[0]["id"].as_str().expect("an id")]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("from the start: IncorrectDiskStatus"), "{shown}");
+    assert!(shown.contains("ok, made by an earlier try"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_keeps_failing_is_dead_and_tried_again_when_a_person_asks() {
+    let world = World::new().await;
+    world.try_snapshots("{ attempts = 2, base = \"1s\" }");
+    let host = world.start().await;
+    let (instance, disks) = world.machine(3).await;
+    world.set_disk_status(&disks[1], "Detaching").await;
+    world.post(&host, &executed(&instance, "e-stays")).await;
+    let runs = world.settled_runs(&host, 1).await;
+    assert_eq!(runs[0]["state"], "dead", "{runs:#?}");
+    let id = runs[0]["id"].as_str().expect("an id");
+
+    world.set_disk_status(&disks[1], "In_use").await;
+    let told = opsward(&world, &["run", "retry", id, "--by", "ops"]).await;
+    assert!(told.status.success(), "{told:?}");
+    let done = eventually("the run to be done", async || {
+        let runs = world.runs(&host).await;
+        (runs[0]["state"] == "done").then_some(runs.len())
+    });
+    assert_eq!(done.await, 1, "it is the same run");
+    each_disk_has_one(&world, &disks).await;
+    let refused = opsward(&world, &["run", "retry", id]).await;
+    assert!(!refused.status.success(), "a run that is done is not tried again");
+}
+
+async fn opsward(world: &World, args: &[&str]) -> Output {
+    world.command(args).output().await.expect("it runs")
+}
