@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 ok, 1 findings, 2 usage, then those of sysexits: 66 no such thing, 70 our error, 78 wrong configuration.
 
+pub mod catalog;
 pub mod check;
 pub mod demo;
 pub mod plugin;
@@ -55,6 +56,9 @@ enum Command {
     /// Look at the plugins this binary carries
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Look up what is known of cloud actions
+    #[command(subcommand)]
+    Catalog(catalog::Command),
     /// Show the whole path against simulated clouds, offline
     Demo,
     /// Run the simulated clouds
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
             finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
         Command::Plugin(command) => finish(plugin::run(command, &mut std::io::stdout())),
+        Command::Catalog(command) => finish(catalog::run(command, &mut std::io::stdout())),
         Command::Demo => async_main(demo::run()),
         Command::Sim(args) => {
             crate::telemetry::start_logging();
