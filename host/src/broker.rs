@@ -6,8 +6,11 @@ mod effect;
 mod once;
 mod readback;
 mod send;
+mod turns;
 
 pub use send::{AccountFacts, Sender};
+
+use turns::Turns;
 
 use crate::clock::Clock;
 use crate::failpoint::wrong;
@@ -54,6 +57,7 @@ pub struct Broker {
     /// The time.
     pub clock: Arc<dyn Clock>,
     closing: Arc<AtomicBool>,
+    turns: Arc<Turns>,
 }
 
 /// The broker's side of one claimed run.
@@ -90,7 +94,7 @@ type Timed = (CallReply, Timestamp);
 impl Broker {
     /// A broker that nothing is under way in.
     pub fn new(store: Arc<dyn Store>, cloud: Arc<dyn Sender>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, cloud, clock, closing: Arc::default() }
+        Self { store, cloud, clock, closing: Arc::default(), turns: Arc::default() }
     }
 
     /// Has every session begin no more calls: the host ends.

@@ -2,6 +2,7 @@
 //! What a try has made, no later one makes again.
 
 use crate::harness::{World, eventually, executed};
+use serde_json::json;
 use std::process::Output;
 
 /// Every disk of the machine has exactly one snapshot.
@@ -56,6 +57,32 @@ async fn a_run_that_keeps_failing_is_dead_and_tried_again_when_a_person_asks() {
     each_disk_has_one(&world, &disks).await;
     let refused = opsward(&world, &["run", "retry", id]).await;
     assert!(!refused.status.success(), "a run that is done is not tried again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_throttling_is_not_answered_by_a_storm_of_calls() {
+    calls_in_a_storm("").await.expect("within the budget");
+}
+
+/// Has 40 runs meet a cloud that throttles everything; the host is `wrong` in this way.
+pub(crate) async fn calls_in_a_storm(wrong: &str) -> Result<(), String> {
+    const RUNS: usize = 40;
+    let world = World::new().await;
+    world.try_snapshots("{ attempts = 1 }");
+    let storm = json!({ "action": "DescribeDisks", "kind": "throttle", "times": 100_000 });
+    world.sim_post("faults", storm).await;
+    let host = world.start_with(&[("OPSWARD_HASTE", "50"), ("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let (instance, _) = world.machine(3).await;
+    for n in 0..RUNS {
+        assert_eq!(world.post(&host, &executed(&instance, &format!("e-storm-{n}"))).await, Some(200));
+    }
+    let runs = world.settled_runs(&host, RUNS).await;
+    assert!(runs.iter().all(|run| run["state"] == "dead"), "{runs:#?}");
+    let requests = world.sim_get("counts").await["by_action"].to_string();
+    let sent = world.sim_get("counts").await["requests"].as_u64().expect("a count");
+    // Each run's own, a fifth more, and twenty that were saved.
+    let budget = (RUNS + RUNS / 5 + 20) as u64;
+    if sent <= budget { Ok(()) } else { Err(format!("{sent} calls, {budget} are paid for: {requests}")) }
 }
 
 async fn opsward(world: &World, args: &[&str]) -> Output {

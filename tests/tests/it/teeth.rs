@@ -4,11 +4,12 @@
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, waits_for_the_held_one};
 use crate::once::notification;
+use crate::retries::calls_in_a_storm;
 use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 8] = [
+const VARIANTS: [&str; 9] = [
     "ack-before-commit",
     "random-token",
     "retry-once",
@@ -17,6 +18,7 @@ const VARIANTS: [&str; 8] = [
     "no-grant-check",
     "locks-in-memory",
     "no-late-execution",
+    "no-retry-budget",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,6 +41,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
+        "no-retry-budget" => calls_in_a_storm(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),
     }
