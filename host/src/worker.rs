@@ -152,6 +152,7 @@ impl Worker {
         let live = self.policies.load().find(&run.policy).cloned();
         // Another account is another cloud: what a run began in one, it neither settles nor goes on with in another.
         let account = started(&run.ledger).and_then(|(_, account)| account);
+        let account = account.filter(|_| !wrong("account-from-file"));
         let is_its_own =
             |policy: &LivePolicy| account.is_none() || account == policy.settings.account.as_ref();
         let live = live.filter(|policy| policy.settings.mode != Mode::Off && is_its_own(policy));
@@ -309,7 +310,9 @@ impl Worker {
         at: Timestamp,
         faulted: bool,
     ) -> Result<(), StoreError> {
+        hit("before-sleep");
         self.broker.store.finish(claim, records, Standing::Wake { at, faulted }).await?;
+        hit("after-sleep");
         self.next_wake.fetch_min(at.ms(), Ordering::AcqRel);
         self.work.notify_one();
         Ok(())

@@ -13,6 +13,10 @@ use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput, cli
 use serde_json::Value;
 use std::time::Duration;
 
+/// Alibaba's code where a token was used before for something else (FACTS: errors). Tokens are derived from parameters, so
+/// that it cannot be, unless this host is wrong.
+const TOKEN_OF_OTHER_PARAMETERS: &str = "IdempotentParameterMismatch";
+
 /// What the state of a resource says of an effect that was sent once.
 enum Found {
     /// It took place: its answer is recorded.
@@ -41,6 +45,9 @@ impl Session {
         }
         // Before the baseline as well, so that it tells of this effect alone.
         self.lock(class, position, &admitted.resources).await?;
+        if class == Class::Once {
+            hit("after-lock");
+        }
         let baseline = match self.baseline(&request, params, admitted).await? {
             Ok(baseline) => baseline,
             Err(error) => {
@@ -48,6 +55,9 @@ impl Session {
                 return self.refuse(position, request, error);
             }
         };
+        if baseline.is_some() {
+            hit("after-baseline");
+        }
         let token = (class == Class::Token).then(|| self.token(position, &request));
         let intent = Entry::Intent {
             position,
@@ -57,7 +67,11 @@ impl Session {
             baseline: baseline.clone(),
         };
         hit("before-intent");
-        let since = match self.record_effect(key.as_ref(), intent).await? {
+        let recorded = match wrong("intent-after-send") {
+            true => Turn::Ours(self.broker.clock.now()),
+            false => self.record_effect(key.as_ref(), intent).await?,
+        };
+        let since = match recorded {
             Turn::Ours(since) => since,
             Turn::Others(reply, answered) => {
                 self.unlock(class, position).await?;
@@ -143,6 +157,11 @@ impl Session {
         let (sent, sends) = self.send(&open.request, open.class, open.token.as_deref(), before).await?;
         hit("after-send");
         match sent {
+            Sent::Reply(Err(error)) if error.code == TOKEN_OF_OTHER_PARAMETERS => self.hold(
+                position,
+                open,
+                "the cloud has its token with other parameters: an error of this host's",
+            ),
             Sent::Reply(reply) => self.result(position, open, reply, Answered::Cloud, sends).await,
             Sent::Sleep(pause) => Err(self.sleep_for(pause)),
             Sent::ReadBack(why) => match self.settle_by_state(position, open, params, &why).await? {

@@ -113,7 +113,12 @@ impl Session {
         }
         let salted =
             token.filter(|_| wrong("random-token")).map(|token| format!("{sends:02}{}", &token[2..]));
-        let verdict = self.broker.cloud.send(account, request, salted.as_deref().or(token)).await;
+        let changed = (wrong("changed-params") && sends > 1).then(|| {
+            let params = request.params.replacen('{', r#"{"ResourceGroupId":"rg-again","#, 1);
+            CallRequest { params, ..request.clone() }
+        });
+        let sent = changed.as_ref().unwrap_or(request);
+        let verdict = self.broker.cloud.send(account, sent, salted.as_deref().or(token)).await;
         turns.learn(account, request, &verdict);
         verdict
     }

@@ -238,7 +238,7 @@ impl World {
     pub(crate) async fn runs(&self, host: &Host) -> Vec<Value> {
         let answer = self
             .http
-            .get(format!("http://{}/api/v1/runs?limit=1000", host.admin))
+            .get(format!("http://{}/api/v1/runs?limit=10000", host.admin))
             .send()
             .await
             .expect("admin answers");
@@ -316,9 +316,23 @@ fn seconds_since_1970() -> i64 {
     i64::try_from(since.as_secs()).expect("before the end of time")
 }
 
+/// Whether the form of a test is asked for that takes hours.
+pub(crate) fn soak() -> bool {
+    std::env::var_os("SOAK").is_some_and(|on| on == "1")
+}
+
+/// How often: in the usual form of a test, in the long one, and in the one that takes hours.
+pub(crate) fn times(usual: usize, in_long: usize, in_soak: usize) -> usize {
+    match (soak(), long()) {
+        (true, _) => in_soak,
+        (false, true) => in_long,
+        (false, false) => usual,
+    }
+}
+
 /// Whether the long form of a test is asked for.
 pub(crate) fn long() -> bool {
-    std::env::var_os("OPSWARD_LONG").is_some()
+    std::env::var_os("OPSWARD_LONG").is_some() || soak()
 }
 
 /// A seed for a random test: `OPSWARD_SEED`, or one from the process and the time; printed so that a failure can be repeated.
