@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use writer::{Answer, Arrival, Job, Op, RawClaimed};
+use writer::{Answer, Arrival, Intervention, Job, Op, RawClaimed};
 
 /// Longest note of a run, in characters: one line of a wide terminal.
 const NOTE_CHARS_MAX: usize = 200;
@@ -223,7 +223,7 @@ impl Store for SqliteStore {
         record: Record,
         to: Standing,
     ) -> Reply<'_, ()> {
-        let op = Op::Intervene {
+        let decided = Intervention {
             claim: claim.clone(),
             from,
             key: key.map(|key| (key, once::Change::of(Some(&record)))),
@@ -233,6 +233,7 @@ impl Store for SqliteStore {
             records: lines(&[record]),
             to,
         };
+        let op = Op::Intervene(Box::new(decided));
         Box::pin(async move { self.ask(op).await.map(drop) })
     }
 

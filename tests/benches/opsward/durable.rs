@@ -7,23 +7,19 @@ use crate::measure::{Report, Target, at_share, median};
 use crate::processes::{Clouds, Host, lay_out};
 use crate::scene::{self, Scene};
 use anyhow::{Context as _, ensure};
-use opsward::broker::{AccountFacts, Broker, Sender};
-use opsward::clock::SystemClock;
+use opsward::broker::{AccountFacts, Sender};
 use opsward::store::sqlite::SqliteStore;
 use opsward::store::{Claim, NewEvent, NewRun, Store};
-use opsward::trigger::accept::Accept;
-use opsward::worker::Worker;
 use opsward_core::answer::Verdict;
 use opsward_core::call::CallRequest;
 use opsward_core::id::{AccountName, Digest, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Runs that append at the same time.
@@ -121,24 +117,8 @@ fn synced(directory: &std::path::Path) -> anyhow::Result<(f64, Vec<f64>)> {
 async fn first_calls(report: &mut Report) -> anyhow::Result<()> {
     let scene = Scene::new().await?;
     let cloud = Arc::new(Timed { memory: Memory::with_room(0), called: Mutex::default() });
-    let work = Arc::new(Notify::new());
     let store: Arc<dyn Store> = scene.store.clone();
-    let clock = Arc::new(SystemClock);
-    let accept = Arc::new(Accept {
-        store: store.clone(),
-        policies: scene.policies.clone(),
-        clock: clock.clone(),
-        work: work.clone(),
-    });
-    let worker = Arc::new(Worker {
-        engine: Arc::new(scene.engine.clone()),
-        registry: scene.registry.clone(),
-        policies: scene.policies.clone(),
-        broker: Broker::new(store.clone(), cloud.clone(), clock),
-        runs_max: 128,
-        work,
-        next_wake: AtomicI64::new(0),
-    });
+    let (accept, worker) = scene::work(&scene, cloud.clone(), 128);
     let (stop, stopping) = watch::channel(false);
     let working = tokio::spawn(worker.run(stopping));
     let mut tick = tokio::time::interval(TICK);

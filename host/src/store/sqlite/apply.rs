@@ -7,7 +7,7 @@ use super::policy_state;
 use super::read::{event_at, parsed};
 use super::schema::{code, stored};
 use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
-use super::writer::{Answer, Arrival, Op, RawClaimed};
+use super::writer::{Answer, Arrival, Intervention, Op, RawClaimed};
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Decision, Firing, ScheduleState, Standing, StoreError};
 use opsward_core::id::{Digest, PolicyName, RunId};
@@ -111,12 +111,8 @@ impl Ledgers {
                 sql.lock.end_one(&claim.run, *position)?;
                 Ok(Answer::Written)
             }
-            Op::Intervene { claim, from, key, ends, records, to, note, at } => {
-                self.intervene(sql, claim, *from, records, *to, note.as_deref(), *at)?;
-                if let Some((key, change)) = key {
-                    sql.once.perform(&claim.run, key, change)?;
-                }
-                end_locks(sql, claim, *ends)?;
+            Op::Intervene(intervention) => {
+                self.intervene(sql, intervention)?;
                 Ok(Answer::Written)
             }
             Op::State { claim, policy, position, op, at } => {
@@ -279,25 +275,21 @@ impl Ledgers {
     }
 
     /// As `finish`, by a person, for a run that no worker has.
-    fn intervene(
-        &mut self,
-        sql: &mut Statements<'_>,
-        claim: &Claim,
-        from: RunState,
-        records: &str,
-        to: Standing,
-        note: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
+    fn intervene(&mut self, sql: &mut Statements<'_>, decided: &Intervention) -> Result<(), StoreError> {
+        let Intervention { claim, from, key, ends, records, to, note, at } = decided;
         let found = sql.standing.query_row([claim.run.as_str()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
         });
         let stands =
-            found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(from), claim.epoch));
+            found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(*from), claim.epoch));
         let Some((seq, ..)) = stands else { return Err(StoreError::Lost(claim.run.clone())) };
         self.add(seq, records);
         sql.forgive.execute([seq])?;
-        self.stand(sql, claim, seq, (from, to), note, Some(at))
+        self.stand(sql, claim, seq, (*from, *to), note.as_deref(), Some(*at))?;
+        if let Some((key, change)) = key {
+            sql.once.perform(&claim.run, key, change)?;
+        }
+        Ok(end_locks(sql, claim, *ends)?)
     }
 
     /// Sets where a run stands, and ends what it held where it is over.

@@ -61,16 +61,7 @@ pub(super) enum Op {
         claim: Claim,
         position: u32,
     },
-    Intervene {
-        claim: Claim,
-        from: RunState,
-        key: Option<(OnceKey, once::Change)>,
-        ends: Option<u32>,
-        records: String,
-        to: Standing,
-        note: Option<String>,
-        at: Timestamp,
-    },
+    Intervene(Box<Intervention>),
     State {
         claim: Claim,
         policy: PolicyName,
@@ -87,6 +78,19 @@ pub(super) enum Op {
     },
     #[cfg(any(test, feature = "failpoints"))]
     LimitPages(u32),
+}
+
+/// A person's decision on a run that stands at `from`.
+pub(super) struct Intervention {
+    pub(super) claim: Claim,
+    pub(super) from: RunState,
+    pub(super) key: Option<(OnceKey, once::Change)>,
+    /// The effect whose locks end with it.
+    pub(super) ends: Option<u32>,
+    pub(super) records: String,
+    pub(super) to: Standing,
+    pub(super) note: Option<String>,
+    pub(super) at: Timestamp,
 }
 
 /// An event to record, and the key that names it.
