@@ -264,7 +264,8 @@ impl Session {
     /// off half-way.
     fn may_begin(&self) -> Result<(), Stop> {
         if self.broker.closing.load(Ordering::Relaxed) || self.begun.elapsed() > CALLS_BEGIN {
-            return Err(Stop::SleepUntil(self.broker.clock.now()));
+            let why = "the host ends, or this claim has lasted long".to_owned();
+            return Err(Stop::WaitUntil { at: self.broker.clock.now(), why });
         }
         Ok(())
     }

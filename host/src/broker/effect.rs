@@ -44,7 +44,7 @@ impl Session {
             return self.answered(position, request, reply, answered);
         }
         // Before the baseline as well, so that it tells of this effect alone.
-        self.lock(class, position, &admitted.resources).await?;
+        self.lock(class, position, &request, &admitted.resources).await?;
         if class == Class::Once {
             hit("after-lock");
         }
@@ -95,14 +95,15 @@ impl Session {
         let resources = self.account().map(|account| {
             catalog::resources(account.provider, &open.request.service, &open.request.action, params)
         });
-        self.lock(open.class, position, &resources.unwrap_or_default()).await?;
+        self.lock(open.class, position, &open.request, &resources.unwrap_or_default()).await?;
         match open.class {
             Class::Read | Class::Token => {
                 if self.age(&open) > retry::TOKEN_LIFE {
                     return self.hold(position, &open, "its token is too old to send again");
                 }
                 if !self.may_still_send(&open, params) {
-                    return Err(self.sleep_for(retry::UNCLEAR_PAUSE));
+                    let why = "may have taken place, and the policy's file no longer lets it be sent again";
+                    return Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, why));
                 }
                 self.send_effect(position, &open, params, Before::MayBeSent).await
             }
@@ -118,7 +119,13 @@ impl Session {
 
     /// Keeps other effects of class once from the same resources until the outcome of this one is known; where there is one
     /// already, the run sleeps.
-    async fn lock(&self, class: Class, position: u32, resources: &[String]) -> Result<(), Stop> {
+    async fn lock(
+        &self,
+        class: Class,
+        position: u32,
+        request: &CallRequest,
+        resources: &[String],
+    ) -> Result<(), Stop> {
         let Some(account) = self.policy.settings.account.as_ref().filter(|_| class == Class::Once) else {
             return Ok(());
         };
@@ -126,8 +133,9 @@ impl Session {
         match self.broker.store.lock(&self.claim, position, resources).await.map_err(stop)? {
             None => Ok(()),
             Some(holder) => {
-                tracing::info!(run = %self.claim.run, position, %holder, "waits for a resource that another effect has");
-                Err(self.sleep_for(retry::lock_pause(self.broker.clock.now().since(self.received))))
+                let waited = self.broker.clock.now().since(self.received);
+                let why = format!("waits for a resource that run {holder} has");
+                Err(self.wait(retry::lock_pause(waited), position, request, &why))
             }
         }
     }
@@ -163,10 +171,20 @@ impl Session {
                 "the cloud has its token with other parameters: an error of this host's",
             ),
             Sent::Reply(reply) => self.result(position, open, reply, Answered::Cloud, sends).await,
-            Sent::Sleep(pause) => Err(self.sleep_for(pause)),
+            Sent::Sleep(pause) => Err(self.wait(
+                pause,
+                position,
+                &open.request,
+                "may have taken place, and is sent again with its token",
+            )),
             Sent::ReadBack(why) => match self.settle_by_state(position, open, params, &why).await? {
                 Found::Took(answer) => Ok(answer),
-                Found::DidNot => Err(self.sleep_for(Duration::ZERO)),
+                Found::DidNot => Err(self.wait(
+                    Duration::ZERO,
+                    position,
+                    &open.request,
+                    "did not take place, and is made anew",
+                )),
             },
         }
     }
@@ -189,7 +207,9 @@ impl Session {
             }
             Judgement::Unchanged if open.disproofs < retry::DISPROOFS_MAX => return Ok(Found::DidNot),
             Judgement::NotYet if self.age(open) < haste(retry::SETTLE_PATIENCE) => {
-                Err(self.sleep_for(retry::settle_pause(self.age(open))))
+                let why =
+                    format!("may have taken place or be on its way, and its state is read again ({why})");
+                Err(self.wait(retry::settle_pause(self.age(open)), position, &open.request, &why))
             }
             Judgement::Unchanged | Judgement::Unmet | Judgement::NotYet | Judgement::Unknown => {
                 self.hold(position, open, why)
@@ -278,9 +298,10 @@ impl Session {
         }
     }
 
-    /// The run's end for now: it goes on after `pause`.
-    fn sleep_for(&self, pause: Duration) -> Stop {
-        Stop::SleepUntil(self.broker.clock.now() + haste(pause))
+    /// The run's end for now: it goes on with the call after `pause`.
+    fn wait(&self, pause: Duration, position: u32, request: &CallRequest, why: &str) -> Stop {
+        let why = format!("call {position}, {}:{}: {why}", request.service, request.action);
+        Stop::WaitUntil { at: self.broker.clock.now() + haste(pause), why }
     }
 
     fn hold(&self, position: u32, open: &OpenEffect, why: &str) -> Result<Timed, Stop> {

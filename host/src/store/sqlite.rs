@@ -330,7 +330,9 @@ fn arrival(new: NewEvent) -> Arrival {
 }
 
 fn append(claim: &Claim, records: &[Record]) -> Op {
-    let says_more = |record: &Record| !matches!(record.entry, Entry::Started { .. } | Entry::Log { .. });
+    let says_more = |record: &Record| {
+        !matches!(record.entry, Entry::Started { .. } | Entry::Waited { .. } | Entry::Log { .. })
+    };
     Op::Append {
         claim: claim.clone(),
         records: lines(records),
@@ -351,6 +353,7 @@ fn note(record: &Record) -> Option<String> {
         Entry::Failed { failure } => format!("{}: {}", failure.code, failure.message),
         Entry::Held { reason, .. } => reason.clone(),
         Entry::Faulted { fault } => fault.message.clone(),
+        Entry::Waited { why } => why.clone(),
         Entry::Abandoned { by, .. } => format!("given up by {by}"),
         Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
         Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),

@@ -136,7 +136,8 @@ impl Replay {
             }
             Entry::Log { .. } => self.log_lines += 1,
             Entry::Retried { .. } => self.begin_again(at),
-            Entry::Held { .. }
+            Entry::Waited { .. }
+            | Entry::Held { .. }
             | Entry::Abandoned { .. }
             | Entry::Faulted { .. }
             | Entry::Done { .. }
