@@ -304,16 +304,22 @@ pub enum StoreError {
     #[error("run {0} belongs to another worker by now")]
     Lost(RunId),
     /// The disk is full: nothing was written.
-    #[error("the store's disk is full")]
+    #[error("the store's disk is full: free some space on it, and what waits is written")]
     Full,
     /// Another host has the store open.
-    #[error("`{path}` is in use by another opsward process")]
+    #[error(
+        "`{path}` is in use by another process, most likely a running opsward: stop it first; `opsward run` and \
+         `opsward db check` and `backup` work beside it"
+    )]
     InUse {
         /// The file.
         path: String,
     },
     /// The file is of a later release.
-    #[error("`{path}` has format {found}; this release knows up to {known}: use a newer opsward")]
+    #[error(
+        "`{path}` has format {found}; this release knows up to {known}: use the newer opsward \
+         that wrote it, or restore a backup from before"
+    )]
     TooNew {
         /// The file.
         path: String,
@@ -334,7 +340,9 @@ pub enum StoreError {
         problem: String,
     },
     /// The file or its lock cannot be opened.
-    #[error("cannot open `{path}`")]
+    #[error(
+        "cannot open `{path}`, named by `[store] url`: its directory must exist and belong to the service's user"
+    )]
     Open {
         /// The file.
         path: String,
@@ -342,13 +350,26 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The file is something else.
-    #[error("`{path}` is not an opsward store")]
+    #[error(
+        "`{path}` is not an opsward store: name another file in `[store] url`, made where there is none, or restore a backup"
+    )]
     NotAStore {
         /// The file.
         path: String,
     },
+    /// The file is damaged.
+    #[error(
+        "`{path}` is damaged ({problem}): `opsward db check` lists what is; then restore the latest backup, or rescue what \
+         can be read, as docs/operations.md says"
+    )]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What SQLite says.
+        problem: String,
+    },
     /// The SQLite this was linked with has a known fault.
-    #[error("this build has SQLite {found}; 3.51.3 or newer is needed")]
+    #[error("this build has SQLite {found}; 3.51.3 or newer is needed: build it with the bundled one")]
     OldSqlite {
         /// Its version.
         found: &'static str,

@@ -4,7 +4,9 @@
 //! the conformance suite and by what is in `tests` about files.
 
 mod apply;
+mod damage;
 mod late;
+mod ledger;
 mod once;
 mod policy_state;
 mod queue;
@@ -29,10 +31,26 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use writer::{Answer, Arrival, Job, Op, RawClaimed};
+use writer::{Answer, Arrival, Job, Op, RawClaimed, Woken};
 
 /// Longest note of a run, in characters: one line of a wide terminal.
 const NOTE_CHARS_MAX: usize = 200;
+
+/// Where the store begins to do things otherwise.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Keys that wait before they are written into the late indices.
+    pub indexed_at: usize,
+    /// Largest file that is checked for damage although it was closed well.
+    pub checked_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { indexed_at: late::WRITTEN_AT, checked_bytes: damage::CHECKED_BYTES }
+    }
+}
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -44,15 +62,20 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the store at `path`, creating it where there is none. Runs that a dead host left running are ready again.
     pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
-        Self::open_indexing_at(path, late::WRITTEN_AT)
+        Self::open_within(path, Bounds::default())
     }
 
-    /// As `open`, with the late indices written once `written_at` keys wait for it: tests need not come with thousands.
+    /// As `open`, with other bounds: tests need not come with thousands of events or gigabytes.
     #[doc(hidden)]
-    pub fn open_indexing_at(path: &Path, written_at: usize) -> Result<Arc<Self>, StoreError> {
-        let (mut conn, lock) = schema::open_for_writing(path)?;
+    pub fn open_within(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
+        Self::open_checked(path, bounds).map_err(|error| damage::named(error, path))
+    }
+
+    fn open_checked(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
+        let (mut conn, lock) = schema::open_for_writing(path, bounds.checked_bytes)?;
+        damage::note_opened(&conn)?;
         let released = schema::release_running(&mut conn)?;
-        let late = Late::open(&conn, written_at)?;
+        let late = Late::open(&conn, bounds.indexed_at)?;
         if released > 0 {
             tracing::info!(runs = released, "runs of a host that died will be continued");
         }
@@ -138,9 +161,14 @@ impl Store for SqliteStore {
             let Answer::Claimed(raw) = answer else { unreachable!("{IN_KIND}") };
             let mut claimed = Vec::with_capacity(raw.len());
             for run in raw {
-                let RawClaimed { claim, policy, digest, faults, event, received, ledger } = run;
-                match read::records(&claim.run, &ledger) {
-                    Ok(ledger) => {
+                let RawClaimed { claim, faults, woken, ledger } = run;
+                let unreadable = |e: rusqlite::Error| StoreError::Unreadable {
+                    run: claim.run.clone(),
+                    problem: e.to_string(),
+                };
+                let read = woken.map_err(unreadable);
+                match read.and_then(|woken| Ok((woken, ledger::records(&claim.run, &ledger)?))) {
+                    Ok((Woken { policy, digest, event, received }, ledger)) => {
                         claimed.push(Claimed { claim, policy, digest, faults, event, received, ledger });
                     }
                     // The others are claimed all the same, and this one is claimed again.

@@ -1,12 +1,13 @@
 //! What every store promises (`promises`), run against each store there is, and what is particular to a store in a
-//! file (`file`). A second store is one more `Lab` and one more `promises!`.
+//! file (`file`, `damage`). A second store is one more `Lab` and one more `promises!`.
 
+mod damage;
 mod file;
 mod once;
 mod policy_state;
 mod promises;
 
-use opsward::store::sqlite::SqliteStore;
+use opsward::store::sqlite::{Bounds, SqliteStore};
 use opsward::store::{Claimed, NewEvent, NewRun, Store};
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, PolicyName, RunId};
@@ -49,7 +50,8 @@ impl<const INDEXING_AT: usize> Sqlite<INDEXING_AT> {
         self.0.path().join("opsward.db")
     }
     fn open_sqlite(&self) -> Arc<SqliteStore> {
-        SqliteStore::open_indexing_at(&self.path(), INDEXING_AT).expect("the store opens")
+        let bounds = Bounds { indexed_at: INDEXING_AT, ..Bounds::default() };
+        SqliteStore::open_within(&self.path(), bounds).expect("the store opens")
     }
 }
 

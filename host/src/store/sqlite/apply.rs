@@ -3,11 +3,12 @@
 //! Leaves transactions and answers to `writer`. Tested by the conformance suite.
 
 use super::late::Late;
+use super::ledger::{self, LedgerRow};
 use super::policy_state;
 use super::read::{event_at, parsed};
 use super::schema::{code, stored};
 use super::statements::Statements;
-use super::writer::{Answer, Arrival, Op, RawClaimed};
+use super::writer::{Answer, Arrival, Op, RawClaimed, Woken};
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Decision, Firing, ScheduleState, Standing, StoreError};
 use opsward_core::id::{Digest, PolicyName, RunId};
@@ -193,18 +194,16 @@ impl Ledgers {
         let mut claimed = Vec::new();
         let mut rows = sql.ready.query(params![now.ms(), stored(limit)])?;
         while let Some(row) = rows.next()? {
-            let (event, received) = event_at(row, 6)?;
             let epoch: i64 = row.get(4)?;
+            // One that cannot be read must not keep the others from being claimed.
+            let id = row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?;
             let run = RawClaimed {
                 claim: Claim {
-                    run: RunId::from_text(row.get::<_, String>(1)?),
+                    run: RunId::from_text(String::from_utf8_lossy(id)),
                     epoch: epoch.unsigned_abs() + 1,
                 },
-                policy: parsed(row, 2)?,
-                digest: Digest::from_bytes(row.get(3)?),
                 faults: row.get(5)?,
-                event,
-                received,
+                woken: woken(row),
                 ledger: Vec::new(),
             };
             claimed.push((row.get::<_, i64>(0)?, run));
@@ -214,9 +213,9 @@ impl Ledgers {
             // A first claim has no ledger to read.
             if run.claim.epoch > 1 {
                 if let Some(records) = self.rows.remove(seq) {
-                    sql.append.execute(params![*seq, records])?;
+                    sql.append.execute(params![*seq, records, ledger::sum(*seq, records.as_bytes())])?;
                 }
-                let rows = sql.ledger.query_map([*seq], |row| row.get(0))?;
+                let rows = sql.ledger.query_map([*seq], |row| LedgerRow::read(row, 0))?;
                 run.ledger = rows.collect::<Result<_, _>>()?;
             }
             sql.mark_running.execute(params![*seq, run.claim.epoch.cast_signed(), now.ms()])?;
@@ -288,7 +287,7 @@ impl Ledgers {
     /// Writes what the operations of this transaction left for its end.
     pub(super) fn write_rest(&mut self, sql: &mut Statements<'_>) -> Result<(), rusqlite::Error> {
         for (run, records) in &self.rows {
-            sql.append.execute(params![run, records])?;
+            sql.append.execute(params![run, records, ledger::sum(*run, records.as_bytes())])?;
         }
         for (state, change) in (0_i64..).zip(self.tally).filter(|(_, change)| *change != 0) {
             sql.tally.execute(params![state, change])?;
@@ -340,6 +339,13 @@ impl Ledgers {
     fn count(&mut self, state: RunState, change: i64) {
         self.tally[code(state) as usize] += change;
     }
+}
+
+/// What is known of a run beside its ledger, from a row of `Statements::ready`.
+fn woken(row: &rusqlite::Row<'_>) -> Result<Woken, rusqlite::Error> {
+    row.get_ref(1)?.as_str()?;
+    let (event, received) = event_at(row, 6)?;
+    Ok(Woken { policy: parsed(row, 2)?, digest: Digest::from_bytes(row.get(3)?), event, received })
 }
 
 fn schedule_state(

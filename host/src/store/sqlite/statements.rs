@@ -1,5 +1,6 @@
 //! The SQL of the writer, prepared once. Leaves what it is for to `apply`; readers have theirs in `read`.
 
+use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
 use super::{late, once, policy_state};
 use rusqlite::{Connection, Statement};
@@ -51,9 +52,9 @@ impl<'c> Statements<'c> {
                  FROM runs r INDEXED BY runs_not_done JOIN events e ON e.seq = r.event
                  WHERE r.state = 0 AND r.state <> 3 AND r.wake <= ?1 ORDER BY r.wake, r.seq LIMIT ?2"
             ))?,
-            ledger: sql("SELECT records FROM ledger WHERE run = ?1 ORDER BY seq")?,
+            ledger: sql(&format!("SELECT {LEDGER_COLUMNS} FROM ledger WHERE run = ?1 ORDER BY seq"))?,
             mark_running: sql("UPDATE runs SET state = 1, epoch = ?2, changed = ?3 WHERE seq = ?1")?,
-            append: sql("INSERT INTO ledger (run, records) VALUES (?1, ?2)")?,
+            append: sql("INSERT INTO ledger (run, records, sum) VALUES (?1, ?2, ?3)")?,
             finish: sql(
                 "UPDATE runs SET state = ?2, wake = coalesce(?3, wake), faults = faults + ?4,
                    changed = coalesce(?5, changed), note = ?6 WHERE seq = ?1",
