@@ -3,8 +3,10 @@
 //! store passes the conformance suite in `tests/tests/it/store.rs`.
 
 pub mod sqlite;
+mod upkeep;
 
 pub use opsward_core::schedule::Decision;
+pub use upkeep::Restored;
 
 use futures::future::BoxFuture;
 use opsward_core::call::CallResponse;
@@ -367,6 +369,17 @@ pub enum StoreError {
         path: String,
         /// What SQLite says.
         problem: String,
+    },
+    /// A copy beside the WAL of the file it was put in the place of.
+    #[error(
+        "`{path}` is a backup, and `{wal}` belongs to the file that was there before: move that one and `-shm` away, then \
+         start again"
+    )]
+    ForeignWal {
+        /// The copy.
+        path: String,
+        /// The other file's.
+        wal: String,
     },
     /// The SQLite this was linked with has a known fault.
     #[error("this build has SQLite {found}; 3.51.3 or newer is needed: build it with the bundled one")]

@@ -4,6 +4,9 @@
 //! the conformance suite and by what is in `tests` about files.
 
 mod apply;
+mod check;
+mod compact;
+mod copy;
 mod damage;
 mod late;
 mod ledger;
@@ -15,12 +18,16 @@ mod schema;
 mod statements;
 mod writer;
 
+pub use check::{StoreReport, TableRows, check};
+pub use compact::{Compacted, compact};
+pub use copy::{BackupError, Mark, backup};
 pub use read::Reader;
 
 use super::{
-    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, RunDetail, RunFilter,
-    RunRow, ScheduleState, Standing, Store, StoreError,
+    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, RunDetail,
+    RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
+use crate::clock::{Clock as _, SystemClock};
 use late::{Late, event_key};
 use opsward_core::id::{Digest, PolicyName};
 use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
@@ -57,6 +64,7 @@ pub struct SqliteStore {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    restored: Option<Restored>,
 }
 
 impl SqliteStore {
@@ -72,8 +80,9 @@ impl SqliteStore {
     }
 
     fn open_checked(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
-        let (mut conn, lock) = schema::open_for_writing(path, bounds.checked_bytes)?;
+        let (mut conn, lock) = schema::open_for_writing(path, bounds.checked_bytes, SystemClock.now())?;
         damage::note_opened(&conn)?;
+        let restored = copy::restored(&conn)?;
         let released = schema::release_running(&mut conn)?;
         let late = Late::open(&conn, bounds.indexed_at)?;
         if released > 0 {
@@ -86,12 +95,17 @@ impl SqliteStore {
             .spawn(move || writer::run(conn, lock, &of_writer, late))
             .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
-        Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)) }))
+        Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)), restored }))
     }
 
     /// Opens the store at `path` for questions only, whether or not a host has it open.
     pub fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
         Reader::open(path)
+    }
+
+    /// Whether the store is a restored copy, and the latest such restoring.
+    pub fn restored(&self) -> Option<Restored> {
+        self.restored
     }
 
     /// Resolves once the store takes nothing more, with the reason: it was closed, or has met a disk error.

@@ -1,7 +1,8 @@
 //! What every store promises (`promises`), run against each store there is, and what is particular to a store in a
-//! file (`file`, `damage`). A second store is one more `Lab` and one more `promises!`.
+//! file (`file`, `damage`, `copy`). A second store is one more `Lab` and one more `promises!`.
 
-mod damage;
+mod copy;
+pub(crate) mod damage;
 mod file;
 mod once;
 mod policy_state;

@@ -55,6 +55,11 @@ impl LedgerRow {
         Ok(Self { run: row.get(at)?, text, sum })
     }
 
+    /// Whether it is from before there were sums.
+    pub(super) fn is_unsummed(&self) -> bool {
+        matches!(self.sum, Sum::None)
+    }
+
     /// Its records, or what is wrong with it.
     pub(super) fn records(&self) -> Result<Vec<Record>, String> {
         let text = self.text.as_deref().ok_or("the row holds no text")?;

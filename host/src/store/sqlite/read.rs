@@ -101,20 +101,7 @@ impl Reader {
         let mut statement = self.conn.prepare_cached(
             "SELECT policy, schedule, fire_at, decision, decided_at FROM firings ORDER BY seq DESC LIMIT ?1",
         )?;
-        let rows = statement.query_map([rows_max(limit)], |row| {
-            Ok(Firing {
-                policy: parsed(row, 0)?,
-                schedule: row.get(1)?,
-                fire_at: time(row, 2)?,
-                decision: match row.get(3)? {
-                    0 => Decision::Fired,
-                    1 => Decision::SkippedLate,
-                    2 => Decision::SkippedOverlap,
-                    other => return Err(rusqlite::Error::IntegralValueOutOfRange(3, other)),
-                },
-                decided_at: time(row, 4)?,
-            })
-        })?;
+        let rows = statement.query_map([rows_max(limit)], firing_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -176,11 +163,12 @@ pub(super) fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>
     text.parse().map_err(|e| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(e)))
 }
 
-const RUN_COLUMNS: &str =
+/// What `run_row` reads, of `runs r` and `events e`.
+pub(super) const RUN_COLUMNS: &str =
     "r.id, r.policy, r.state, r.digest, e.source, e.id, e.kind, r.created, r.changed, r.wake, r.note";
-const RUN_COLUMN_COUNT: usize = 11;
+pub(super) const RUN_COLUMN_COUNT: usize = 11;
 
-fn run_row(row: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
+pub(super) fn run_row(row: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
     let state = state(row, 2)?;
     let wake = time(row, 9)?;
     Ok(RunRow {
@@ -195,6 +183,22 @@ fn run_row(row: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
         changed_at: time(row, 8)?,
         wake_at: (state == RunState::Ready).then_some(wake),
         note: row.get(10)?,
+    })
+}
+
+/// Reads policy, schedule, fire_at, decision and decided_at of `firings`.
+pub(super) fn firing_row(row: &Row<'_>) -> Result<Firing, rusqlite::Error> {
+    Ok(Firing {
+        policy: parsed(row, 0)?,
+        schedule: row.get(1)?,
+        fire_at: time(row, 2)?,
+        decision: match row.get(3)? {
+            0 => Decision::Fired,
+            1 => Decision::SkippedLate,
+            2 => Decision::SkippedOverlap,
+            other => return Err(rusqlite::Error::IntegralValueOutOfRange(3, other)),
+        },
+        decided_at: time(row, 4)?,
     })
 }
 

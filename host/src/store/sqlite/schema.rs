@@ -2,36 +2,44 @@
 //! `writer`, reading to `read`, and the question whether the file is damaged to `damage`. A file of an earlier format is
 //! brought up to date here, step by step.
 
-use super::damage;
+use super::{copy, damage};
 use crate::store::StoreError;
 use opsward_core::run::RunState;
+use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Opens the file for the one writer, creating it where there is none. The lock lasts as long as the returned file.
-pub(super) fn open_for_writing(path: &Path, checked_bytes: u64) -> Result<(Connection, File), StoreError> {
+/// Opens the file for the one writer at `now`, creating it where there is none. The lock lasts as long as the returned file.
+pub(super) fn open_for_writing(
+    path: &Path,
+    checked_bytes: u64,
+    now: Timestamp,
+) -> Result<(Connection, File), StoreError> {
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(StoreError::OldSqlite { found: rusqlite::version() });
     }
     let lock = lock_out_other_hosts(path)?;
     // Created first, so that it and the files SQLite derives from it are for the service's user only.
     open_private(path)?;
+    copy::refuse_wal_of_another(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     check_format(&conn, path, MayBeEmpty::Yes)?;
     damage::refuse(&conn, path, checked_bytes)?;
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
-    conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
+    create_tables(&mut conn)?;
+    // A copy is not in WAL mode: its mark is gone from the file itself before there is a WAL.
+    copy::note_opened(&mut conn, now)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "foreign_keys", "OFF")?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
-    create_tables(&mut conn)?;
     Ok((conn, lock))
 }
 
@@ -137,6 +145,7 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
         for step in STEPS.iter().skip(usize::try_from(format).unwrap_or(0)) {
             tx.execute_batch(step)?;
         }
+        tx.execute_batch(COPY)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         tx.pragma_update(None, "user_version", FORMAT)?;
     }
@@ -223,11 +232,15 @@ CREATE INDEX once_keys_answered ON once_keys (at) WHERE reply IS NOT NULL;
 
 /// - `sum` is the checksum of a row's run and text; null in rows from before it: they are not checked.
 /// - `shutdown` says whether the last host closed the file.
-/// - `copy` has a row in a file that `opsward db backup` made, until a host opens it; `restored` says when that was.
+/// - `restored` has a row for each time a host opened a copy of the store.
 const UPKEEP: &str = "
 ALTER TABLE ledger ADD COLUMN sum INTEGER;
 CREATE TABLE shutdown (clean INTEGER NOT NULL) STRICT;
 INSERT INTO shutdown VALUES (0);
-CREATE TABLE IF NOT EXISTS copy (backup_of TEXT NOT NULL, taken_at INTEGER NOT NULL) STRICT;
 CREATE TABLE restored (taken_at INTEGER NOT NULL, opened_at INTEGER NOT NULL) STRICT;
 ";
+
+/// Has a row in a file that `opsward db backup` made, until a host opens it. Apart from the steps, since a copy of a file of an
+/// earlier format is marked too.
+pub(super) const COPY: &str =
+    "CREATE TABLE IF NOT EXISTS copy (backup_of TEXT NOT NULL, taken_at INTEGER NOT NULL) STRICT";
