@@ -6,7 +6,7 @@ pub mod sqlite;
 mod upkeep;
 
 pub use opsward_core::schedule::Decision;
-pub use upkeep::Restored;
+pub use upkeep::{Restored, Retained, RetainedUpTo};
 
 use futures::future::BoxFuture;
 use opsward_core::call::CallResponse;
@@ -84,6 +84,10 @@ pub trait Store: Send + Sync + 'static {
     fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>>;
     /// Digests that unfinished runs are pinned to: these plugin revisions must be kept.
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>>;
+
+    /// Deletes a bounded share of what is older than `before`: runs that are done, failed or dead, events of which no run is
+    /// left, so that a later delivery is new, and decisions on schedules but the latest. The newest event and run stay.
+    fn retain(&self, before: Timestamp, from: RetainedUpTo) -> Reply<'_, Retained>;
 
     /// Writes what is waiting, then closes: every later verb that writes gets `Closed`.
     fn close(&self) -> Reply<'_, ()>;

@@ -14,6 +14,7 @@ mod once;
 mod policy_state;
 mod queue;
 mod read;
+mod retain;
 mod schema;
 mod statements;
 mod writer;
@@ -24,8 +25,8 @@ pub use copy::{BackupError, Mark, backup};
 pub use read::Reader;
 
 use super::{
-    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, RunDetail,
-    RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
+    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, Retained,
+    RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
 use crate::clock::{Clock as _, SystemClock};
 use late::{Late, event_key};
@@ -285,6 +286,15 @@ impl Store for SqliteStore {
 
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>> {
         self.read(Reader::pinned_digests)
+    }
+
+    fn retain(&self, before: Timestamp, from: RetainedUpTo) -> Reply<'_, Retained> {
+        Box::pin(async move {
+            let Answer::Retained(retained) = self.ask(Op::Retain { before, from }).await? else {
+                unreachable!("{IN_KIND}")
+            };
+            Ok(retained)
+        })
     }
 
     fn close(&self) -> Reply<'_, ()> {

@@ -2,9 +2,14 @@
 //! damaged or restored.
 
 use crate::harness::{EXECUTED, EXECUTING, World, eventually};
+use crate::store::a_run_that_ended;
 use crate::store::damage::{flip, ruin_page_of};
+use opsward::store::Store as _;
+use opsward::store::sqlite::SqliteStore;
+use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::process::Stdio;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// sysexits `EX_SOFTWARE` and `EX_CANTCREAT`.
 const SOFTWARE: i32 = 70;
@@ -115,4 +120,37 @@ async fn a_backup_beside_a_running_host_replaces_a_lost_store_and_says_so() {
     let host = world.start().await;
     assert_eq!(world.post(&host, EXECUTED).await, Some(200));
     assert_eq!(world.runs(&host).await.len(), 1, "the event is known from the copy");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_deletes_what_was_kept_long_enough_and_counts_it() {
+    let world = World::new().await;
+    let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("read");
+    world.write("opsward.toml", &settings.replace("[store]", "[store]\nkeep = \"40d\""));
+    let now = UNIX_EPOCH.elapsed().expect("after 1970").as_millis();
+    let now = Timestamp::from_ms(i64::try_from(now).expect("before the end of time"));
+    let days_ago = |days: u64| now - Duration::from_secs(days * 24 * 3600);
+    let store = SqliteStore::open(&world.dir.path().join("opsward.db")).expect("opens");
+    for (id, at) in [("old", days_ago(41)), ("recent", days_ago(39)), ("newest", now)] {
+        a_run_that_ended(&*store, id, at).await;
+    }
+    store.close().await.expect("closed");
+    drop(store);
+    let host = world.start().await;
+    let left = eventually("the old run to go", async || {
+        let runs = world.runs(&host).await;
+        (runs.len() < 3).then_some(runs)
+    })
+    .await;
+    let left: Vec<_> = left.iter().map(|run| run["event_id"].as_str().expect("an id")).collect();
+    assert_eq!(left, ["newest", "recent"]);
+    eventually("the count", async || {
+        let url = format!("http://{}/metrics", host.admin);
+        let metrics = world.http.get(url).send().await.expect("answers").text().await.expect("text");
+        metrics.contains("opsward_store_deleted_total{what=\"runs\"} 1\n").then_some(())
+    })
+    .await;
+    assert_eq!(host.terminate().await, Some(0));
+    let (code, said) = opsward(&world, &["db", "check"]).await;
+    assert_eq!(code, 0, "{said}");
 }

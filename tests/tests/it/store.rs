@@ -7,9 +7,10 @@ mod file;
 mod once;
 mod policy_state;
 mod promises;
+mod retention;
 
 use opsward::store::sqlite::{Bounds, SqliteStore};
-use opsward::store::{Claimed, NewEvent, NewRun, Store};
+use opsward::store::{Claimed, NewEvent, NewRun, Standing, Store};
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
@@ -86,6 +87,11 @@ macro_rules! keeps_its_promises {
                 an_effect_that_failed_frees_its_key_and_one_without_a_result_keeps_it
                 a_key_and_the_record_it_comes_with_are_written_both_or_neither
                 an_answered_key_is_kept_for_its_time_and_not_for_ever);
+            promises!($lab, retention:
+                what_ended_before_is_deleted_and_nothing_else
+                numbers_grow_although_everything_old_is_deleted
+                a_slice_is_bounded
+                the_latest_decision_on_a_schedule_stays);
         }
     };
 }
@@ -153,4 +159,12 @@ async fn claim_one(store: &dyn Store) -> Claimed {
 
 async fn claim_at(store: &dyn Store, now: Timestamp) -> Claimed {
     store.claim(1, now).await.expect("claimed").pop().expect("a run is ready")
+}
+
+/// An event received at `at` whose run was done at once.
+pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp) {
+    store.accept(vec![event(id, at, &["a"])]).await.expect("accepted");
+    let claim = claim_at(store, at).await.claim;
+    let records = vec![Record { at, ..line(&format!("of {id}")) }];
+    store.finish(&claim, records, Standing::Done).await.expect("finished");
 }

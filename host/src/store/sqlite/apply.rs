@@ -4,13 +4,15 @@
 
 use super::late::Late;
 use super::ledger::{self, LedgerRow};
-use super::policy_state;
 use super::read::{event_at, parsed};
 use super::schema::{code, stored};
 use super::statements::Statements;
 use super::writer::{Answer, Arrival, Op, RawClaimed, Woken};
+use super::{policy_state, retain};
 use crate::failpoint;
-use crate::store::{Acceptance, Claim, Decision, Firing, ScheduleState, Standing, StoreError};
+use crate::store::{
+    Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
+};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
@@ -103,6 +105,7 @@ impl Ledgers {
                 self.finish(sql, claim, records, *to, note.as_deref(), *at)?;
                 Ok(Answer::Written)
             }
+            Op::Retain { before, from } => self.retain(sql, *before, *from).map(Answer::Retained),
             #[cfg(any(test, feature = "failpoints"))]
             Op::LimitPages(pages) => {
                 // Called within a transaction it still counts from the next page asked for.
@@ -260,6 +263,27 @@ impl Ledgers {
         self.count(RunState::Running, -1);
         self.count(state, 1);
         Ok(())
+    }
+
+    fn retain(
+        &mut self,
+        sql: &mut Statements<'_>,
+        before: Timestamp,
+        from: RetainedUpTo,
+    ) -> Result<Retained, StoreError> {
+        if self.late.is_writing() {
+            // What is on its way into an index cannot be taken out of it: first that is brought to its end.
+            self.late.write_slice(&mut sql.late)?;
+            return Ok(Retained { events: 0, runs: 0, firings: 0, next: Some(from) });
+        }
+        let slice = retain::slice(&mut sql.retain, &mut self.late, before, from, self.next_run)?;
+        for (state, runs) in RunState::ALL.into_iter().zip(slice.by_state) {
+            self.count(state, -runs);
+        }
+        for run in slice.runs {
+            self.rows.remove(&run);
+        }
+        Ok(slice.retained)
     }
 
     /// Makes runs whose claim is over ready, in a transaction of its own.

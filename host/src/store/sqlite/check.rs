@@ -4,6 +4,7 @@
 
 use super::copy::{self, Mark};
 use super::damage;
+use super::late::event_key;
 use super::ledger::LedgerRow;
 use super::read::{EVENT_COLUMNS, RUN_COLUMN_COUNT, RUN_COLUMNS, Reader, event_at, firing_row, run_row};
 use crate::store::{Restored, StoreError};
@@ -122,6 +123,7 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
     let parts = [
         ("events", events(conn, report)),
         ("runs", runs(conn, report)),
+        ("ids of runs", run_ids(conn, report)),
         ("ledger", ledger(reader, report)),
         ("firings", firings(conn, report)),
         ("counts of runs", tally(conn, report)),
@@ -153,11 +155,43 @@ fn whole(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Er
     Ok(())
 }
 
+/// Events, and the keys that a later delivery is known by.
 fn events(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Error> {
+    let indexed: i64 = conn.query_row("SELECT events FROM indexed", [], |row| row.get(0))?;
+    let mut find_key = conn.prepare("SELECT 1 FROM event_keys WHERE key = ?1")?;
+    let mut keys: i64 = conn.query_row("SELECT count(*) FROM event_keys", [], |row| row.get(0))?;
     each(conn, &format!("SELECT e.seq, {EVENT_COLUMNS} FROM events e"), |row| {
-        if let Err(error) = event_at(row, 1) {
-            report.find(format!("event {}: {error}", row.get::<_, i64>(0)?));
+        let seq: i64 = row.get(0)?;
+        match event_at(row, 1) {
+            Err(error) => report.find(format!("event {seq}: {error}")),
+            // Beyond the index a killed host may have written some.
+            Ok((event, _)) if find_key.exists([event_key(event.source.as_str(), &event.id)])? => keys -= 1,
+            Ok(_) if seq <= indexed => {
+                report.find(format!(
+                    "event {seq}: its key is missing: a second delivery would be taken for new"
+                ));
+            }
+            Ok(_) => {}
         }
+        Ok(())
+    })?;
+    if keys > 0 {
+        report.find(format!("{keys} keys belong to no event that can be read"));
+    }
+    Ok(())
+}
+
+/// The index that finds a run by its id.
+fn run_ids(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Error> {
+    let lost = "SELECT i.id, i.run FROM run_ids i LEFT JOIN runs r ON r.seq = i.run AND r.id = i.id WHERE r.seq IS NULL";
+    each(conn, lost, |row| {
+        report.find(format!("run {}: the index of ids leads to another row or none", name(row, 0)?));
+        Ok(())
+    })?;
+    let missing = "SELECT r.id FROM runs r LEFT JOIN run_ids i ON i.id = r.id
+                   WHERE r.seq <= (SELECT runs FROM indexed) AND i.id IS NULL";
+    each(conn, missing, |row| {
+        report.find(format!("run {}: it is missing in the index of ids", name(row, 0)?));
         Ok(())
     })
 }

@@ -2,7 +2,7 @@
 
 use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
-use super::{late, once, policy_state};
+use super::{late, once, policy_state, retain};
 use rusqlite::{Connection, Statement};
 
 /// The writer's statements, prepared once.
@@ -26,6 +26,7 @@ pub(super) struct Statements<'c> {
     pub(super) policy_state: policy_state::Statements<'c>,
     pub(super) late: late::Statements<'c>,
     pub(super) once: once::Statements<'c>,
+    pub(super) retain: retain::Statements<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -74,6 +75,7 @@ impl<'c> Statements<'c> {
             policy_state: policy_state::Statements::prepare(conn)?,
             late: late::Statements::prepare(conn)?,
             once: once::Statements::prepare(conn)?,
+            retain: retain::Statements::prepare(conn)?,
         })
     }
 }

@@ -11,7 +11,9 @@ use super::once;
 use super::queue::Queue;
 use super::statements::Statements;
 use crate::failpoint;
-use crate::store::{Acceptance, Claim, Firing, NewEvent, OnceKey, ScheduleState, Standing, StoreError};
+use crate::store::{
+    Acceptance, Claim, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
+};
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, PolicyName};
 use opsward_core::run::{StateOp, StateReply};
@@ -63,6 +65,10 @@ pub(super) enum Op {
         note: Option<String>,
         at: Option<Timestamp>,
     },
+    Retain {
+        before: Timestamp,
+        from: RetainedUpTo,
+    },
     #[cfg(any(test, feature = "failpoints"))]
     LimitPages(u32),
 }
@@ -83,6 +89,7 @@ pub(super) enum Answer {
     /// Another effect that has the natural key.
     AppendedOnce(Option<once::First>),
     State(StateReply),
+    Retained(Retained),
     Written,
 }
 

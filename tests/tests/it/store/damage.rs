@@ -2,8 +2,9 @@
 //! every refusal says what to do next.
 
 use super::*;
-use opsward::store::sqlite::Bounds;
-use opsward::store::{RunFilter, StoreError};
+use opsward::store::sqlite::{Bounds, check};
+use opsward::store::{Decision, Firing, RunFilter, StoreError};
+
 use opsward_core::run::RunState;
 use rusqlite::Connection;
 use std::path::Path;
@@ -157,4 +158,62 @@ async fn every_refusal_says_which_file_and_what_to_do_next() {
         assert!(refused.contains(next), "{refused}");
         assert!(refused.contains(path.to_str().expect("a path")), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_check_finds_whatever_does_not_fit_together() {
+    let lab = Sqlite::<3>::new();
+    let store = lab.open_sqlite();
+    for n in 0..9 {
+        a_run_that_ended(&*store, &format!("e{n}"), NOW).await;
+    }
+    store.accept(vec![event("last", NOW, &["a"])]).await.expect("accepted");
+    let claim = claim_one(&*store).await.claim;
+    store.append_once(&claim, once::key("k"), Some(once::intent(1))).await.expect("appended");
+    let firing = Firing {
+        policy: policy("a"),
+        schedule: "daily".to_owned(),
+        fire_at: NOW,
+        decision: Decision::SkippedLate,
+        decided_at: NOW,
+    };
+    assert!(store.fire(firing, None).await.expect("recorded"));
+    store.close().await.expect("closed");
+    let sound = check(&lab.path()).expect("checked");
+    assert_eq!((sound.findings, sound.unsummed), (Vec::new(), 0));
+
+    for (tampering, finding) in [
+        ("DELETE FROM event_keys", "event 1: its key is missing"),
+        ("INSERT INTO event_keys VALUES (x'00')", "1 keys belong to no event"),
+        ("DELETE FROM run_ids", "it is missing in the index of ids"),
+        ("UPDATE run_ids SET run = run + 1", "the index of ids leads to another row or none"),
+        ("UPDATE tally SET runs = 5 WHERE state = 3", "9 runs are done, and 5 are counted as such"),
+        ("DELETE FROM events WHERE seq = 1", "its event is missing"),
+        ("DELETE FROM runs WHERE seq = 1", "row 1 of the ledger belongs to no run"),
+        ("UPDATE runs SET state = 9 WHERE seq = 1", "run "),
+        ("UPDATE events SET source = 'No Name' WHERE seq = 1", "event 1: "),
+        ("UPDATE firings SET decision = 9", "decision 1 on a schedule: "),
+        ("UPDATE once_keys SET reply = '{'", "natural key k of a: "),
+        ("UPDATE ledger SET records = '{', sum = NULL WHERE seq = 1", "row 1 of its ledger: "),
+    ] {
+        let copy = Sqlite::<3>::new();
+        std::fs::copy(lab.path(), copy.path()).expect("copied");
+        Connection::open(copy.path()).and_then(|c| c.execute_batch(tampering)).expect("written");
+        let report = check(&copy.path()).expect("checked");
+        assert!(report.whole, "{tampering}: {:?}", report.findings);
+        assert!(report.findings.iter().any(|f| f.contains(finding)), "{tampering}: {:?}", report.findings);
+    }
+}
+
+#[tokio::test]
+async fn a_check_names_a_hundred_findings_and_counts_the_others() {
+    let lab = <Sqlite>::new();
+    let store = lab.open_sqlite();
+    store.accept((0..150).map(|n| event(&format!("e{n}"), NOW, &[])).collect()).await.expect("accepted");
+    store.close().await.expect("closed");
+    Connection::open(lab.path())
+        .and_then(|c| c.execute("UPDATE events SET source = ''", []))
+        .expect("written");
+    let report = check(&lab.path()).expect("checked");
+    assert_eq!((report.findings.len(), report.more_findings), (100, 50));
 }

@@ -127,11 +127,11 @@ async fn ledger(store: &dyn Store, claim: &Claim) -> Vec<Record> {
     store.find_runs(claim.run.as_str(), 1).await.expect("found").remove(0).ledger
 }
 
-fn key(key: &str) -> OnceKey {
+pub(super) fn key(key: &str) -> OnceKey {
     OnceKey { policy: policy("a"), action: "ecs:CreateSnapshot".into(), key: key.into() }
 }
 
-fn intent(position: u32) -> Record {
+pub(super) fn intent(position: u32) -> Record {
     let request = CallRequest {
         service: "ecs".into(),
         action: "CreateSnapshot".into(),
