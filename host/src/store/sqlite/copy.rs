@@ -6,7 +6,7 @@ use super::check::{StoreReport, check};
 use super::{damage, schema};
 use crate::store::{Restored, StoreError};
 use opsward_core::time::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 use serde::Serialize;
 use std::fs::File;
 use std::io;
@@ -39,7 +39,7 @@ pub enum BackupError {
         source: io::Error,
     },
     /// Copying failed.
-    #[error("cannot copy `{from}` to `{to}`: `opsward db check` says whether the store is damaged")]
+    #[error("cannot copy `{from}` to `{to}`")]
     Copy {
         /// The store.
         from: String,
@@ -67,11 +67,7 @@ pub fn backup(from: &Path, to: &Path, now: Timestamp) -> Result<StoreReport, Bac
     let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Another name until it is whole, so that a copy that was cut off is not taken for one.
     let partial = tempfile::Builder::new().prefix(".opsward-backup-").tempfile_in(dir).map_err(write)?;
-    fill(&store, from, partial.path(), now).map_err(|source| BackupError::Copy {
-        from: from.display().to_string(),
-        to: shown.clone(),
-        source,
-    })?;
+    fill(&store, from, partial.path(), now).map_err(|error| not_filled(error, from, &shown))?;
     drop(store);
     let mut report = check(partial.path())?;
     report.path.clone_from(&shown);
@@ -104,6 +100,19 @@ fn fill(store: &Connection, from: &Path, to: &Path, now: Timestamp) -> Result<()
         damage::note_opened(&tx)?;
     }
     tx.commit()
+}
+
+/// Whose fault it is: the disk the copy was to be on, or the store.
+fn not_filled(error: rusqlite::Error, from: &Path, to: &str) -> BackupError {
+    if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        return BackupError::Write { path: to.to_owned(), source: io::ErrorKind::StorageFull.into() };
+    }
+    match damage::named(error.into(), from) {
+        StoreError::Sqlite(source) => {
+            BackupError::Copy { from: from.display().to_string(), to: to.to_owned(), source }
+        }
+        named => BackupError::Store(named),
+    }
 }
 
 /// The mark of a copy that no host has opened.

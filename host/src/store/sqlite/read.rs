@@ -1,6 +1,7 @@
 //! Questions about what is stored, on connections that cannot write: beside the writer, and beside a running host for
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
+use super::damage;
 use super::ledger::{self, LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
 use super::schema::{self, code, stored};
 use crate::store::{
@@ -27,7 +28,8 @@ pub struct Reader {
 impl Reader {
     /// Opens the store at `path`, whether or not a host has it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (conn, format) = schema::open_for_reading(path)?;
+        let opened = schema::open_for_reading(path);
+        let (conn, format) = opened.map_err(|error| damage::named(error, path))?;
         Ok(Self { conn, format })
     }
 
