@@ -53,6 +53,9 @@ pub struct TableRows {
 /// Findings that are told one by one: a few screens. A ruined page can make thousands.
 const FINDINGS_MAX: usize = 100;
 
+/// Longest finding, in characters: three lines of a wide terminal.
+const FINDING_CHARS_MAX: usize = 400;
+
 /// Checks the file at `path`. Damage is a finding; an error is what keeps the file from being looked at.
 pub fn check(path: &Path) -> Result<StoreReport, StoreError> {
     let mut report = StoreReport {
@@ -85,6 +88,9 @@ pub fn check(path: &Path) -> Result<StoreReport, StoreError> {
 
 impl StoreReport {
     fn find(&mut self, finding: String) {
+        // It may repeat what a damaged file has in it.
+        let finding = finding.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let finding: String = finding.take(FINDING_CHARS_MAX).collect();
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         } else {
@@ -278,7 +284,7 @@ fn each(
 /// A text column for people, whatever it holds.
 fn name(row: &Row<'_>, at: usize) -> Result<String, rusqlite::Error> {
     let bytes = row.get_ref(at)?.as_bytes().unwrap_or_default();
-    Ok(String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect())
+    Ok(String::from_utf8_lossy(bytes).chars().take(NAME_CHARS_MAX).collect())
 }
 
 /// Longest name in a finding, in characters: a run's id in full.

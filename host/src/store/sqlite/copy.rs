@@ -169,7 +169,9 @@ pub(super) fn refuse_wal_of_another(path: &Path) -> Result<(), StoreError> {
     let escaped = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let alone = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
+    // With the empty authority a path may begin with any number of slashes.
+    let scheme = if name.starts_with('/') { "file://" } else { "file:" };
+    let alone = Connection::open_with_flags(format!("{scheme}{escaped}?immutable=1"), flags)?;
     match mark(&alone) {
         Ok(Some(_)) => {
             let [path, wal] = [path, &wal].map(|path| path.display().to_string());

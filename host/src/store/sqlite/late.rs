@@ -65,12 +65,20 @@ impl Late {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             last_event = row.get(0)?;
-            events.insert(event_key(row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?));
+            // One that was damaged cannot be known again; `opsward db check` tells of it.
+            if let (Ok(source), Ok(id)) = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str()) {
+                events.insert(event_key(source, id));
+            }
         }
         let mut statement =
             conn.prepare("SELECT id, seq FROM runs WHERE seq > (SELECT runs FROM indexed)")?;
-        let runs =
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let mut rows = statement.query([])?;
+        let mut runs = Vec::new();
+        while let Some(row) = rows.next()? {
+            if let Ok(id) = row.get_ref(0)?.as_str() {
+                runs.push((id.to_owned(), row.get(1)?));
+            }
+        }
         Ok(Self {
             events,
             runs,

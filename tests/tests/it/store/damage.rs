@@ -75,12 +75,16 @@ async fn a_changed_bit_in_a_record_holds_that_run_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_changed_bit_in_an_event_holds_its_runs_and_the_others_go_on() {
-    let lab = two_runs().await;
-    flip(&lab.path(), "{\"n\":\"event-1\"}", 0x80);
-    let (claimed, held) = claimed_and_held(&lab).await;
-    assert_eq!(claimed, ["event-2"]);
-    assert!(held.len() == 1 && held[0].contains("unreadable record"), "{held:?}");
+async fn a_changed_bit_in_an_event_or_a_name_holds_its_run_and_the_others_go_on() {
+    let run = event("event-1", NOW, &["a"]).runs[0].id.clone();
+    for text in ["{\"n\":\"event-1\"}", "event-1", run.as_str()] {
+        let lab = two_runs().await;
+        flip(&lab.path(), text, 0x80);
+        let (claimed, held) = claimed_and_held(&lab).await;
+        assert_eq!(claimed, ["event-2"], "{text}");
+        assert!(held.len() == 1 && held[0].contains("unreadable record"), "{text}: {held:?}");
+        assert!(!check(&lab.path()).expect("checked").findings.is_empty(), "{text}");
+    }
 }
 
 #[tokio::test]
