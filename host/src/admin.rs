@@ -1,5 +1,5 @@
-//! The admin listener: is the host alive and ready, its metrics, and what it holds, as JSON. Only reads; meant for an
-//! address the public cannot reach. Times in JSON are milliseconds since 1970 in UTC; every answer is one object, so that
+//! The admin listener: is the host alive and ready, its metrics, and what it holds, as JSON; and one way to write, a
+//! person's decision on a run. Meant for an address the public cannot reach. Times in JSON are milliseconds since 1970 in UTC; every answer is one object, so that
 //! fields can be added. Leaves what is counted to the places where it happens. Tested over a real connection in
 //! `admin/tests.rs`.
 
@@ -7,13 +7,15 @@ use crate::clock::Clock;
 use crate::plugin::engine::Description;
 use crate::plugin::registry::RegistryStatus;
 use crate::policy::Policies;
+use crate::resolve::{self, DecideError, Decided};
 use crate::store::{RunFilter, Store, StoreError};
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use opsward_core::config::PolicySettings;
 use opsward_core::id::{Digest, PolicyName};
@@ -25,7 +27,7 @@ use serde_json::{Value, json};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// What the admin listener shows.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ pub struct Admin {
     pub clock: Arc<dyn Clock>,
     /// Files of the plugins directory that are not live as they are, asked at each request.
     pub refused: Arc<dyn Fn() -> Vec<RefusedFile> + Send + Sync>,
+    /// Tells the workers that there is work.
+    pub work: Arc<Notify>,
     /// The metrics so far.
     pub metrics: PrometheusHandle,
     /// Whether events are taken: the registry is loaded and the store is open.
@@ -89,10 +93,11 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/events", get(events))
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/runs/{id}", get(run))
+        .route("/api/v1/runs/{id}/decision", post(decide))
         .route("/api/v1/schedules", get(schedules))
         .fallback(async || Refusal::not_found("no such page"))
         .method_not_allowed_fallback(async || {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this listener only reads: use GET")
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this page is only read: use GET")
         })
         .with_state(admin)
 }
@@ -151,6 +156,29 @@ async fn run(State(admin): State<Admin>, Path(prefix): Path<String>) -> Result<R
             Err(refusal)
         }
     }
+}
+
+/// Takes a person's decision: `{"decision": {"resolve": {"done": {"request_id": "..."}}}, "by": "..."}`, where `done` may be
+/// `"not-done"` or `"abandon"` instead, and the whole decision `"retry"`. A web page that a person has open cannot send it:
+/// its type is JSON.
+async fn decide(
+    State(admin): State<Admin>,
+    Path(prefix): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with("application/json") {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send `content-type: application/json`",
+        ));
+    }
+    let decided: Decided = serde_json::from_slice(&body)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let run = resolve::decide(admin.store.as_ref(), &prefix, &decided, admin.clock.now()).await?;
+    admin.work.notify_one();
+    Ok(json_answer(&json!({ "run": run.row.id })))
 }
 
 async fn schedules(State(admin): State<Admin>, query: Asked) -> Result<Response, Refusal> {
@@ -270,6 +298,20 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         tracing::warn!(error = &error as &dyn std::error::Error, "the store did not answer an admin request");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<DecideError> for Refusal {
+    fn from(error: DecideError) -> Self {
+        let status = match error {
+            DecideError::NotOne(0) => StatusCode::NOT_FOUND,
+            DecideError::NotOne(_) | DecideError::Settle(_) | DecideError::Store(StoreError::Lost(_)) => {
+                StatusCode::CONFLICT
+            }
+            DecideError::Nobody => StatusCode::BAD_REQUEST,
+            DecideError::Store(error) => return error.into(),
+        };
+        Self::new(status, error.to_string())
     }
 }
 

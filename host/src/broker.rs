@@ -3,14 +3,14 @@
 //! HTTP to `cloud`, and the guest to `plugin`.
 
 mod effect;
-mod lock;
 mod once;
 mod readback;
 mod send;
+mod turns;
 
 pub use send::{AccountFacts, Sender};
 
-use lock::Locks;
+use turns::Turns;
 
 use crate::clock::Clock;
 use crate::failpoint::wrong;
@@ -57,7 +57,7 @@ pub struct Broker {
     /// The time.
     pub clock: Arc<dyn Clock>,
     closing: Arc<AtomicBool>,
-    locks: Arc<Locks>,
+    turns: Arc<Turns>,
 }
 
 /// The broker's side of one claimed run.
@@ -68,6 +68,8 @@ pub struct Session {
     mode: Mode,
     source: SourceName,
     event_id: String,
+    /// When the event was received.
+    received: Timestamp,
     replay: Replay,
     last_records: Vec<Record>,
     begun: Instant,
@@ -80,6 +82,7 @@ pub struct Session {
 /// A call of the guest after canonicalisation and replay.
 enum Planned {
     Recorded(CallReply),
+    Made(u32, CallRequest, CallReply),
     Open(u32, OpenEffect, Value),
     Live(u32, CallRequest, Value),
     Refused(u32, CallRequest, CallError),
@@ -91,7 +94,7 @@ type Timed = (CallReply, Timestamp);
 impl Broker {
     /// A broker that nothing is under way in.
     pub fn new(store: Arc<dyn Store>, cloud: Arc<dyn Sender>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, cloud, clock, closing: Arc::default(), locks: Arc::default() }
+        Self { store, cloud, clock, closing: Arc::default(), turns: Arc::default() }
     }
 
     /// Has every session begin no more calls: the host ends.
@@ -109,6 +112,7 @@ impl Broker {
             mode,
             source: claimed.event.source,
             event_id: claimed.event.id,
+            received: claimed.received,
             last_records: Vec::new(),
             begun: Instant::now(),
             answer_bytes: AtomicUsize::new(0),
@@ -198,6 +202,7 @@ impl Session {
         match (self.replay.call(&request), params) {
             (Next::Recorded(reply), _) => Ok(Planned::Recorded(reply)),
             (Next::Diverged(message), _) => Err(Stop::Diverged { message }),
+            (Next::Made(position, reply), _) => Ok(Planned::Made(position, request, reply)),
             // Whatever the file or the catalog says by now, it is to be settled and not to be refused.
             (Next::Open(position, open), _) => {
                 let params = parse_params(&open.request.params).unwrap_or_default();
@@ -223,6 +228,9 @@ impl Session {
     async fn answer(&self, planned: Planned) -> Result<Timed, Stop> {
         match planned {
             Planned::Recorded(reply) => Ok((reply, self.replay.now())),
+            Planned::Made(position, request, reply) => {
+                self.answered(position, request, reply, Answered::EarlierTry)
+            }
             Planned::Refused(position, request, error) => self.refuse(position, request, error),
             // Rare, and large: kept out of every call's future.
             Planned::Open(position, open, params) => Box::pin(self.settle(position, open, &params)).await,
@@ -329,7 +337,7 @@ impl Session {
                 Err(Stop::SleepUntil(until))
             }
             Next::Diverged(message) => Err(Stop::Diverged { message }),
-            Next::Open(position, _) => {
+            Next::Open(position, _) | Next::Made(position, _) => {
                 Err(Stop::Diverged { message: format!("call {position} was an effect, not a sleep") })
             }
         }
@@ -346,7 +354,7 @@ impl Session {
                 reply.map(HostReply::State).map_err(stop)
             }
             Next::Diverged(message) => Err(Stop::Diverged { message }),
-            Next::Open(position, _) => {
+            Next::Open(position, _) | Next::Made(position, _) => {
                 Err(Stop::Diverged { message: format!("call {position} was an effect, not a state access") })
             }
         }

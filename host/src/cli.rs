@@ -3,10 +3,12 @@
 //! Exit codes: 0 ok, 1 findings, 2 usage, then those of sysexits: 66 no such thing, 70 our error, 73 cannot
 //! create a file, 78 wrong configuration.
 
+pub mod catalog;
 pub mod check;
 pub mod db;
 pub mod demo;
 pub mod plugin;
+pub mod resolve;
 pub mod runs;
 pub mod sim;
 mod text;
@@ -50,7 +52,7 @@ enum Command {
         #[command(flatten)]
         check: check::CheckArgs,
     },
-    /// Look at runs
+    /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
     /// Look after the store's file: check it, copy it, shrink it
@@ -59,6 +61,9 @@ enum Command {
     /// Look at the plugins this binary carries
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Look up what is known of cloud actions
+    #[command(subcommand)]
+    Catalog(catalog::Command),
     /// Show the whole path against simulated clouds, offline
     Demo,
     /// Run the simulated clouds
@@ -80,6 +85,20 @@ enum Run {
         config: Config,
         #[command(flatten)]
         show: runs::ShowArgs,
+    },
+    /// Settle a held run: did its effect take place?
+    Resolve {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        resolve: resolve::ResolveArgs,
+    },
+    /// Try a dead or failed run again, from the start; effects it has made are not made twice
+    Retry {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        retry: resolve::RetryArgs,
     },
 }
 
@@ -106,8 +125,15 @@ pub fn main() -> ExitCode {
         Command::Run(Run::Show { config, show }) => {
             finish(with_store(&config.config, |store, now, out| runs::show(store, &show, now, out)))
         }
+        Command::Run(Run::Resolve { config, resolve }) => {
+            finish(async_main(resolve::resolve(&config.config, resolve, &mut std::io::stdout())))
+        }
+        Command::Run(Run::Retry { config, retry }) => {
+            finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
+        }
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
         Command::Plugin(command) => finish(plugin::run(command, &mut std::io::stdout())),
+        Command::Catalog(command) => finish(catalog::run(command, &mut std::io::stdout())),
         Command::Demo => async_main(demo::run()),
         Command::Sim(args) => {
             crate::telemetry::start_logging();

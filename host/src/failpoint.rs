@@ -1,6 +1,8 @@
 //! Named places where a test may kill the process, and wrong variants a test may switch on. Both exist only with the
 //! features `failpoints` and `wrong-variants`, which no shipped binary has; without them every call here is nothing.
 
+use std::time::Duration;
+
 /// Kills the process here if `OPSWARD_FAILPOINT` is `<name>:<n>` and this is the n-th time. Names: `docs/architecture.md`.
 #[inline]
 pub fn hit(name: &'static str) {
@@ -22,10 +24,27 @@ pub fn wrong(name: &'static str) -> bool {
     }
 }
 
+/// A wait of the host, divided by `OPSWARD_HASTE` where a test sets it: proofs that take minutes are then seconds.
+#[inline]
+pub fn haste(wait: Duration) -> Duration {
+    #[cfg(feature = "failpoints")]
+    return armed::haste(wait);
+    #[cfg(not(feature = "failpoints"))]
+    wait
+}
+
 #[cfg(any(feature = "failpoints", feature = "wrong-variants"))]
 mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    #[cfg(feature = "failpoints")]
+    pub(super) fn haste(wait: Duration) -> Duration {
+        static HASTE: OnceLock<u32> = OnceLock::new();
+        let divisor = || std::env::var("OPSWARD_HASTE").ok()?.parse().ok().filter(|by| *by > 0);
+        wait / *HASTE.get_or_init(|| divisor().unwrap_or(1))
+    }
 
     #[cfg(feature = "failpoints")]
     pub(super) fn hit(name: &'static str) {

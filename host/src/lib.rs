@@ -11,6 +11,7 @@ pub mod failpoint;
 pub mod notify;
 pub mod plugin;
 pub mod policy;
+pub mod resolve;
 pub mod service;
 pub mod store;
 pub mod telemetry;

@@ -11,7 +11,7 @@ pub use upkeep::{Restored, Retained, RetainedUpTo};
 use futures::future::BoxFuture;
 use opsward_core::call::CallResponse;
 use opsward_core::event::Event;
-use opsward_core::id::{Digest, PolicyName, RunId, SourceName};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use serde::Serialize;
@@ -31,11 +31,13 @@ pub trait Store: Send + Sync + 'static {
     fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool>;
 
     /// Takes at most `limit` runs whose wake time has come, oldest wake time first, marks them running and raises their
-    /// epoch. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a dead host are ready again. A run whose ledger cannot be read
+    /// epoch. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a
+    /// dead host are ready again, with a crash counted; of those that have `SUSPECT_AT` crashes one at a time is handed out, after
+    /// all others. A run whose ledger cannot be read
     /// is not handed out but held, with the reason as its note.
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>>;
 
-    /// The earliest wake time of a ready run.
+    /// The earliest wake time of a ready run that is no suspect.
     fn next_wake(&self) -> Reply<'_, Option<Timestamp>>;
 
     /// Appends records to the ledger of a claimed run, in order, and waits until they are on disk. `Lost` if the epoch is
@@ -50,9 +52,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// What `append` is to the intent or the result of an effect with a natural key, which follows the record in the same
     /// transaction: an intent takes the key; a result that is a success leaves its reply with the key, which is then kept for
-    /// `ONCE_KEPT` or a little longer; one that is an error frees it. An effect without a result keeps its key. `Later` means
+    /// `ONCE_KEPT` or a little longer; one that is an error frees it, and so does `NotExecuted`. An effect without a result keeps its key. `Later` means
     /// that another effect has the key, and nothing was written; a result never gets it. Without a record it only looks.
     fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once>;
+
+    /// Takes all of `resources` for the effect at `position`, or none where another effect has one of them: `Some` names the
+    /// run. They stay taken, through restarts, until the effect has a result or is found not to have taken place, or the run
+    /// ends other than held.
+    fn lock(
+        &self,
+        claim: &Claim,
+        position: u32,
+        resources: Vec<(AccountName, String)>,
+    ) -> Reply<'_, Option<RunId>>;
+
+    /// Gives back what `lock` took for an effect that is not made after all.
+    fn unlock(&self, claim: &Claim, position: u32) -> Reply<'_, ()>;
 
     /// Does `op` on the policy's state and appends its record, in one transaction. Bounds: `STATE_KEYS_MAX`,
     /// `STATE_KEY_BYTES_MAX`, `STATE_VALUE_BYTES_MAX`; going over one is the policy's answer, not an error of the store. A
@@ -68,6 +83,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Appends the last records of this claim and sets where the run stands; the claim is over.
     fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()>;
+
+    /// Appends what a person decided of a run that no worker has: it stands at `from`, and `claim` is its latest. Sets where
+    /// it stands next, its faults forgotten; natural key and locks of the effect follow the record as in `append_once`. `Lost`
+    /// where it stands there no more.
+    fn intervene(
+        &self,
+        claim: &Claim,
+        from: RunState,
+        key: Option<OnceKey>,
+        record: Record,
+        to: Standing,
+    ) -> Reply<'_, ()>;
 
     /// What is recorded of a schedule, for the next decision.
     fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState>;
@@ -93,6 +120,9 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self) -> Reply<'_, ()>;
 }
 
+/// Crashes from which on a run is suspected of them: it is handed out while no other suspect is. One crash proves nothing of
+/// the many runs that were under way; of those that were so twice in a row, one may well be the cause.
+pub const SUSPECT_AT: u32 = 2;
 /// Keys a policy may keep: `wit/policy.wit`, `state`.
 pub const STATE_KEYS_MAX: usize = 1024;
 /// Longest key of a policy's state, in bytes: `wit/policy.wit`, `state`.
@@ -213,6 +243,8 @@ pub struct Claimed {
     pub digest: Digest,
     /// Tries so far that ended in a fault.
     pub faults: u32,
+    /// Hosts that died, one after the other, while they had the run and it got no further; forgotten once it does.
+    pub crashes: u32,
     /// What woke it.
     pub event: Event,
     /// When the event was received.
@@ -284,6 +316,8 @@ pub struct RunRow {
 pub struct RunDetail {
     /// The list's row.
     pub row: RunRow,
+    /// Its latest claim.
+    pub epoch: u64,
     /// What woke it.
     pub event: Event,
     /// When the event was received.

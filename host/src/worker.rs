@@ -2,17 +2,17 @@
 //! the broker, the sandbox to the engine, and when to try again to `opsward_core::retry`.
 
 use crate::broker::Broker;
-use crate::failpoint::{hit, wrong};
+use crate::failpoint::{haste, hit, wrong};
 use crate::plugin::engine::{Engine, Revision};
 use crate::plugin::registry::Registry;
 use crate::plugin::{Ended, RunContext};
 use crate::policy::{LivePolicy, Policies};
-use crate::store::{Claim, Claimed, Standing, StoreError};
+use crate::store::{Claim, Claimed, SUSPECT_AT, Standing, StoreError};
 use futures::FutureExt as _;
 use opsward_core::event::Event;
 use opsward_core::id::AccountName;
-use opsward_core::retry;
-use opsward_core::run::{Entry, Fault, FaultKind, Mode, OpenEffect, Record, Replay, Stop};
+use opsward_core::retry::{self, RetrySettings};
+use opsward_core::run::{self, Entry, Fault, FaultKind, Mode, OpenEffect, Record, Replay, Stop, Tries};
 use opsward_core::time::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -127,7 +127,12 @@ impl Worker {
     /// Works on a run, and gives it back whatever becomes of that: a claim without a worker would last until a restart.
     async fn work(&self, run: Claimed) {
         let (claim, faults) = (run.claim.clone(), run.faults);
+        let was_suspect = run.crashes >= SUSPECT_AT;
         let worked = AssertUnwindSafe(self.work_on(run)).catch_unwind().await;
+        if was_suspect {
+            // The next suspect waited for this one.
+            self.work.notify_one();
+        }
         let message = match worked {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
@@ -145,13 +150,24 @@ impl Worker {
         }
     }
 
+    /// A run over which hosts keep dying is given up, so that the others go on.
+    async fn park(&self, run: &Claimed) -> Result<(), StoreError> {
+        let message = format!("{} hosts died, one after the other, while they had this run", run.crashes);
+        let fault = Fault { kind: FaultKind::Host, message };
+        self.fault(&run.claim, retry::FAULTS_MAX, vec![], fault).await
+    }
+
     async fn work_on(&self, run: Claimed) -> Result<(), StoreError> {
         let now = self.broker.clock.now();
         let claim = run.claim.clone();
         let id = &run.claim.run;
+        if run.crashes >= retry::CRASHES_MAX {
+            return self.park(&run).await;
+        }
         let live = self.policies.load().find(&run.policy).cloned();
         // Another account is another cloud: what a run began in one, it neither settles nor goes on with in another.
         let account = started(&run.ledger).and_then(|(_, account)| account);
+        let account = account.filter(|_| !wrong("account-from-file"));
         let is_its_own =
             |policy: &LivePolicy| account.is_none() || account == policy.settings.account.as_ref();
         let live = live.filter(|policy| policy.settings.mode != Mode::Off && is_its_own(policy));
@@ -176,6 +192,7 @@ impl Worker {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let faults = run.faults;
+        let tries = run::tries(&run.ledger);
         let mode = started(&run.ledger).map_or(policy.settings.mode, |(mode, _)| mode);
         let policy = bound_to(policy, revision);
         // The guest sees the mode it began with; an operator who has stepped back from `enforce` since is obeyed.
@@ -183,16 +200,20 @@ impl Worker {
         let context = RunContext {
             run: run.claim.run.clone(),
             policy: run.policy.clone(),
-            attempt: faults + 1,
+            attempt: faults + tries.in_all,
             mode,
             config: policy.settings.config.clone(),
         };
         let account = policy.settings.account.clone();
-        let started = Entry::Started { attempt: faults + 1, digest: run.digest, mode, account };
+        let started = Entry::Started { attempt: faults + tries.in_all, digest: run.digest, mode, account };
         self.broker.store.append_later(&run.claim, vec![Record::new(now, started)])?;
         hit("after-started");
         let event: Event = run.event.clone();
         assert!(!wrong("panic-in-run"), "seeded by a test");
+        if wrong("die-of-poison") && event.data.contains("poison") {
+            std::process::abort();
+        }
+        let retries = policy.settings.retry;
         let session = self.broker.session(run, policy, effects);
         let (ended, session) = self.engine.run(revision, &event, context, session).await;
         let ended = match (ended, session.unreached()) {
@@ -204,7 +225,7 @@ impl Worker {
         };
         let (claim, records) = session.into_claim();
         hit("before-finish");
-        let ended = self.finish(claim, faults, records, ended).await;
+        let ended = self.finish(claim, faults, (retries, tries), records, ended).await;
         hit("after-finish");
         ended
     }
@@ -213,12 +234,26 @@ impl Worker {
         &self,
         claim: Claim,
         faults: u32,
+        (retries, tries): (RetrySettings, Tries),
         mut records: Vec<Record>,
         ended: Ended,
     ) -> Result<(), StoreError> {
         let now = self.broker.clock.now();
         let (entry, standing, result) = match ended {
             Ended::Done(outcome) => (Entry::Done { outcome }, Standing::Done, "done"),
+            Ended::Failed(failure) if failure.retryable => {
+                let why = format!("{}: {}", failure.code, failure.message);
+                records.push(Record::new(now, Entry::Failed { failure }));
+                let pause = retry::after_failure(&retries, tries.since_asked, self.broker.cloud.spread());
+                let Some(pause) = pause else {
+                    tracing::error!(run = %claim.run, tries = tries.in_all, why, "run given up");
+                    metrics::counter!("opsward_runs_total", "result" => "dead").increment(1);
+                    return self.broker.store.finish(&claim, records, Standing::Dead).await;
+                };
+                tracing::warn!(run = %claim.run, tries = tries.in_all, ?pause, why, "run failed, will be tried again");
+                records.push(Record::new(now, Entry::Retried { why, by: None }));
+                return self.sleep(&claim, records, now + haste(pause), false).await;
+            }
             Ended::Failed(failure) => (Entry::Failed { failure }, Standing::Failed, "failed"),
             Ended::Stopped(Stop::Held { position, reason }) => {
                 tracing::error!(run = %claim.run, reason, "run held: a person must settle it");
@@ -258,7 +293,7 @@ impl Worker {
         let reason = format!("and the run cannot go on: {}", fault.message);
         records.push(Record::new(now, Entry::Faulted { fault }));
         if let Some(pause) = again {
-            return self.sleep(claim, records, now + pause, true).await;
+            return self.sleep(claim, records, now + haste(pause), true).await;
         }
         let Some((position, effect)) = self.open_effect(claim).await else {
             return self.broker.store.finish(claim, records, Standing::Dead).await;
@@ -293,7 +328,9 @@ impl Worker {
         at: Timestamp,
         faulted: bool,
     ) -> Result<(), StoreError> {
+        hit("before-sleep");
         self.broker.store.finish(claim, records, Standing::Wake { at, faulted }).await?;
+        hit("after-sleep");
         self.next_wake.fetch_min(at.ms(), Ordering::AcqRel);
         self.work.notify_one();
         Ok(())

@@ -51,6 +51,17 @@ pub struct CallResponse {
     pub simulated: bool,
 }
 
+impl CallResponse {
+    /// The answer to a call that took place, of which no more than the cloud's request id is known, and that may be empty.
+    pub fn proved(request_id: String) -> Self {
+        let body = match request_id.as_str() {
+            "" => "{}".to_owned(),
+            id => serde_json::json!({ "RequestId": id }).to_string(),
+        };
+        Self { request_id, body, simulated: false }
+    }
+}
+
 /// A call that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]

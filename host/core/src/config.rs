@@ -9,6 +9,7 @@ mod finding;
 mod host;
 mod keep;
 mod policy;
+mod retry;
 mod source;
 mod typed;
 
@@ -20,6 +21,7 @@ pub use host::{
 use crate::grant::Grants;
 use crate::id::{AccountName, PolicyName};
 use crate::pattern::Patterns;
+use crate::retry::RetrySettings;
 use crate::run::Mode;
 use crate::schedule::Schedule;
 use std::sync::Arc;
@@ -64,6 +66,8 @@ pub struct PolicySettings {
     pub config: Arc<str>,
     /// Names of the secrets its calls may refer to.
     pub secrets: Vec<String>,
+    /// How its runs are tried again after a failure that may pass.
+    pub retry: RetrySettings,
     /// What looks wrong but works.
     pub warnings: Vec<ConfigError>,
 }

@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod event;
 pub mod grant;
 pub mod id;
+pub mod pace;
 pub mod pattern;
 pub mod retry;
 pub mod run;

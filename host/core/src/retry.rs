@@ -19,10 +19,23 @@ pub const UNCLEAR_PAUSE: Duration = Duration::from_secs(60);
 /// How long after the intent a token may be relied on; past it the run is held. Well inside the 24 h that the vendors
 /// keep a token at the least.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
-/// Between two looks at a resource on which something is under way.
+/// The first pause between two looks at a resource whose effect is unknown, or that another run holds; they grow with the wait.
 pub const SETTLE_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause between two looks at a resource whose effect is unknown.
+pub const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The longest pause of a run that waits for a resource: a held run may keep it for days, and each look is a record.
+pub const LOCK_PAUSE_MAX: Duration = Duration::from_secs(600);
 /// How long after an intent a resource may stay under way before a person is asked.
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(1800);
+/// How long after its last sending a request may still be carried out: Tencent, whose record of operations is what can prove
+/// that one was not, takes a signature for 300 s (FACTS 4), and a minute is for clocks that differ.
+pub const LATE_EXECUTION: Duration = Duration::from_secs(360);
+/// Looks after that which must all find nothing, since a read may lag behind.
+pub const STABLE_READS: u32 = 3;
+/// Between two of these looks.
+pub const STABLE_PAUSE: Duration = Duration::from_secs(5);
+/// How often an effect of class *once* may be found not to have taken place and be sent anew before a person is asked.
+pub const DISPROOFS_MAX: u32 = 2;
 /// How long a run stays in its guest while effects that others asked for first, with the same natural keys, have no answer
 /// yet: well beyond the few hundred milliseconds of a call, and less than the patience with a failing cloud.
 pub const ONCE_PATIENCE: Duration = Duration::from_secs(10);
@@ -30,6 +43,8 @@ pub const ONCE_PATIENCE: Duration = Duration::from_secs(10);
 pub const ONCE_PAUSE: Duration = Duration::from_millis(200);
 /// Faulted tries of a run before it is given up.
 pub const FAULTS_MAX: u32 = 5;
+/// Hosts that may die, one after the other, while they have a run, before it is given up as the likely cause.
+pub const CRASHES_MAX: u32 = 5;
 
 /// What to do after a sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +121,48 @@ pub fn after_fault(kind: FaultKind, faults: u32) -> Option<Duration> {
         | FaultKind::Instantiate
         | FaultKind::Host => (faults < FAULTS_MAX).then(|| Duration::from_secs(1 << faults.min(10))),
     }
+}
+
+/// How long to wait before the next look at a resource, `waited` long after the first.
+pub fn settle_pause(waited: Duration) -> Duration {
+    (waited / 2).clamp(SETTLE_PAUSE, SETTLE_PAUSE_MAX)
+}
+
+/// How long a run waits before it asks for a resource again that another holds, `waited` long after it was accepted.
+pub fn lock_pause(waited: Duration) -> Duration {
+    (waited / 4).clamp(SETTLE_PAUSE, LOCK_PAUSE_MAX)
+}
+
+/// How a run is tried again whose policy says that its failure may pass: `retry` in the policy's file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetrySettings {
+    /// Tries in all; 1 is no second one.
+    pub attempts: u32,
+    /// The pause after the first failure.
+    pub base: Duration,
+    /// What each later pause is of the one before.
+    pub factor: f64,
+    /// The longest pause.
+    pub ceiling: Duration,
+}
+
+impl Default for RetrySettings {
+    /// Five tries within two minutes and a half: longer than a rate limit, which frees at the next minute, and short enough
+    /// that what woke the policy is still true.
+    fn default() -> Self {
+        Self { attempts: 5, base: Duration::from_secs(10), factor: 2.0, ceiling: Duration::from_secs(600) }
+    }
+}
+
+/// When to try a run again after its `tries`-th try failed in a way that may pass; `None` gives it up. Half of the pause is
+/// fixed, half is spread.
+pub fn after_failure(settings: &RetrySettings, tries: u32, spread: u8) -> Option<Duration> {
+    if tries >= settings.attempts {
+        return None;
+    }
+    let grown = settings.base.as_secs_f64() * settings.factor.powf(f64::from(tries.saturating_sub(1)));
+    let whole = Duration::from_secs_f64(grown.min(settings.ceiling.as_secs_f64()));
+    Some(whole / 2 + (whole / 2).mul_f64(f64::from(spread) / 255.0))
 }
 
 /// How the codes of the host's own errors begin.
@@ -241,6 +298,23 @@ mod tests {
         assert_eq!(after_send(Class::Read, throttled(Some(hint)), 1, 255), After::SendAgain(hint));
         let beyond = throttled(Some(Duration::from_secs(3600)));
         assert_eq!(after_send(Class::Read, beyond, 1, 0), After::SendAgain(DELAY_MAX));
+    }
+
+    #[test]
+    fn a_failed_run_is_tried_again_later_and_later_and_not_for_ever() {
+        let settings =
+            RetrySettings { attempts: 4, ceiling: Duration::from_secs(15), ..RetrySettings::default() };
+        let pauses: Vec<_> = (1..=4).map(|tries| after_failure(&settings, tries, 255)).collect();
+        assert_eq!(pauses, [Some(10), Some(15), Some(15), None].map(|s| s.map(Duration::from_secs)));
+        assert_eq!(after_failure(&settings, 1, 0), Some(Duration::from_secs(5)), "half of it is spread");
+        assert_eq!(after_failure(&RetrySettings { attempts: 1, ..settings }, 1, 0), None);
+    }
+
+    #[test]
+    fn looks_grow_rarer_and_stay_bounded() {
+        let s = Duration::from_secs;
+        assert_eq!([0, 60, 3600].map(|waited| settle_pause(s(waited))), [s(5), s(30), s(60)]);
+        assert_eq!([0, 60, 86_400].map(|waited| lock_pause(s(waited))), [s(5), s(15), s(600)]);
     }
 
     #[test]

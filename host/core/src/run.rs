@@ -4,11 +4,13 @@
 mod host_call;
 mod ledger;
 mod replay;
+mod settle;
 mod token;
 
 pub use host_call::{HostReply, HostRequest, LogLevel, StateEntry, StateError, StateOp, StateReply, Stop};
 pub use ledger::{Answered, Entry, RECORD_VERSION, Record};
 pub use replay::{Next, OpenEffect, Replay};
+pub use settle::{SettleError, Settled, Settlement, Tries, retry, settle, tries};
 pub use token::{InvalidParams, TokenInput, canonical_params, client_token, parse_params};
 
 use serde::{Deserialize, Serialize};

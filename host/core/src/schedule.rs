@@ -10,7 +10,7 @@ mod decide;
 mod dialect;
 mod field;
 mod fired;
-mod interval;
+pub(crate) mod interval;
 mod zone;
 
 pub use decide::{Decision, Due, MISSED_MAX};

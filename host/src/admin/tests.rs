@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use opsward_core::event::Event;
 use opsward_core::grant::Grants;
 use opsward_core::id::RunId;
+use opsward_core::retry::RetrySettings;
 use opsward_core::run::{Entry, LogLevel, Mode, Record};
 use opsward_core::schedule::ScheduleEntry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -38,6 +39,7 @@ impl Desk {
             policies: Arc::default(),
             clock: Arc::new(ManualClock::at(NOW)),
             refused: Arc::new(move || vec![refused.clone()]),
+            work: Arc::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             ready: ready_seen,
         };
@@ -192,6 +194,7 @@ fn a_policy_is_shown_without_its_config() {
         config: r#"{"password":"hidden"}"#.into(),
         warnings: Vec::new(),
         secrets: Vec::new(),
+        retry: RetrySettings::default(),
     };
     let told = Description {
         name: "nightly-reset".into(),

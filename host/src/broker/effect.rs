@@ -1,11 +1,10 @@
 //! Effects: intent before sending, result after, and settling one whose result is unknown by its class. Leaves reading a
 //! resource's state to `readback`.
 
-use super::lock::Held;
 use super::once::Turn;
 use super::send::{Before, Sent};
-use super::{Session, Timed};
-use crate::failpoint::hit;
+use super::{Session, Timed, stop};
+use crate::failpoint::{haste, hit, wrong};
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallReply, CallRequest, CallResponse};
 use opsward_core::catalog::{self, Class, Judgement};
@@ -13,6 +12,18 @@ use opsward_core::retry;
 use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput, client_token};
 use serde_json::Value;
 use std::time::Duration;
+
+/// Alibaba's code where a token was used before for something else (FACTS: errors). Tokens are derived from parameters, so
+/// that it cannot be, unless this host is wrong.
+const TOKEN_OF_OTHER_PARAMETERS: &str = "IdempotentParameterMismatch";
+
+/// What the state of a resource says of an effect that was sent once.
+enum Found {
+    /// It took place: its answer is recorded.
+    Took(Timed),
+    /// It did not, and will not any more.
+    DidNot,
+}
 
 impl Session {
     /// Makes an effect that the ledger does not know.
@@ -24,7 +35,6 @@ impl Session {
         admitted: &Admitted,
     ) -> Result<Timed, Stop> {
         let class = admitted.class;
-        let _lock = self.lock(class, &admitted.resources)?;
         let key = self.once_key(&request);
         // Before the baseline: an answer that is known needs no state of the resource, which may be gone by now.
         if let Some(key) = &key
@@ -33,10 +43,21 @@ impl Session {
         {
             return self.answered(position, request, reply, answered);
         }
+        // Before the baseline as well, so that it tells of this effect alone.
+        self.lock(class, position, &admitted.resources).await?;
+        if class == Class::Once {
+            hit("after-lock");
+        }
         let baseline = match self.baseline(&request, params, admitted).await? {
             Ok(baseline) => baseline,
-            Err(error) => return self.refuse(position, request, error),
+            Err(error) => {
+                self.unlock(class, position).await?;
+                return self.refuse(position, request, error);
+            }
         };
+        if baseline.is_some() {
+            hit("after-baseline");
+        }
         let token = (class == Class::Token).then(|| self.token(position, &request));
         let intent = Entry::Intent {
             position,
@@ -46,12 +67,19 @@ impl Session {
             baseline: baseline.clone(),
         };
         hit("before-intent");
-        let since = match self.record_effect(key.as_ref(), intent).await? {
+        let recorded = match wrong("intent-after-send") {
+            true => Turn::Ours(self.broker.clock.now()),
+            false => self.record_effect(key.as_ref(), intent).await?,
+        };
+        let since = match recorded {
             Turn::Ours(since) => since,
-            Turn::Others(reply, answered) => return self.answered(position, request, reply, answered),
+            Turn::Others(reply, answered) => {
+                self.unlock(class, position).await?;
+                return self.answered(position, request, reply, answered);
+            }
         };
         hit("after-intent");
-        let open = OpenEffect { request, class, token, baseline, since };
+        let open = OpenEffect { request, class, token, baseline, since, sent_by: None, disproofs: 0 };
         self.send_effect(position, &open, params, Before::NotSent).await
     }
 
@@ -67,32 +95,48 @@ impl Session {
         let resources = self.account().map(|account| {
             catalog::resources(account.provider, &open.request.service, &open.request.action, params)
         });
-        let _lock = self.lock(open.class, &resources.unwrap_or_default())?;
+        self.lock(open.class, position, &resources.unwrap_or_default()).await?;
         match open.class {
             Class::Read | Class::Token => {
                 if self.age(&open) > retry::TOKEN_LIFE {
                     return self.hold(position, &open, "its token is too old to send again");
                 }
                 if !self.may_still_send(&open, params) {
-                    return Err(Stop::SleepUntil(self.broker.clock.now() + retry::UNCLEAR_PAUSE));
+                    return Err(self.sleep_for(retry::UNCLEAR_PAUSE));
                 }
                 self.send_effect(position, &open, params, Before::MayBeSent).await
             }
             Class::Convergent | Class::Once => {
-                self.settle_by_state(position, &open, params, "the host stopped before its answer came").await
+                let why = "the host stopped before its answer came";
+                match self.settle_by_state(position, &open, params, why).await? {
+                    Found::Took(answer) => Ok(answer),
+                    Found::DidNot => self.make_anew(position, open, params).await,
+                }
             }
         }
     }
 
-    /// Keeps other runs' effects of class once from the same resources; where there is one under way, this run sleeps.
-    fn lock(&self, class: Class, resources: &[String]) -> Result<Option<Held>, Stop> {
+    /// Keeps other effects of class once from the same resources until the outcome of this one is known; where there is one
+    /// already, the run sleeps.
+    async fn lock(&self, class: Class, position: u32, resources: &[String]) -> Result<(), Stop> {
         let Some(account) = self.policy.settings.account.as_ref().filter(|_| class == Class::Once) else {
-            return Ok(None);
+            return Ok(());
         };
-        match self.broker.locks.take(account, resources) {
-            Some(held) => Ok(Some(held)),
-            None => Err(Stop::SleepUntil(self.broker.clock.now() + retry::SETTLE_PAUSE)),
+        let resources = resources.iter().map(|id| (account.clone(), id.clone())).collect();
+        match self.broker.store.lock(&self.claim, position, resources).await.map_err(stop)? {
+            None => Ok(()),
+            Some(holder) => {
+                tracing::info!(run = %self.claim.run, position, %holder, "waits for a resource that another effect has");
+                Err(self.sleep_for(retry::lock_pause(self.broker.clock.now().since(self.received))))
+            }
         }
+    }
+
+    async fn unlock(&self, class: Class, position: u32) -> Result<(), Stop> {
+        if class != Class::Once {
+            return Ok(());
+        }
+        self.broker.store.unlock(&self.claim, position).await.map_err(stop)
     }
 
     /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made.
@@ -113,9 +157,17 @@ impl Session {
         let (sent, sends) = self.send(&open.request, open.class, open.token.as_deref(), before).await?;
         hit("after-send");
         match sent {
+            Sent::Reply(Err(error)) if error.code == TOKEN_OF_OTHER_PARAMETERS => self.hold(
+                position,
+                open,
+                "the cloud has its token with other parameters: an error of this host's",
+            ),
             Sent::Reply(reply) => self.result(position, open, reply, Answered::Cloud, sends).await,
-            Sent::Sleep(pause) => Err(Stop::SleepUntil(self.broker.clock.now() + pause)),
-            Sent::ReadBack(why) => self.settle_by_state(position, open, params, &why).await,
+            Sent::Sleep(pause) => Err(self.sleep_for(pause)),
+            Sent::ReadBack(why) => match self.settle_by_state(position, open, params, &why).await? {
+                Found::Took(answer) => Ok(answer),
+                Found::DidNot => Err(self.sleep_for(Duration::ZERO)),
+            },
         }
     }
 
@@ -126,17 +178,51 @@ impl Session {
         open: &OpenEffect,
         params: &Value,
         why: &str,
-    ) -> Result<Timed, Stop> {
-        match self.read_back(open, params).await? {
+    ) -> Result<Found, Stop> {
+        let judged = self.read_back(open, params).await?;
+        let judged =
+            if judged == Judgement::Unchanged { self.stays_unchanged(open, params).await? } else { judged };
+        let took = match judged {
             Judgement::Done { request_id } => self.proved(position, open, request_id, 0).await,
             Judgement::Unmet if open.class == Class::Convergent && self.may_still_send(open, params) => {
                 self.send_convergent_again(position, open, params).await
             }
-            Judgement::NotYet if self.age(open) < retry::SETTLE_PATIENCE => {
-                Err(Stop::SleepUntil(self.broker.clock.now() + retry::SETTLE_PAUSE))
+            Judgement::Unchanged if open.disproofs < retry::DISPROOFS_MAX => return Ok(Found::DidNot),
+            Judgement::NotYet if self.age(open) < haste(retry::SETTLE_PATIENCE) => {
+                Err(self.sleep_for(retry::settle_pause(self.age(open))))
             }
-            Judgement::Unmet | Judgement::NotYet | Judgement::Unknown => self.hold(position, open, why),
+            Judgement::Unchanged | Judgement::Unmet | Judgement::NotYet | Judgement::Unknown => {
+                self.hold(position, open, why)
+            }
+        };
+        took.map(Found::Took)
+    }
+
+    /// What looks say of an effect that left no trace in the first: `Unchanged` once the cloud would take its request no more
+    /// and several looks find nothing, `NotYet` before.
+    async fn stays_unchanged(&self, open: &OpenEffect, params: &Value) -> Result<Judgement, Stop> {
+        let is_past = |sent: opsward_core::time::Timestamp| {
+            self.broker.clock.now().since(sent) > haste(retry::LATE_EXECUTION)
+        };
+        if !open.sent_by.is_some_and(is_past) && !wrong("no-late-execution") {
+            return Ok(Judgement::NotYet);
         }
+        for _ in 1..retry::STABLE_READS {
+            tokio::time::sleep(haste(retry::STABLE_PAUSE)).await;
+            let judged = self.read_back(open, params).await?;
+            if judged != Judgement::Unchanged {
+                return Ok(judged);
+            }
+        }
+        Ok(Judgement::Unchanged)
+    }
+
+    /// Records that the effect did not take place, and makes the call as if it had never been.
+    async fn make_anew(&self, position: u32, open: OpenEffect, params: &Value) -> Result<Timed, Stop> {
+        let why = "the cloud's record of the resource's operations is unchanged, and the request has expired";
+        let disproved = Entry::NotExecuted { position, why: why.to_owned() };
+        self.record_effect(self.once_key(&open.request).as_ref(), disproved).await?;
+        self.live(position, open.request, params).await
     }
 
     /// The goal is unmet, and reaching it twice is reaching it once: send again, once; then the state tells again or a person.
@@ -152,7 +238,7 @@ impl Session {
         }
         match self.read_back(open, params).await? {
             Judgement::Done { request_id } => self.proved(position, open, request_id, sends).await,
-            Judgement::NotYet | Judgement::Unmet | Judgement::Unknown => {
+            Judgement::NotYet | Judgement::Unmet | Judgement::Unchanged | Judgement::Unknown => {
                 self.hold(position, open, "sent twice without an answer")
             }
         }
@@ -166,13 +252,7 @@ impl Session {
         request_id: Option<String>,
         sends: u32,
     ) -> Result<Timed, Stop> {
-        let request_id = request_id.unwrap_or_default();
-        let body = if request_id.is_empty() {
-            "{}".to_owned()
-        } else {
-            format!(r#"{{"RequestId":"{request_id}"}}"#)
-        };
-        let response = CallResponse { request_id, body, simulated: false };
+        let response = CallResponse::proved(request_id.unwrap_or_default());
         self.result(position, open, Ok(response), Answered::ReadBack, sends).await
     }
 
@@ -196,6 +276,11 @@ impl Session {
             Turn::Ours(at) => Ok((reply, at)),
             Turn::Others(..) => unreachable!("the store takes every result"),
         }
+    }
+
+    /// The run's end for now: it goes on after `pause`.
+    fn sleep_for(&self, pause: Duration) -> Stop {
+        Stop::SleepUntil(self.broker.clock.now() + haste(pause))
     }
 
     fn hold(&self, position: u32, open: &OpenEffect, why: &str) -> Result<Timed, Stop> {

@@ -2,7 +2,7 @@
 //! making the effect to `effect`.
 
 use super::{Session, stop};
-use crate::failpoint::wrong;
+use crate::failpoint::{hit, wrong};
 use crate::store::{Once, OnceKey};
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::id::RunId;
@@ -31,6 +31,11 @@ impl Session {
     pub(super) async fn record_effect(&self, key: Option<&OnceKey>, entry: Entry) -> Result<Turn, Stop> {
         match key {
             None => self.append(entry).await.map(Turn::Ours),
+            Some(key) if wrong("key-apart") => {
+                self.append(entry.clone()).await?;
+                hit("after-intent");
+                self.turn(key, Some(entry)).await
+            }
             Some(key) => self.turn(key, Some(entry)).await,
         }
     }

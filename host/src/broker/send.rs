@@ -1,13 +1,13 @@
-//! Sending one call to the cloud, again where `retry` says so, and reads. Leaves effects to `effect`.
+//! Sending one call to the cloud, when it is its turn, again where `retry` says so, and reads. Leaves effects to `effect`.
 
 use super::{Session, Timed};
-use crate::failpoint::wrong;
+use crate::failpoint::{haste, wrong};
 use futures::future::BoxFuture;
-use opsward_core::answer::Verdict;
-use opsward_core::call::{CallReply, CallRequest};
+use opsward_core::answer::{Remedy, Verdict};
+use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::catalog::{Class, Provider};
 use opsward_core::id::AccountName;
-use opsward_core::retry::{self, After};
+use opsward_core::retry::{self, After, refusal};
 use opsward_core::run::{Answered, Stop};
 
 /// The way to the clouds: one attempt at a time. The real one is `cloud::CloudClient`; benchmarks answer from memory.
@@ -77,19 +77,49 @@ impl Session {
         let mut sends = 0;
         let mut in_doubt = before == Before::MayBeSent;
         loop {
-            let salted =
-                token.filter(|_| wrong("random-token")).map(|token| format!("{sends:02}{}", &token[2..]));
-            let verdict = self.broker.cloud.send(account, request, salted.as_deref().or(token)).await;
             sends += 1;
+            let verdict = self.send_once(account, request, token, sends).await;
             let class = if wrong("retry-once") && class == Class::Once { Class::Token } else { class };
             in_doubt |= retry::leaves_doubt(&verdict);
             let after = if in_doubt { retry::after_send_in_doubt } else { retry::after_send };
-            match after(class, verdict, sends, self.broker.cloud.spread()) {
+            let mut next = after(class, verdict.clone(), sends, self.broker.cloud.spread());
+            if matches!(next, After::SendAgain(_)) && !self.broker.turns.may_repeat(account, request) {
+                // As if it were the last time.
+                next = after(class, verdict, retry::SENDS_MAX, 0);
+            }
+            match next {
                 After::Reply(reply) => return Ok((Sent::Reply(reply), sends)),
-                After::SendAgain(pause) => tokio::time::sleep(pause).await,
+                After::SendAgain(pause) => tokio::time::sleep(haste(pause)).await,
                 After::ReadBack(error) => return Ok((Sent::ReadBack(error.to_string()), sends)),
                 After::Sleep(pause) => return Ok((Sent::Sleep(pause), sends)),
             }
         }
+    }
+
+    /// Sends when it is this call's turn, for the `sends`-th time.
+    async fn send_once(
+        &self,
+        account: &AccountName,
+        request: &CallRequest,
+        token: Option<&str>,
+        sends: u32,
+    ) -> Verdict {
+        let turns = &self.broker.turns;
+        let provider = self.account().map(|account| account.provider);
+        if let Err(crowded) = turns.wait(account, provider, request, sends).await {
+            let error = refusal(ErrorKind::Throttled, "opsward.RateLimit", crowded.to_string());
+            let error = CallError { retryable: true, ..error };
+            return Verdict::NotExecuted { error, retry_after: None, remedy: Remedy::Wait };
+        }
+        let salted =
+            token.filter(|_| wrong("random-token")).map(|token| format!("{sends:02}{}", &token[2..]));
+        let changed = (wrong("changed-params") && sends > 1).then(|| {
+            let params = request.params.replacen('{', r#"{"ResourceGroupId":"rg-again","#, 1);
+            CallRequest { params, ..request.clone() }
+        });
+        let sent = changed.as_ref().unwrap_or(request);
+        let verdict = self.broker.cloud.send(account, sent, salted.as_deref().or(token)).await;
+        turns.learn(account, request, &verdict);
+        verdict
     }
 }

@@ -51,7 +51,7 @@ async fn play(teller: &Teller) -> anyhow::Result<bool> {
     stage.reboot(&other.id).await?;
     let before = stage.wait_for_effects("CreateSnapshot", &other.disks, 1).await?;
     stage.kill_host().await?;
-    teller.line("host", &format!("killed (SIGKILL) with {} snapshot made and unanswered", before.len()));
+    teller.line("host", &format!("killed (SIGKILL) with {} snapshots made and unanswered", before.len()));
     stage.answer_promptly().await?;
     stage.start_host().await?;
     let after = stage.wait_for_effects("CreateSnapshot", &other.disks, 3).await?;

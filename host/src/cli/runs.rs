@@ -20,6 +20,9 @@ pub struct ListArgs {
     /// Only runs that are ready, running, held, done, failed or dead
     #[arg(long, value_name = "STATE")]
     pub state: Option<RunState>,
+    /// Only runs that wait for a person: the same as --state held
+    #[arg(long, conflicts_with = "state")]
+    pub held: bool,
     /// At most this many, newest first
     #[arg(short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
@@ -77,12 +80,13 @@ pub fn list(
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<(), ShowRunsError> {
-    let filter = RunFilter { policy: args.policy.clone(), state: args.state, limit: args.limit as usize };
+    let state = args.state.or(args.held.then_some(RunState::Held));
+    let filter = RunFilter { policy: args.policy.clone(), state, limit: args.limit as usize };
     let rows = store.list_runs(&filter)?;
     match args.output {
         Output::Json => print_json(&serde_json::json!({ "runs": rows }), out)?,
         Output::Table if rows.is_empty() => {
-            let any = args.policy.is_some() || args.state.is_some();
+            let any = args.policy.is_some() || state.is_some();
             writeln!(out, "{}", if any { "no such runs" } else { "no runs yet" })?;
         }
         Output::Table => print_rows(&rows, now, out)?,
@@ -174,7 +178,9 @@ fn print_head(run: &RunDetail, now: Timestamp, out: &mut dyn Write) -> Result<()
             None => "ready to be worked on".to_owned(),
         },
         RunState::Running => format!("running for {}", span(now.since(row.changed_at))),
-        RunState::Held => format!("held for {}: a person must settle it", span(now.since(row.changed_at))),
+        RunState::Held => {
+            format!("held for {}: settle it with `opsward run resolve`", span(now.since(row.changed_at)))
+        }
         ended => format!("{} in {}", ended.as_str(), span(row.changed_at.since(row.created_at))),
     };
     let mode = run.ledger.iter().rev().find_map(|record| match record.entry {

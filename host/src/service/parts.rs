@@ -10,7 +10,7 @@ use crate::plugin::engine::{Engine, Limits};
 use crate::plugin::registry::Registry;
 use crate::policy::Policies;
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
 use crate::trigger::accept::Accept;
 use crate::trigger::http::{self, HookLimits};
@@ -61,7 +61,8 @@ impl Parts {
         let metrics = telemetry::start_metrics()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let StoreSettings::Sqlite { path } = &settings.store;
-        let store = SqliteStore::open(&base.join(path)).context("cannot open the store")?;
+        let file = base.join(path);
+        let store = SqliteStore::open(&file).context("cannot open the store")?;
         let keep = settings.store_keep;
         let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
         let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
@@ -93,16 +94,24 @@ impl Parts {
             clock: clock.clone(),
             policies: policies.clone(),
             policies_changed: changed,
-            runs_ready: work,
+            runs_ready: work.clone(),
         };
         let (ready, is_ready) = watch::channel(true);
         let of_registry = registry.clone();
         let refused = Arc::new(move || admin::refused_files(&of_registry.status()));
-        let front =
-            Admin { store: store.clone(), policies, clock: clock.clone(), refused, metrics, ready: is_ready };
+        let front = Admin {
+            store: store.clone(),
+            policies,
+            clock: clock.clone(),
+            refused,
+            work,
+            metrics,
+            ready: is_ready,
+        };
 
         let [hooks, admin_listener] = [bind(addresses[0]).await?, bind(addresses[1]).await?];
         let (listen, admin) = (hooks.local_addr()?, admin_listener.local_addr()?);
+        in_use::name_admin(&file, admin).context("cannot write beside the store")?;
         let limits = HookLimits::default();
         let router = http::router(secrets.sources, Arc::new(accept), limits);
         let (stop, stopping) = watch::channel(false);

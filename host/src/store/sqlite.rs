@@ -8,8 +8,10 @@ mod check;
 mod compact;
 mod copy;
 mod damage;
+pub mod in_use;
 mod late;
 mod ledger;
+mod lock;
 mod once;
 mod policy_state;
 mod queue;
@@ -30,8 +32,8 @@ use super::{
 };
 use crate::clock::{Clock as _, SystemClock};
 use late::{Late, event_key};
-use opsward_core::id::{Digest, PolicyName};
-use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
 use read::Readers;
@@ -39,7 +41,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use writer::{Answer, Arrival, Job, Op, RawClaimed, Woken};
+use writer::{Answer, Arrival, Intervention, Job, Op, RawClaimed, Woken};
 
 /// Longest note of a run, in characters: one line of a wide terminal.
 const NOTE_CHARS_MAX: usize = 200;
@@ -176,7 +178,7 @@ impl Store for SqliteStore {
             let Answer::Claimed(raw) = answer else { unreachable!("{IN_KIND}") };
             let mut claimed = Vec::with_capacity(raw.len());
             for run in raw {
-                let RawClaimed { claim, faults, woken, ledger } = run;
+                let RawClaimed { claim, faults, crashes, woken, ledger } = run;
                 let unreadable = |e: rusqlite::Error| StoreError::Unreadable {
                     run: claim.run.clone(),
                     problem: e.to_string(),
@@ -184,7 +186,16 @@ impl Store for SqliteStore {
                 let read = woken.map_err(unreadable);
                 match read.and_then(|woken| Ok((woken, ledger::records(&claim.run, &ledger)?))) {
                     Ok((Woken { policy, digest, event, received }, ledger)) => {
-                        claimed.push(Claimed { claim, policy, digest, faults, event, received, ledger });
+                        claimed.push(Claimed {
+                            claim,
+                            policy,
+                            digest,
+                            faults,
+                            crashes,
+                            event,
+                            received,
+                            ledger,
+                        });
                     }
                     // The others are claimed all the same, and this one is claimed again.
                     Err(error) => {
@@ -206,19 +217,19 @@ impl Store for SqliteStore {
     }
 
     fn append(&self, claim: &Claim, records: Vec<Record>) -> Reply<'_, ()> {
-        let op = Op::Append { claim: claim.clone(), records: lines(&records) };
+        let op = append(claim, &records);
         Box::pin(async move { self.ask(op).await.map(drop) })
     }
 
     fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError> {
-        let records = lines(&records);
-        let bytes = records.len();
-        self.queue.push_later(Op::Append { claim: claim.clone(), records }, bytes)
+        self.queue.push_later(append(claim, &records))
     }
 
     fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once> {
         let change = once::Change::of(record.as_ref());
-        let op = Op::AppendOnce { claim: claim.clone(), key, change, records: lines(record.as_slice()) };
+        let ends = lock::ended_by(record.as_slice());
+        let records = lines(record.as_slice());
+        let op = Op::AppendOnce { claim: claim.clone(), key, change, records, ends };
         Box::pin(async move {
             let Answer::AppendedOnce(other) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
             let Some(once::First { run, reply }) = other else { return Ok(Once::First) };
@@ -227,6 +238,46 @@ impl Store for SqliteStore {
                 reply.map_err(|e| StoreError::Unreadable { run: run.clone(), problem: e.to_string() })?;
             Ok(Once::Later { run, reply })
         })
+    }
+
+    fn lock(
+        &self,
+        claim: &Claim,
+        position: u32,
+        resources: Vec<(AccountName, String)>,
+    ) -> Reply<'_, Option<RunId>> {
+        let op = Op::Lock { claim: claim.clone(), position, resources };
+        Box::pin(async move {
+            let Answer::Locked(holder) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
+            Ok(holder)
+        })
+    }
+
+    fn unlock(&self, claim: &Claim, position: u32) -> Reply<'_, ()> {
+        let op = Op::Unlock { claim: claim.clone(), position };
+        Box::pin(async move { self.ask(op).await.map(drop) })
+    }
+
+    fn intervene(
+        &self,
+        claim: &Claim,
+        from: RunState,
+        key: Option<OnceKey>,
+        record: Record,
+        to: Standing,
+    ) -> Reply<'_, ()> {
+        let decided = Intervention {
+            claim: claim.clone(),
+            from,
+            key: key.map(|key| (key, once::Change::of(Some(&record)))),
+            ends: lock::ended_by(std::slice::from_ref(&record)),
+            note: note(&record),
+            at: record.at,
+            records: lines(&[record]),
+            to,
+        };
+        let op = Op::Intervene(Box::new(decided));
+        Box::pin(async move { self.ask(op).await.map(drop) })
     }
 
     fn state(
@@ -330,6 +381,16 @@ fn arrival(new: NewEvent) -> Arrival {
     Arrival { key: event_key(new.event.source.as_str(), &new.event.id), new }
 }
 
+fn append(claim: &Claim, records: &[Record]) -> Op {
+    let says_more = |record: &Record| !matches!(record.entry, Entry::Started { .. } | Entry::Log { .. });
+    Op::Append {
+        claim: claim.clone(),
+        records: lines(records),
+        ends: lock::ended_by(records),
+        progress: records.iter().any(says_more),
+    }
+}
+
 /// Records as the ledger keeps them: one JSON text a line.
 fn lines(records: &[Record]) -> String {
     let texts = records.iter().map(|record| serde_json::to_string(record).expect("a record is plain data"));
@@ -342,6 +403,11 @@ fn note(record: &Record) -> Option<String> {
         Entry::Failed { failure } => format!("{}: {}", failure.code, failure.message),
         Entry::Held { reason, .. } => reason.clone(),
         Entry::Faulted { fault } => fault.message.clone(),
+        Entry::Abandoned { by, .. } => format!("given up by {by}"),
+        Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
+        Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),
+        Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),
+        Entry::NotExecuted { why, .. } => format!("did not take place: {why}"),
         _ => return None,
     };
     Some(one_line(&text))

@@ -3,6 +3,7 @@
 //! several hosts on one store need no leader. Tested as part of whole hosts in `tests/`.
 
 use crate::clock::Clock;
+use crate::failpoint::hit;
 use crate::policy::{LivePolicy, Policies};
 use crate::store::{Decision, Firing, NewEvent, NewRun, Store, StoreError};
 use futures::future::join_all;
@@ -124,6 +125,9 @@ impl Timer {
         due: &[Due],
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        if due.iter().any(|due| due.decision == Decision::Fired) {
+            hit("before-fire");
+        }
         // Asked in order, waited for together: many skipped fire times are one wait for the disk, not many.
         let recorded = join_all(due.iter().map(|due| {
             let name = &policy.settings.name;
@@ -140,6 +144,7 @@ impl Timer {
         }))
         .await;
         if due.iter().any(|due| due.decision == Decision::Fired) {
+            hit("after-fire");
             self.runs_ready.notify_one();
         }
         for (due, first) in due.iter().zip(recorded) {

@@ -80,6 +80,19 @@ async fn one_effect_of_class_once_at_a_time_is_under_way_on_a_resource() {
     assert_eq!(lab.cloud.sent("ResetInstance"), 3);
 }
 
+#[tokio::test]
+async fn calls_wait_for_their_turn_at_the_actions_rate() {
+    let lab = Lab::new(Cloud::default()).await;
+    let mut session = lab.session("reader").await;
+    let read = || call("cbs:DescribeDisks", "{}");
+    // 100 a second, the first hundred at once.
+    let begun = std::time::Instant::now();
+    let request = HostRequest::CallAll { requests: (0..220).map(|_| read()).collect(), max_concurrency: 16 };
+    let Ok(HostReply::CallAll(replies)) = session.perform(request).await else { panic!("answers") };
+    assert!(replies.iter().all(Result::is_ok));
+    assert!(begun.elapsed() >= Duration::from_millis(1_150), "220 calls within {:?}", begun.elapsed());
+}
+
 fn call(action: &str, params: &str) -> CallRequest {
     let (service, action) = action.split_once(':').expect("service:Action");
     let (service, action, params) = (service.to_owned(), action.to_owned(), params.to_owned());

@@ -77,10 +77,15 @@ impl World {
     /// Adds the nightly reset, due once, as soon as a host starts: a host that was down missed its fire time by less than the
     /// grace. A fire time to come would pass unseen where a busy machine takes long to start the host.
     pub(crate) async fn put_nightly_reset(&self) {
+        self.put_reset("nightly-reset").await;
+    }
+
+    /// The same as a policy of another name. No host may run.
+    pub(crate) async fn put_reset(&self, policy: &str) {
         let cron = cron_at(-1);
         self.put_plugin("nightly-reset");
         self.write(
-            "plugins.d/nightly-reset.toml",
+            &format!("plugins.d/{policy}.toml"),
             &include_str!("harness/nightly-reset.toml").replace("{cron}", &cron),
         );
         let entry =
@@ -88,7 +93,7 @@ impl World {
         let schedule = Schedule::parse(&entry).expect("a schedule");
         let an_hour_ago = Timestamp::from_seconds(seconds_since_1970() - 3600);
         let known = Firing {
-            policy: "nightly-reset".parse().expect("a name"),
+            policy: policy.parse().expect("a name"),
             schedule: schedule.text().to_owned(),
             fire_at: an_hour_ago,
             decision: Decision::SkippedLate,
@@ -97,6 +102,18 @@ impl World {
         let store = SqliteStore::open(&self.dir.path().join("opsward.db")).expect("the store opens");
         store.fire(known, None).await.expect("written");
         store.close().await.expect("closed");
+    }
+
+    /// Has failed runs of the policy for snapshots be tried again in this way.
+    pub(crate) fn try_snapshots(&self, retry: &str) {
+        let file = include_str!("harness/snapshot-on-reboot.toml");
+        let file = file.replace("mode = \"enforce\"", &format!("mode = \"enforce\"\nretry = {retry}"));
+        self.write("plugins.d/snapshot-on-reboot.toml", &file);
+    }
+
+    /// Sets where a disk of the simulated cloud stands; only of one that is `In_use` a snapshot can be made.
+    pub(crate) async fn set_disk_status(&self, disk: &str, status: &str) {
+        self.patch_state(json!({ "alibaba": { "disks": { disk: { "status": status } } } })).await;
     }
 
     /// The command line of the host under test.
@@ -221,7 +238,7 @@ impl World {
     pub(crate) async fn runs(&self, host: &Host) -> Vec<Value> {
         let answer = self
             .http
-            .get(format!("http://{}/api/v1/runs?limit=1000", host.admin))
+            .get(format!("http://{}/api/v1/runs?limit=10000", host.admin))
             .send()
             .await
             .expect("admin answers");
@@ -299,9 +316,23 @@ fn seconds_since_1970() -> i64 {
     i64::try_from(since.as_secs()).expect("before the end of time")
 }
 
+/// Whether the form of a test is asked for that takes hours.
+pub(crate) fn soak() -> bool {
+    std::env::var_os("SOAK").is_some_and(|on| on == "1")
+}
+
+/// How often: in the usual form of a test, in the long one, and in the one that takes hours.
+pub(crate) fn times(usual: usize, in_long: usize, in_soak: usize) -> usize {
+    match (soak(), long()) {
+        (true, _) => in_soak,
+        (false, true) => in_long,
+        (false, false) => usual,
+    }
+}
+
 /// Whether the long form of a test is asked for.
 pub(crate) fn long() -> bool {
-    std::env::var_os("OPSWARD_LONG").is_some()
+    std::env::var_os("OPSWARD_LONG").is_some() || soak()
 }
 
 /// A seed for a random test: `OPSWARD_SEED`, or one from the process and the time; printed so that a failure can be repeated.

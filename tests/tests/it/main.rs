@@ -1,17 +1,21 @@
 //! Whole-host tests, one binary. One file per subject; `harness` starts hosts and simulated clouds.
 
 mod broker;
+mod catalog;
 mod chaos;
 mod check;
 mod cron;
 mod db;
+mod deliveries;
 mod doubt;
 mod endings;
 mod events;
 mod harness;
+mod held;
 mod hostile;
 mod once;
 mod registry;
+mod retries;
 mod serve;
 mod sim;
 mod store;

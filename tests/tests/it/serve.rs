@@ -57,14 +57,13 @@ async fn twelve_disks_get_twelve_snapshots_although_a_page_has_ten() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_disk_does_not_stop_the_others_and_is_named() {
     let world = World::new().await;
+    world.try_snapshots("{ attempts = 1 }");
     let host = world.start().await;
     let (instance, disks) = world.machine(3).await;
-    world
-        .patch_state(json!({ "alibaba": { "disks": { disks[1].clone(): { "status": "Detaching" } } } }))
-        .await;
+    world.set_disk_status(&disks[1], "Detaching").await;
     world.post(&host, &executed(&instance, "e-busy")).await;
     let runs = world.settled_runs(&host, 1).await;
-    assert_eq!(runs[0]["state"], "failed");
+    assert_eq!(runs[0]["state"], "dead");
     assert!(runs[0]["note"].as_str().expect("a note").contains(&disks[1]), "{runs:#?}");
     let snapshots = world.effects("CreateSnapshot").await;
     assert_eq!(
@@ -117,17 +116,6 @@ async fn a_reset_whose_answer_is_lost_is_proved_by_reading_and_never_sent_again(
         assert_eq!(runs[0]["state"], "done", "{kind}: {runs:#?}");
         assert_eq!(world.effects("ResetInstance").await.get("ins-1"), Some(&1), "{kind}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reset_that_may_not_have_taken_place_is_held() {
-    let world = World::new().await;
-    world.sim_post("faults", json!({ "action": "ResetInstance", "kind": "drop-before", "times": 1 })).await;
-    world.put_nightly_reset().await;
-    let host = world.start().await;
-    let runs = world.settled_runs(&host, 1).await;
-    assert_eq!(runs[0]["state"], "held", "{runs:#?}");
-    assert!(world.effects("ResetInstance").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

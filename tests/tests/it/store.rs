@@ -4,6 +4,7 @@
 mod copy;
 pub(crate) mod damage;
 mod file;
+mod lock;
 mod once;
 mod policy_state;
 mod promises;
@@ -76,7 +77,8 @@ macro_rules! keeps_its_promises {
                 counts_and_pins_follow_the_runs
                 a_closed_store_writes_nothing
                 everything_that_was_answered_survives_a_kill
-                many_workers_at_once_do_each_run_once);
+                many_workers_at_once_do_each_run_once
+                a_run_over_which_hosts_die_is_suspected_and_handed_out_alone);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again
@@ -92,6 +94,13 @@ macro_rules! keeps_its_promises {
                 numbers_grow_although_everything_old_is_deleted
                 a_slice_is_bounded
                 the_latest_decision_on_a_schedule_stays);
+            promises!($lab, lock:
+                a_resource_has_one_effect_until_its_outcome_is_known
+                locks_outlive_hosts_claims_and_holds_and_end_with_the_run
+                a_past_claim_takes_no_lock
+                a_decision_settles_key_and_lock_and_lets_the_run_go_on
+                an_abandoned_effect_keeps_its_key_and_frees_its_resource
+                a_decision_on_a_run_that_has_moved_on_is_not_written);
         }
     };
 }
@@ -168,3 +177,7 @@ pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp)
     let records = vec![Record { at, ..line(&format!("of {id}")) }];
     store.finish(&claim, records, Standing::Done).await.expect("finished");
 }
+
+/// Takes from a file what only the newest format has.
+const SINCE_4: &str =
+    "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";

@@ -1,13 +1,30 @@
 //! Seeded wrong variants of the host, each compiled in behind a test-only feature: the scenario that catches it must pass on
 //! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
 
+use crate::doubt::goes_on_in_another_account;
 use crate::harness::{EXECUTED, World, executed};
+use crate::held::{a_held_reset, waits_for_the_held_one};
 use crate::once::notification;
+use crate::retries::calls_in_a_storm;
+use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 6] =
-    ["ack-before-commit", "random-token", "retry-once", "no-dedupe", "no-once-keys", "no-grant-check"];
+const VARIANTS: [&str; 13] = [
+    "ack-before-commit",
+    "random-token",
+    "retry-once",
+    "no-dedupe",
+    "no-once-keys",
+    "no-grant-check",
+    "locks-in-memory",
+    "no-late-execution",
+    "no-retry-budget",
+    "intent-after-send",
+    "key-apart",
+    "changed-params",
+    "account-from-file",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_variant_is_caught_and_the_right_one_passes() {
@@ -28,6 +45,13 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
+        "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
+        "no-retry-budget" => calls_in_a_storm(wrong).await,
+        "intent-after-send" => a_kill_after_a_reset_leaves_one(wrong).await,
+        "key-apart" => a_kill_at_an_intent_leaves_its_key(wrong).await,
+        "changed-params" => a_lost_answer_is_got_again(wrong).await,
+        "account-from-file" => goes_on_in_another_account(wrong).await,
+        "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),
     }
 }
@@ -112,6 +136,76 @@ async fn a_grant_holds_for_its_region_only(wrong: &str) -> Result<(), String> {
     } else {
         Err(format!("{snapshots} snapshots in a region that was not granted"))
     }
+}
+
+async fn a_held_reset_keeps_its_machine(wrong: &str) -> Result<(), String> {
+    let (world, id) = a_held_reset().await;
+    waits_for_the_held_one(&world, &id, wrong).await
+}
+
+/// A request whose connection broke is not sent anew while the cloud may still carry it out.
+async fn a_request_may_still_be_on_its_way(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    world.put_nightly_reset().await;
+    let mut host = world.start_with(&[("OPSWARD_FAILPOINT", "after-intent:1")]).await.expect("ready");
+    host.died().await;
+    // Waits of a minute and more take long enough to be seen, those between looks do not.
+    let env = [("OPSWARD_HASTE", "20"), ("OPSWARD_WRONG", wrong)];
+    let begun = std::time::Instant::now();
+    let host = world.start_with(&env).await.expect("ready");
+    world.settled_runs(&host, 1).await;
+    match (sends_of(&world, "ResetInstance").await, begun.elapsed()) {
+        (1, took) if took < LATE_EXECUTION / 20 => {
+            Err(format!("sent anew {took:?} after it may have been sent"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn a_kill_after_a_reset_leaves_one(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    world.put_nightly_reset().await;
+    let env = [("OPSWARD_FAILPOINT", "after-send:1"), ("OPSWARD_WRONG", wrong)];
+    let mut host = world.start_with(&env).await.expect("ready");
+    host.died().await;
+    // The machine has settled by now, so that the cloud would take another reset.
+    world.patch_state(json!({ "clock_offset_ms": 60_000 })).await;
+    let host = world.start().await;
+    world.settled_runs(&host, 1).await;
+    match sends_of(&world, "ResetInstance").await {
+        1 => Ok(()),
+        sends => Err(format!("a machine was reset {sends} times by one run")),
+    }
+}
+
+async fn a_kill_at_an_intent_leaves_its_key(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let (instance, _) = world.machine(3).await;
+    let env = [("OPSWARD_FAILPOINT", "after-intent:1"), ("OPSWARD_WRONG", wrong)];
+    let mut host = world.start_with(&env).await.expect("ready");
+    world.post(&host, &notification(&instance, 1)).await;
+    host.died().await;
+    // The second asker comes before the first has its answer.
+    let slow = json!({ "action": "CreateSnapshot", "kind": "slow", "times": 3, "delay_ms": 4000 });
+    world.sim_post("faults", slow).await;
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    world.post(&host, &notification(&instance, 2)).await;
+    world.settled_runs(&host, 2).await;
+    match world.effects("CreateSnapshot").await.values().max() {
+        Some(1) => Ok(()),
+        most => Err(format!("{most:?} snapshots of one disk for one incident, after a kill")),
+    }
+}
+
+async fn a_lost_answer_is_got_again(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    world.try_snapshots("{ attempts = 1 }");
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let (instance, _) = world.machine(3).await;
+    world.sim_post("faults", json!({ "action": "CreateSnapshot", "kind": "drop-after", "times": 1 })).await;
+    world.post(&host, &executed(&instance, "e-again")).await;
+    let runs = world.settled_runs(&host, 1).await;
+    if runs[0]["state"] == "done" { Ok(()) } else { Err(format!("the run ended with {}", runs[0]["note"])) }
 }
 
 /// How often the clouds received `action`, whatever became of it.

@@ -3,8 +3,10 @@
 
 use super::read_back::{IdsForm, ReadBack};
 use super::{Class, Provider};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
 /// What is known of one cloud action.
 #[derive(Debug, Clone)]
@@ -29,6 +31,10 @@ pub struct Action {
     pub dry_run_field: Option<String>,
     /// Whether the answer holds credentials: no policy may call it.
     pub answers_with_credentials: bool,
+    /// How often it may be called, where the vendor says so.
+    pub rate: Option<Rate>,
+    /// How a read's answer is turned over.
+    pub paging: Option<Paging>,
     /// How to see whether it took place.
     pub read_back: Option<ReadBack>,
     /// What settled the class.
@@ -38,6 +44,11 @@ pub struct Action {
 }
 
 impl Action {
+    /// The parameters that name what it acts on: `DiskId`, `Tag.Key`.
+    pub fn resource_params(&self) -> impl Iterator<Item = String> {
+        self.resource_paths.iter().map(|path| path.join("."))
+    }
+
     /// Whether any parameter names what the action acts on.
     pub fn names_resources(&self) -> bool {
         !self.resource_paths.is_empty()
@@ -47,6 +58,56 @@ impl Action {
     pub fn full_name(&self) -> String {
         format!("{}:{}", self.service, self.name)
     }
+}
+
+/// How often the vendor lets an account call an action in a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Rate {
+    /// This many calls ...
+    pub calls: u32,
+    /// ... in this time.
+    pub per: Duration,
+}
+
+impl TryFrom<String> for Rate {
+    type Error = String;
+    /// Reads `10/s` or `100/60s`.
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no rate: write `10/s` or `100/60s`");
+        let (calls, per) = text.split_once('/').ok_or_else(wrong)?;
+        let seconds = match per.strip_suffix('s').ok_or_else(wrong)? {
+            "" => 1,
+            seconds => seconds.parse().map_err(|_| wrong())?,
+        };
+        let calls = calls.parse().map_err(|_| wrong())?;
+        if calls == 0 || seconds == 0 {
+            Err(wrong())
+        } else {
+            Ok(Self { calls, per: Duration::from_secs(seconds) })
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.per.as_secs() {
+            1 => write!(f, "{}/s", self.calls),
+            seconds => write!(f, "{}/{seconds}s", self.calls),
+        }
+    }
+}
+
+/// How a read's answer is turned over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Paging {
+    /// `PageNumber` and `PageSize`.
+    PageNumber,
+    /// `NextToken`, and mostly `MaxResults`.
+    NextToken,
+    /// `Offset` and `Limit`.
+    Offset,
 }
 
 /// A known service.
@@ -106,6 +167,8 @@ impl TypedService {
                 needs_region: action.needs_region,
                 dry_run_field: action.dry_run.clone(),
                 answers_with_credentials: action.answers_with_credentials,
+                rate: action.rate,
+                paging: action.paging,
                 read_back: resolve_read_back(name, action)?,
                 source: action.source.clone(),
                 resource_paths: action.resources.iter().map(|path| path_of(path)).collect(),
@@ -134,6 +197,8 @@ struct TypedAction {
     dry_run: Option<String>,
     #[serde(default)]
     answers_with_credentials: bool,
+    rate: Option<Rate>,
+    paging: Option<Paging>,
     read_back: Option<String>,
     /// The settled state that a convergent action leads to.
     goal: Option<String>,
@@ -176,6 +241,25 @@ impl TypedReadBack {
             operation_state_field: self.operation_state.clone(),
             operation_request_id_field: self.operation_request_id.clone(),
             settled: self.settled.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_read_as_it_is_shown() {
+        for (text, calls, seconds) in [("10/s", 10, 1), ("100/60s", 100, 60)] {
+            let rate = Rate::try_from(text.to_owned()).expect("a rate");
+            assert_eq!(
+                (rate.calls, rate.per, rate.to_string().as_str()),
+                (calls, Duration::from_secs(seconds), text)
+            );
+        }
+        for text in ["", "10", "10/m", "0/s", "10/0s", "x/s", "10/-1s"] {
+            assert!(Rate::try_from(text.to_owned()).is_err(), "{text}");
         }
     }
 }

@@ -51,6 +51,8 @@ pub fn reserved(provider: Provider, name: &str) -> bool {
         "Token",
         "Language",
         "RequestClient",
+        "ClientToken",
+        "DryRun",
     ];
     const PREFIXES: &[&str] = &["Signature", "X-Acs-", "X-TC-"];
     let names = match provider {

@@ -112,14 +112,17 @@ pub enum Judgement {
     NotYet,
     /// Nothing is under way and the goal of a convergent action is not reached: it may be sent again.
     Unmet,
+    /// Nothing is under way and the cloud's record of the last operation is what it was: the effect has not taken place so
+    /// far. It still may, while the cloud would take the request.
+    Unchanged,
     /// The readings do not tell.
     Unknown,
 }
 
 /// Judges whether `action`, sent after the reading `before`, had taken place at the reading `after`.
 ///
-/// A new request id with our operation proves it. Without such a record a convergent action is judged by its goal; the
-/// state alone proves nothing of an action that must not be repeated.
+/// A new request id with our operation proves it. A convergent action is judged by its goal besides. The state alone
+/// proves nothing of an action that must not be repeated; that the cloud's record of operations is what it was does.
 pub fn judge(before: &Baseline, after: &Baseline, action: &Action) -> Judgement {
     let is_new =
         after.operation_request_id.is_some() && after.operation_request_id != before.operation_request_id;
@@ -127,12 +130,18 @@ pub fn judge(before: &Baseline, after: &Baseline, action: &Action) -> Judgement 
         return Judgement::Done { request_id: after.operation_request_id.clone() };
     }
     let Some(read_back) = &action.read_back else { return Judgement::Unknown };
-    let Some(goal) = &read_back.goal else { return Judgement::Unknown };
-    match &after.state {
-        None => Judgement::Unknown,
-        Some(_) if !read_back.settled(after) => Judgement::NotYet,
-        Some(state) if state == goal => Judgement::Done { request_id: None },
+    let (Some(state), is_settled) = (&after.state, read_back.settled(after)) else {
+        return Judgement::Unknown;
+    };
+    match &read_back.goal {
+        Some(_) if !is_settled => Judgement::NotYet,
+        Some(goal) if state == goal => Judgement::Done { request_id: None },
         Some(_) => Judgement::Unmet,
+        // Without a record of operations, or with somebody else's in it, nothing is proved.
+        None if read_back.operation_request_id_field.is_none() || is_new => Judgement::Unknown,
+        None if !is_settled => Judgement::NotYet,
+        None if after == before => Judgement::Unchanged,
+        None => Judgement::Unknown,
     }
 }
 
@@ -200,7 +209,10 @@ mod tests {
                 reading("RUNNING", Some(("ResetInstance", "SUCCESS", "r-2"))),
                 done("r-2"),
             ),
-            (reset, reading("RUNNING", old), reading("RUNNING", old), Judgement::Unknown),
+            (reset, reading("RUNNING", old), reading("RUNNING", old), Judgement::Unchanged),
+            (reset, reading("RUNNING", None), reading("RUNNING", None), Judgement::Unchanged),
+            (reset, reading("RUNNING", old), reading("STOPPED", old), Judgement::Unknown),
+            (reset, reading("RUNNING", old), reading("STOPPING", old), Judgement::NotYet),
             (
                 reset,
                 reading("RUNNING", old),

@@ -5,7 +5,7 @@ use super::finding::ConfigError;
 use super::host::{HostSettings, find_account};
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::PolicyFile;
-use super::{PolicySettings, defaults};
+use super::{PolicySettings, defaults, retry};
 use crate::grant::{AllowEntry, GrantFinding, Grants};
 use crate::id::{AccountName, PolicyName};
 use crate::pattern::{OnEntry, Patterns};
@@ -39,6 +39,7 @@ pub(super) fn resolve(
     let schedules = schedules(source, &file.schedule, &mut errors);
     let grants = grants(source, &file.allow, account.as_ref(), host, &mut errors, &mut warnings);
     let config = json_table(source, &file.config, &mut errors);
+    let retry = retry::resolve(source, &file.retry, &mut errors);
     let known: Vec<&str> = host.secrets.keys().map(String::as_str).collect();
     for (at, name) in file.secrets.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
         let fix = match known.as_slice() {
@@ -62,6 +63,7 @@ pub(super) fn resolve(
             grants,
             config: Value::Object(config).to_string().into(),
             secrets: file.secrets,
+            retry,
             warnings,
         }),
         _ => Err(errors.into_iter().chain(warnings).collect()),

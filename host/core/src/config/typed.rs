@@ -101,5 +101,16 @@ pub(super) struct PolicyFile {
     #[serde(default)]
     pub(super) secrets: Vec<String>,
     #[serde(default)]
+    pub(super) retry: Retry,
+    #[serde(default)]
     pub(super) allow: Vec<AllowEntry>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Retry {
+    pub(super) attempts: Option<u32>,
+    pub(super) base: Option<String>,
+    pub(super) factor: Option<f64>,
+    pub(super) ceiling: Option<String>,
 }

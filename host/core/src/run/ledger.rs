@@ -115,6 +115,30 @@ pub enum Entry {
         /// What is unknown.
         reason: String,
     },
+    /// The effect at `position` did not take place: the call is to be made anew.
+    NotExecuted {
+        /// The effect in question.
+        position: u32,
+        /// What proves it, or who says so.
+        why: String,
+    },
+    /// A person gave the run up, with the effect at `position` unknown for good.
+    Abandoned {
+        /// The effect in question; none where the ledger could not be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<u32>,
+        /// Who.
+        by: String,
+    },
+    /// The run begins afresh: positions count from 0 again, reads are made again, and an effect that was made is not.
+    Retried {
+        /// The failure that may pass; empty where a person asked.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
+        /// Who asked for it, where a person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// The sandbox ended the attempt; it may be tried again.
     Faulted {
         /// Which bound was met.
@@ -144,6 +168,13 @@ pub enum Answered {
     Simulated,
     /// Refused by the host: grant, guardrail or malformed request.
     Host,
+    /// An earlier try of this run made the same effect: nothing was sent.
+    EarlierTry,
+    /// A person said that it took place.
+    Person {
+        /// Who.
+        by: String,
+    },
     /// The answer of an earlier effect with the same natural key: nothing was sent.
     Once {
         /// The run whose effect it was.

@@ -1,17 +1,23 @@
 //! Replays a run from its ledger: a recorded call answers as it did, the first unrecorded one is live. Pure; leaves
-//! making live calls, and settling effects whose result is unknown, to the broker. Tested below.
+//! making live calls, and settling effects whose result is unknown, to the broker. Tested in `replay/tests.rs`.
 
 use super::host_call::{StateOp, StateReply};
-use super::ledger::{Entry, Record};
-use crate::call::{CallReply, CallRequest};
+use super::ledger::{Answered, Entry, Record};
+use crate::call::{CallReply, CallRequest, CallResponse};
 use crate::catalog::Class;
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The guest's progress through its own ledger.
 #[derive(Debug, Clone)]
 pub struct Replay {
     slots: BTreeMap<u32, Slot>,
+    /// Positions of effects without a result.
+    open: BTreeSet<u32>,
+    /// How often the effect at a position was found not to have taken place.
+    disproofs: BTreeMap<u32, u32>,
+    /// Effects that earlier tries of the run made, and this one has not asked for yet.
+    made: Vec<(CallRequest, CallResponse)>,
     next: u32,
     now: Timestamp,
     log_lines: u32,
@@ -19,10 +25,17 @@ pub struct Replay {
 
 #[derive(Debug, Clone)]
 enum Slot {
-    Call { request: CallRequest, reply: CallReply, at: Timestamp },
+    Call { request: CallRequest, reply: CallReply, at: Timestamp, changed: Changed },
     Open(OpenEffect),
     State { op: StateOp, reply: StateReply, at: Timestamp },
     Slept { ms: u64, until: Timestamp },
+}
+
+/// Whether a call stands for a change in the cloud.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Changed {
+    Yes,
+    No,
 }
 
 /// An effect that was about to be sent when the host went away: nobody knows whether it was.
@@ -38,6 +51,10 @@ pub struct OpenEffect {
     pub baseline: Option<String>,
     /// When the intent was recorded.
     pub since: Timestamp,
+    /// Nothing was sent after this: the run was begun again then. `None` while the claim that recorded the intent goes on.
+    pub sent_by: Option<Timestamp>,
+    /// How often this effect was found not to have taken place before.
+    pub disproofs: u32,
 }
 
 /// What the ledger says to a guest's request.
@@ -49,6 +66,8 @@ pub enum Next<R> {
     Open(u32, OpenEffect),
     /// Not in the ledger: do it, and record it at this position.
     Live(u32),
+    /// An earlier try of the run did it: record this answer at this position, and send nothing.
+    Made(u32, R),
     /// The ledger holds something else there: the guest is not deterministic, or not the same.
     Diverged(String),
 }
@@ -56,7 +75,15 @@ pub enum Next<R> {
 impl Replay {
     /// Begins at position 0 with the records so far. `begun` is the run's first instant: when its event was received.
     pub fn new(ledger: &[Record], begun: Timestamp) -> Self {
-        let mut replay = Self { slots: BTreeMap::new(), next: 0, now: begun, log_lines: 0 };
+        let mut replay = Self {
+            slots: BTreeMap::new(),
+            open: BTreeSet::new(),
+            disproofs: BTreeMap::new(),
+            made: Vec::new(),
+            next: 0,
+            now: begun,
+            log_lines: 0,
+        };
         for record in ledger {
             replay.take(record);
         }
@@ -66,8 +93,16 @@ impl Replay {
     fn take(&mut self, record: &Record) {
         let at = record.at;
         match &record.entry {
-            Entry::Call { position, request, reply, .. } => {
-                let slot = Slot::Call { request: request.clone(), reply: reply.clone(), at };
+            Entry::Started { .. } => self.close_sendings(at),
+            Entry::Call { position, request, reply, answered } => {
+                let changed = match answered {
+                    Answered::EarlierTry | Answered::Once { .. } => Changed::Yes,
+                    _ => Changed::No,
+                };
+                if *answered == Answered::EarlierTry {
+                    self.take_made(request);
+                }
+                let slot = Slot::Call { request: request.clone(), reply: reply.clone(), at, changed };
                 self.slots.insert(*position, slot);
             }
             Entry::Intent { position, request, class, token, baseline } => {
@@ -77,14 +112,21 @@ impl Replay {
                     token: token.clone(),
                     baseline: baseline.clone(),
                     since: at,
+                    sent_by: None,
+                    disproofs: self.disproofs.get(position).copied().unwrap_or(0),
                 };
                 self.slots.insert(*position, Slot::Open(open));
+                self.open.insert(*position);
             }
             Entry::Result { position, reply, .. } => {
-                if let Some(Slot::Open(open)) = self.slots.remove(position) {
-                    let slot = Slot::Call { request: open.request, reply: reply.clone(), at };
-                    self.slots.insert(*position, slot);
+                if let Some(open) = self.close(*position) {
+                    let (request, reply) = (open.request, reply.clone());
+                    self.slots.insert(*position, Slot::Call { request, reply, at, changed: Changed::Yes });
                 }
+            }
+            Entry::NotExecuted { position, .. } => {
+                self.close(*position);
+                *self.disproofs.entry(*position).or_default() += 1;
             }
             Entry::State { position, op, reply } => {
                 self.slots.insert(*position, Slot::State { op: op.clone(), reply: reply.clone(), at });
@@ -93,12 +135,56 @@ impl Replay {
                 self.slots.insert(*position, Slot::Slept { ms: *ms, until: *until });
             }
             Entry::Log { .. } => self.log_lines += 1,
-            Entry::Started { .. }
-            | Entry::Held { .. }
+            Entry::Retried { .. } => self.begin_again(at),
+            Entry::Held { .. }
+            | Entry::Abandoned { .. }
             | Entry::Faulted { .. }
             | Entry::Done { .. }
             | Entry::Failed { .. } => {}
         }
+    }
+
+    /// A claim begins: what claims before it sent, they sent before now.
+    fn close_sendings(&mut self, at: Timestamp) {
+        for position in &self.open {
+            if let Some(Slot::Open(open)) = self.slots.get_mut(position) {
+                open.sent_by.get_or_insert(at);
+            }
+        }
+    }
+
+    fn close(&mut self, position: u32) -> Option<OpenEffect> {
+        self.open.remove(&position);
+        match self.slots.remove(&position) {
+            Some(Slot::Open(open)) => Some(open),
+            Some(other) => {
+                self.slots.insert(position, other);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Keeps of the tries so far what they changed.
+    fn begin_again(&mut self, at: Timestamp) {
+        for slot in std::mem::take(&mut self.slots).into_values() {
+            if let Slot::Call { request, reply: Ok(response), changed: Changed::Yes, .. } = slot
+                && !response.simulated
+            {
+                self.made.push((request, response));
+            }
+        }
+        self.open.clear();
+        self.disproofs.clear();
+        self.next = 0;
+        self.log_lines = 0;
+        self.advance(at);
+    }
+
+    /// The answer an earlier try got to the very same effect; each is given once.
+    fn take_made(&mut self, request: &CallRequest) -> Option<CallResponse> {
+        let at = self.made.iter().position(|(made, _)| made == request)?;
+        Some(self.made.remove(at).1)
     }
 
     /// A recorded call that the guest has not come to yet: where it ends before one, it is not what it was.
@@ -108,10 +194,11 @@ impl Replay {
 
     /// An effect that may or may not have taken place, as far as the ledger it began with tells.
     pub fn open(&self) -> Option<(u32, &OpenEffect)> {
-        self.slots.iter().find_map(|(position, slot)| match slot {
-            Slot::Open(open) => Some((*position, open)),
+        let position = self.open.first()?;
+        match self.slots.get(position) {
+            Some(Slot::Open(open)) => Some((*position, open)),
             _ => None,
-        })
+        }
     }
 
     /// The run's time: that of the last record the guest has seen.
@@ -139,8 +226,11 @@ impl Replay {
     pub fn call(&mut self, request: &CallRequest) -> Next<CallReply> {
         let position = self.step();
         match self.slots.get(&position) {
-            None => Next::Live(position),
-            Some(Slot::Call { request: recorded, reply, at }) if recorded == request => {
+            None => match self.take_made(request) {
+                Some(response) => Next::Made(position, Ok(response)),
+                None => Next::Live(position),
+            },
+            Some(Slot::Call { request: recorded, reply, at, .. }) if recorded == request => {
                 let (reply, at) = (reply.clone(), *at);
                 self.advance(at);
                 Next::Recorded(reply)
@@ -210,117 +300,4 @@ fn diverged<R>(position: u32, recorded: &Slot, asked: &str) -> Next<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Answered;
-    use super::*;
-    use crate::call::CallResponse;
-
-    fn t(ms: i64) -> Timestamp {
-        Timestamp::from_ms(ms)
-    }
-
-    fn request(action: &str) -> CallRequest {
-        CallRequest {
-            service: "ecs".into(),
-            action: action.into(),
-            region: "cn-hangzhou".into(),
-            params: "{}".into(),
-            once: None,
-        }
-    }
-
-    fn reply(id: &str) -> CallReply {
-        Ok(CallResponse { request_id: id.into(), body: "{}".into(), simulated: false })
-    }
-
-    fn intent(position: u32, action: &str) -> Entry {
-        Entry::Intent {
-            position,
-            request: request(action),
-            class: Class::Token,
-            token: Some("t".into()),
-            baseline: None,
-        }
-    }
-
-    fn ledger() -> Vec<Record> {
-        let read = Entry::Call {
-            position: 0,
-            request: request("DescribeDisks"),
-            reply: reply("r0"),
-            answered: Answered::Cloud,
-        };
-        let result = Entry::Result { position: 1, reply: reply("r1"), answered: Answered::Cloud, sends: 1 };
-        vec![
-            Record::new(t(10), read),
-            Record::new(t(11), intent(1, "CreateSnapshot")),
-            Record::new(t(12), intent(2, "CreateSnapshot")),
-            Record::new(t(15), result),
-            Record::new(t(16), Entry::Log { level: super::super::LogLevel::Info, message: "x".into() }),
-        ]
-    }
-
-    #[test]
-    fn recorded_calls_answer_as_before_and_the_first_unrecorded_one_is_live() {
-        let mut replay = Replay::new(&ledger(), t(9));
-        assert_eq!(replay.now(), t(9));
-        assert_eq!(replay.call(&request("DescribeDisks")), Next::Recorded(reply("r0")));
-        assert_eq!(replay.now(), t(10));
-        assert_eq!(replay.call(&request("CreateSnapshot")), Next::Recorded(reply("r1")));
-        assert_eq!(replay.now(), t(15));
-        let Next::Open(2, open) = replay.call(&request("CreateSnapshot")) else { panic!("not open") };
-        assert_eq!((open.class, open.token.as_deref(), open.since), (Class::Token, Some("t"), t(12)));
-        assert_eq!(replay.call(&request("CreateSnapshot")), Next::Live(3));
-    }
-
-    #[test]
-    fn an_end_before_a_recorded_call_and_an_open_effect_are_noticed() {
-        let mut replay = Replay::new(&ledger(), t(9));
-        assert_eq!(replay.unreached(), Some(2));
-        assert_eq!(replay.open().map(|(position, open)| (position, open.since)), Some((2, t(12))));
-        for action in ["DescribeDisks", "CreateSnapshot", "CreateSnapshot"] {
-            replay.call(&request(action));
-        }
-        assert_eq!(replay.unreached(), None);
-        assert_eq!(Replay::new(&ledger()[..1], t(9)).open(), None);
-    }
-
-    #[test]
-    fn another_request_at_a_recorded_position_is_a_divergence() {
-        for other in [
-            request("DescribeInstances"),
-            CallRequest { params: "{\"a\":1}".into(), ..request("DescribeDisks") },
-        ] {
-            assert!(matches!(Replay::new(&ledger(), t(9)).call(&other), Next::Diverged(_)), "{other:?}");
-        }
-        let long = CallRequest { params: "é".repeat(100_000), ..request("DescribeDisks") };
-        let Next::Diverged(message) = Replay::new(&ledger(), t(9)).call(&long) else { panic!("diverged") };
-        assert!(message.len() < 1000, "{} bytes", message.len());
-        assert!(matches!(Replay::new(&ledger(), t(9)).sleep(5), Next::Diverged(_)));
-        let get = StateOp::Get { key: "k".into() };
-        assert!(matches!(Replay::new(&ledger(), t(9)).state(&get), Next::Diverged(_)));
-    }
-
-    #[test]
-    fn a_sleep_is_recorded_by_its_end_and_moves_the_runs_time() {
-        let slept = Record::new(t(20), Entry::Slept { position: 0, ms: 1000, until: t(1020) });
-        let mut replay = Replay::new(&[slept], t(9));
-        assert_eq!(replay.sleep(1000), Next::Recorded(t(1020)));
-        assert_eq!(replay.now(), t(1020));
-        assert_eq!(replay.sleep(1000), Next::Live(1));
-    }
-
-    #[test]
-    fn log_lines_of_a_replayed_stretch_are_not_new() {
-        let mut replay = Replay::new(&ledger(), t(9));
-        assert!(!replay.is_new_log_line());
-        assert!(replay.is_new_log_line());
-    }
-
-    #[test]
-    fn the_runs_time_never_goes_back() {
-        let mut replay = Replay::new(&ledger(), t(100));
-        replay.call(&request("DescribeDisks"));
-        assert_eq!(replay.now(), t(100));
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a positive number of whole seconds; the error says what is wrong.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     const FORM: &str = "write hours, minutes and seconds, such as `5m` or `1h30m`";
     let wrong = |problem: &str| format!("{problem}; {FORM}");
     let days = text.trim_end().ends_with('d') && !text.contains(|c: char| c.is_whitespace());

@@ -147,7 +147,8 @@ async fn store_at(path: &Path) {
 fn listed(store: &Reader, policy: Option<&str>, state: Option<RunState>, output: Output) -> String {
     let policy = policy.map(|name| name.parse().expect("a name"));
     let mut out = Vec::new();
-    list(store, &ListArgs { policy, state, limit: 20, output }, at(60_000), &mut out).expect("listed");
+    list(store, &ListArgs { policy, state, held: false, limit: 20, output }, at(60_000), &mut out)
+        .expect("listed");
     String::from_utf8(out).expect("text")
 }
 

@@ -85,17 +85,17 @@ impl Step<'_> {
 fn steps(ledger: &[Record], begun: Timestamp) -> Vec<Step<'_>> {
     let mut before = begun;
     let mut steps = Vec::with_capacity(ledger.len());
-    for record in ledger {
+    for (at, record) in ledger.iter().enumerate() {
         let after = Took::After(record.at.since(before));
         before = record.at;
-        if let Some((what, took, said)) = step(record, after, ledger) {
+        if let Some((what, took, said)) = step(record, after, &ledger[at + 1..]) {
             steps.push(Step { at: record.at, took, what, said });
         }
     }
     steps
 }
 
-fn step<'r>(record: &'r Record, after: Took, ledger: &[Record]) -> Option<(String, Took, Said<'r>)> {
+fn step<'r>(record: &'r Record, after: Took, later: &[Record]) -> Option<(String, Took, Said<'r>)> {
     let text = |what: &str, text: String| Some((what.to_owned(), Took::Nothing, Said::Text(text)));
     match &record.entry {
         Entry::Started { attempt, digest, .. } => {
@@ -105,7 +105,7 @@ fn step<'r>(record: &'r Record, after: Took, ledger: &[Record]) -> Option<(Strin
             let what = match answered {
                 Answered::Cloud | Answered::ReadBack => "read",
                 Answered::Simulated => "dry-run",
-                Answered::Once { .. } => "repeat",
+                Answered::Once { .. } | Answered::EarlierTry | Answered::Person { .. } => "repeat",
                 Answered::Host => "refused",
             };
             Some((
@@ -115,22 +115,14 @@ fn step<'r>(record: &'r Record, after: Took, ledger: &[Record]) -> Option<(Strin
             ))
         }
         Entry::Intent { position, request, class, token, .. } => {
-            let answered = ledger.iter().find_map(|later| match &later.entry {
-                Entry::Result { position: of, reply, answered, sends } if of == position => {
-                    Some((later.at, reply, answered, *sends))
-                }
-                _ => None,
-            });
-            let (took, result) = match answered {
-                Some((at, reply, from, sends)) => {
-                    (Took::For(at.since(record.at)), answer(reply, from, sends))
-                }
+            let (took, result) = match outcome(*position, later) {
+                Some((at, result)) => (Took::For(at.since(record.at)), result),
                 None => (Took::Unknown, "no answer recorded".to_owned()),
             };
             Some((word(class), took, Said::Call { request, result, token: token.as_deref() }))
         }
         // Told with its intent.
-        Entry::Result { .. } => None,
+        Entry::Result { .. } | Entry::NotExecuted { .. } => None,
         Entry::State { op, reply, .. } => text("state", state(op, reply)),
         Entry::Slept { ms, until, .. } => {
             let slept = Took::For(Duration::from_millis(*ms));
@@ -138,10 +130,29 @@ fn step<'r>(record: &'r Record, after: Took, ledger: &[Record]) -> Option<(Strin
         }
         Entry::Log { level, message } => text("log", format!("{}: {message}", word(level))),
         Entry::Held { position, reason } => text("held", format!("call {position}: {reason}")),
+        Entry::Abandoned { by, .. } => text("given up", format!("by {by}")),
+        Entry::Retried { why, by } => {
+            let because = by.as_ref().map_or_else(|| why.clone(), |by| format!("{by} asked for it"));
+            text("again", format!("from the start: {because}"))
+        }
         Entry::Faulted { fault } => text("fault", format!("{}: {}", word(&fault.kind), fault.message)),
         Entry::Done { outcome } => text("done", outcome.summary.clone()),
         Entry::Failed { failure } => text("failed", format!("{}: {}", failure.code, failure.message)),
     }
+}
+
+/// What became of the effect at `position`, and when that was recorded.
+fn outcome(position: u32, later: &[Record]) -> Option<(Timestamp, String)> {
+    let of_this_try = later.iter().take_while(|record| !matches!(record.entry, Entry::Retried { .. }));
+    of_this_try.into_iter().find_map(|record| match &record.entry {
+        Entry::Result { position: of, reply, answered, sends } if *of == position => {
+            Some((record.at, answer(reply, answered, *sends)))
+        }
+        Entry::NotExecuted { position: of, why } if *of == position => {
+            Some((record.at, cut(&format!("did not take place: {why}"), CELL_CHARS_MAX)))
+        }
+        _ => None,
+    })
 }
 
 /// The step's place in the run's time.
@@ -190,6 +201,8 @@ fn answer(reply: &CallReply, answered: &Answered, sends: u32) -> String {
             let from = match answered {
                 Answered::ReadBack => "ok, seen by reading back".to_owned(),
                 Answered::Simulated => "ok, simulated".to_owned(),
+                Answered::EarlierTry => "ok, made by an earlier try".to_owned(),
+                Answered::Person { by } => format!("ok, says {by}"),
                 Answered::Once { run } => format!("ok, same as run {}", cut(run.as_str(), super::ID_CHARS)),
                 Answered::Cloud | Answered::Host => "ok".to_owned(),
             };

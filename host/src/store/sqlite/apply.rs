@@ -6,8 +6,8 @@ use super::late::Late;
 use super::ledger::{self, LedgerRow};
 use super::read::{event_at, parsed};
 use super::schema::{code, stored};
-use super::statements::Statements;
-use super::writer::{Answer, Arrival, Op, RawClaimed, Woken};
+use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
+use super::writer::{Answer, Arrival, Intervention, Op, RawClaimed, Woken};
 use super::{policy_state, retain};
 use crate::failpoint;
 use crate::store::{
@@ -16,7 +16,7 @@ use crate::store::{
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(super) struct Ledgers {
 struct Live {
     seq: i64,
     epoch: u64,
+    /// Whether crashes are counted against the run.
+    is_suspect: bool,
 }
 
 /// How far the clock may have been ahead when a run was accepted, without that the run is roused once it is set back.
@@ -82,18 +84,39 @@ impl Ledgers {
             Op::ScheduleState(policy, schedule) => {
                 schedule_state(sql, policy, schedule).map(Answer::ScheduleState)
             }
-            Op::Append { claim, records } => {
-                self.append(claim, records)?;
+            Op::Append { claim, records, ends, progress } => {
+                let live = self.append(claim, records)?;
+                end_locks(sql, claim, *ends)?;
+                if *progress && live.is_suspect {
+                    self.clear(sql, claim, live)?;
+                }
                 Ok(Answer::Written)
             }
-            Op::AppendOnce { claim, key, change, records } => {
+            Op::AppendOnce { claim, key, change, records, ends } => {
                 self.check(claim)?;
                 let other = sql.once.other(&claim.run, key, change)?;
                 if other.is_none() {
-                    self.append(claim, records)?;
+                    let live = self.append(claim, records)?;
                     sql.once.perform(&claim.run, key, change)?;
+                    end_locks(sql, claim, *ends)?;
+                    if live.is_suspect && !records.is_empty() {
+                        self.clear(sql, claim, live)?;
+                    }
                 }
                 Ok(Answer::AppendedOnce(other))
+            }
+            Op::Lock { claim, position, resources } => {
+                self.check(claim)?;
+                Ok(Answer::Locked(sql.lock.take(&claim.run, *position, resources)?))
+            }
+            Op::Unlock { claim, position } => {
+                self.check(claim)?;
+                sql.lock.end_one(&claim.run, *position)?;
+                Ok(Answer::Written)
+            }
+            Op::Intervene(intervention) => {
+                self.intervene(sql, intervention)?;
+                Ok(Answer::Written)
             }
             Op::State { claim, policy, position, op, at } => {
                 self.check(claim)?;
@@ -194,24 +217,10 @@ impl Ledgers {
             sql.rouse.execute([now.ms(), (now + AHEAD_MAX).ms()])?;
         }
         self.claimed_at = now;
-        let mut claimed = Vec::new();
-        let mut rows = sql.ready.query(params![now.ms(), stored(limit)])?;
-        while let Some(row) = rows.next()? {
-            let epoch: i64 = row.get(4)?;
-            // One that cannot be read must not keep the others from being claimed.
-            let id = row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?;
-            let run = RawClaimed {
-                claim: Claim {
-                    run: RunId::from_text(String::from_utf8_lossy(id)),
-                    epoch: epoch.unsigned_abs() + 1,
-                },
-                faults: row.get(5)?,
-                woken: woken(row),
-                ledger: Vec::new(),
-            };
-            claimed.push((row.get::<_, i64>(0)?, run));
+        let mut claimed = taken(&mut sql.ready.query(params![now.ms(), stored(limit)])?)?;
+        if claimed.len() < limit {
+            claimed.extend(taken(&mut sql.suspect.query([now.ms()])?)?);
         }
-        drop(rows);
         for (seq, run) in &mut claimed {
             // A first claim has no ledger to read.
             if run.claim.epoch > 1 {
@@ -222,7 +231,9 @@ impl Ledgers {
                 run.ledger = rows.collect::<Result<_, _>>()?;
             }
             sql.mark_running.execute(params![*seq, run.claim.epoch.cast_signed(), now.ms()])?;
-            self.change(&run.claim.run, Some(Live { seq: *seq, epoch: run.claim.epoch }));
+            let is_suspect = run.crashes > 0;
+            let live = Live { seq: *seq, epoch: run.claim.epoch, is_suspect };
+            self.change(&run.claim.run, Some(live));
         }
         self.count(RunState::Ready, -stored(claimed.len()));
         self.count(RunState::Running, stored(claimed.len()));
@@ -231,14 +242,25 @@ impl Ledgers {
 
     fn append(&mut self, claim: &Claim, records: &str) -> Result<Live, StoreError> {
         let live = self.check(claim)?;
+        self.add(live.seq, records);
+        Ok(live)
+    }
+
+    /// The run got further than when the hosts before died: it was not the cause.
+    fn clear(&mut self, sql: &mut Statements<'_>, claim: &Claim, live: Live) -> Result<(), StoreError> {
+        sql.clear.execute([live.seq])?;
+        self.change(&claim.run, Some(Live { is_suspect: false, ..live }));
+        Ok(())
+    }
+
+    fn add(&mut self, run: i64, records: &str) {
         if !records.is_empty() {
-            let row = self.rows.entry(live.seq).or_default();
+            let row = self.rows.entry(run).or_default();
             if !row.is_empty() {
                 row.push('\n');
             }
             row.push_str(records);
         }
-        Ok(live)
     }
 
     fn finish(
@@ -251,6 +273,39 @@ impl Ledgers {
         at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let live = self.append(claim, records)?;
+        self.stand(sql, claim, live.seq, (RunState::Running, to), note, at)?;
+        self.change(&claim.run, None);
+        Ok(())
+    }
+
+    /// As `finish`, by a person, for a run that no worker has.
+    fn intervene(&mut self, sql: &mut Statements<'_>, decided: &Intervention) -> Result<(), StoreError> {
+        let Intervention { claim, from, key, ends, records, to, note, at } = decided;
+        let found = sql.standing.query_row([claim.run.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
+        });
+        let stands =
+            found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(*from), claim.epoch));
+        let Some((seq, ..)) = stands else { return Err(StoreError::Lost(claim.run.clone())) };
+        self.add(seq, records);
+        sql.forgive.execute([seq])?;
+        self.stand(sql, claim, seq, (*from, *to), note.as_deref(), Some(*at))?;
+        if let Some((key, change)) = key {
+            sql.once.perform(&claim.run, key, change)?;
+        }
+        Ok(end_locks(sql, claim, *ends)?)
+    }
+
+    /// Sets where a run stands, and ends what it held where it is over.
+    fn stand(
+        &mut self,
+        sql: &mut Statements<'_>,
+        claim: &Claim,
+        seq: i64,
+        (from, to): (RunState, Standing),
+        note: Option<&str>,
+        at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         let (state, wake, faulted) = match to {
             Standing::Wake { at, faulted } => (RunState::Ready, Some(at.ms()), faulted),
             Standing::Held => (RunState::Held, None, false),
@@ -258,9 +313,11 @@ impl Ledgers {
             Standing::Failed => (RunState::Failed, None, false),
             Standing::Dead => (RunState::Dead, None, true),
         };
-        sql.finish.execute(params![live.seq, code(state), wake, faulted, at.map(Timestamp::ms), note])?;
-        self.change(&claim.run, None);
-        self.count(RunState::Running, -1);
+        sql.finish.execute(params![seq, code(state), wake, faulted, at.map(Timestamp::ms), note])?;
+        if state.is_final() {
+            sql.lock.end_all(&claim.run)?;
+        }
+        self.count(from, -1);
         self.count(state, 1);
         Ok(())
     }
@@ -365,11 +422,29 @@ impl Ledgers {
     }
 }
 
-/// What is known of a run beside its ledger, from a row of `Statements::ready`.
-fn woken(row: &rusqlite::Row<'_>) -> Result<Woken, rusqlite::Error> {
+/// Runs as `CLAIMED_COLUMNS` and their events, each with its key.
+fn taken(rows: &mut Rows<'_>) -> Result<Vec<(i64, RawClaimed)>, rusqlite::Error> {
+    let mut taken = Vec::new();
+    while let Some(row) = rows.next()? {
+        let epoch: i64 = row.get(4)?;
+        // One that cannot be read must not keep the others from being claimed.
+        let id = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
+        let claim = Claim { run: RunId::from_text(id), epoch: epoch.unsigned_abs() + 1 };
+        let (faults, crashes, woken) = (row.get(5)?, row.get(6)?, woken(row));
+        taken.push((row.get(0)?, RawClaimed { claim, faults, crashes, woken, ledger: Vec::new() }));
+    }
+    Ok(taken)
+}
+
+/// What a claimed run is about, from the same row.
+fn woken(row: &Row<'_>) -> Result<Woken, rusqlite::Error> {
     row.get_ref(1)?.as_str()?;
-    let (event, received) = event_at(row, 6)?;
+    let (event, received) = event_at(row, CLAIMED_COLUMN_COUNT)?;
     Ok(Woken { policy: parsed(row, 2)?, digest: Digest::from_bytes(row.get(3)?), event, received })
+}
+
+fn end_locks(sql: &mut Statements<'_>, claim: &Claim, ends: Option<u32>) -> Result<(), rusqlite::Error> {
+    ends.map_or(Ok(()), |position| sql.lock.end_one(&claim.run, position))
 }
 
 fn schedule_state(

@@ -141,13 +141,17 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
         let keys = once_keys(conn, report);
         report.part("natural keys", keys);
     }
+    if conn.table_exists(None, "locks")? {
+        let locks = locks(conn, report);
+        report.part("locks", locks);
+    }
     report.copy = copy::mark(conn)?;
     report.restored = copy::restored(conn)?;
     Ok(())
 }
 
 /// Tables whose rows are told.
-const TABLES: [&str; 6] = ["events", "runs", "ledger", "firings", "once_keys", "policy_state"];
+const TABLES: [&str; 7] = ["events", "runs", "ledger", "firings", "once_keys", "locks", "policy_state"];
 
 fn whole(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Error> {
     let mut statement = conn.prepare(&format!("PRAGMA integrity_check({FINDINGS_MAX})"))?;
@@ -264,6 +268,15 @@ fn once_keys(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite
         if let Err(error) = serde_json::from_slice::<CallResponse>(reply) {
             report.find(format!("natural key {} of {}: {error}", name(row, 0)?, name(row, 1)?));
         }
+        Ok(())
+    })
+}
+
+fn locks(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Error> {
+    let stale = "SELECT l.resource, l.run FROM locks l LEFT JOIN runs r ON r.id = l.run
+                 WHERE r.seq IS NULL OR r.state >= 3";
+    each(conn, stale, |row| {
+        report.find(format!("lock on {}: run {} has ended or is gone", name(row, 0)?, name(row, 1)?));
         Ok(())
     })
 }

@@ -28,7 +28,9 @@ impl Change {
                 let reply = serde_json::to_string(response).expect("a response is plain data");
                 Self::Answer { position: *position, at: *at, reply }
             }
-            Entry::Result { position, reply: Err(_), .. } => Self::Free { position: *position },
+            Entry::Result { position, reply: Err(_), .. } | Entry::NotExecuted { position, .. } => {
+                Self::Free { position: *position }
+            }
             Entry::Intent { position, .. } => Self::Take { position: *position, at: *at },
             _ => Self::Look,
         }
@@ -94,10 +96,10 @@ impl<'c> Statements<'c> {
             let first = First { run: RunId::from_text(row.get::<_, String>(0)?), reply: row.get(2)? };
             Ok((first, row.get::<_, u32>(1)?))
         });
-        Ok(first
-            .optional()?
-            .filter(|(first, at)| first.run != *run || Some(*at) != taking)
-            .map(|(first, _)| first))
+        // What is answered has taken effect, be it of this run's: a new try may ask for it at the same position.
+        let is_other =
+            |first: &First, at: u32| first.run != *run || Some(at) != taking || first.reply.is_some();
+        Ok(first.optional()?.filter(|(first, at)| is_other(first, *at)).map(|(first, _)| first))
     }
 
     pub(super) fn perform(

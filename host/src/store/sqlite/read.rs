@@ -60,7 +60,7 @@ impl Reader {
         // One transaction, so that a run's row and its ledger are of one moment.
         let tx = self.conn.unchecked_transaction()?;
         let mut statement = tx.prepare_cached(&format!(
-            "SELECT {RUN_COLUMNS}, r.seq, {EVENT_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event
+            "SELECT {RUN_COLUMNS}, r.seq, r.epoch, {EVENT_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event
              WHERE r.seq IN (
                SELECT run FROM (SELECT run FROM run_ids WHERE id >= ?1 AND id < {past} ORDER BY id LIMIT ?2)
                UNION SELECT seq FROM (SELECT seq FROM runs
@@ -71,10 +71,11 @@ impl Reader {
         let mut rows = statement.query(params![prefix, rows_max(limit)])?;
         let mut runs = Vec::new();
         while let Some(row) = rows.next()? {
-            let (event, received) = event_at(row, RUN_COLUMN_COUNT + 1)?;
+            let (event, received) = event_at(row, RUN_COLUMN_COUNT + 2)?;
             let row_of_list = run_row(row)?;
             let ledger = self.ledger(&row_of_list.id, row.get(RUN_COLUMN_COUNT)?)?;
-            runs.push(RunDetail { row: row_of_list, event, received, ledger });
+            let epoch = row.get::<_, i64>(RUN_COLUMN_COUNT + 1)?.unsigned_abs();
+            runs.push(RunDetail { row: row_of_list, epoch, event, received, ledger });
         }
         Ok(runs)
     }

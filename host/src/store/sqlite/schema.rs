@@ -2,13 +2,13 @@
 //! `writer`, reading to `read`, and the question whether the file is damaged to `damage`. A file of an earlier format is
 //! brought up to date here, step by step.
 
-use super::{copy, damage};
+use super::{copy, damage, in_use};
 use crate::store::StoreError;
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::{File, OpenOptions};
+use std::path::Path;
 use std::time::Duration;
 
 /// Opens the file for the one writer at `now`, creating it where there is none. The lock lasts as long as the returned file.
@@ -20,7 +20,7 @@ pub(super) fn open_for_writing(
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(StoreError::OldSqlite { found: rusqlite::version() });
     }
-    let lock = lock_out_other_hosts(path)?;
+    let lock = in_use::lock_out_other_hosts(path)?;
     // Created first, so that it and the files SQLite derives from it are for the service's user only.
     open_private(path)?;
     copy::refuse_wal_of_another(path)?;
@@ -59,7 +59,8 @@ pub(super) fn open_for_reading(path: &Path) -> Result<(Connection, i64), StoreEr
 /// Makes runs that a dead host left running ready again. Returns how many.
 pub(super) fn release_running(conn: &mut Connection) -> Result<usize, rusqlite::Error> {
     let tx = conn.transaction()?;
-    let released = tx.execute("UPDATE runs SET state = 0 WHERE state = 1 AND state <> 3", [])?;
+    let released =
+        tx.execute("UPDATE runs SET state = 0, crashes = crashes + 1 WHERE state = 1 AND state <> 3", [])?;
     let count = stored(released);
     if released > 0 {
         tx.execute("UPDATE tally SET runs = runs - ?1 WHERE state = 1", [count])?;
@@ -86,19 +87,7 @@ pub(super) fn stored(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn lock_out_other_hosts(path: &Path) -> Result<File, StoreError> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let lock_path = PathBuf::from(lock_path);
-    let lock = open_private(&lock_path)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.display().to_string() }),
-        Err(TryLockError::Error(source)) => Err(cannot_open(&lock_path, source)),
-    }
-}
-
-fn open_private(path: &Path) -> Result<File, StoreError> {
+pub(super) fn open_private(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -106,7 +95,7 @@ fn open_private(path: &Path) -> Result<File, StoreError> {
     options.open(path).map_err(|source| cannot_open(path, source))
 }
 
-fn cannot_open(path: &Path, source: std::io::Error) -> StoreError {
+pub(super) fn cannot_open(path: &Path, source: std::io::Error) -> StoreError {
     StoreError::Open { path: path.display().to_string(), source }
 }
 
@@ -155,11 +144,11 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&str; 3] = [TABLES, ONCE_KEYS, UPKEEP];
+const STEPS: [&str; 5] = [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
 /// The first format whose ledger has checksums.
-pub(super) const SUMMED_FORMAT: i64 = 3;
+pub(super) const SUMMED_FORMAT: i64 = 5;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.
@@ -228,6 +217,21 @@ CREATE TABLE once_keys (
   PRIMARY KEY (policy, action, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX once_keys_answered ON once_keys (at) WHERE reply IS NOT NULL;
+";
+
+/// Resources that an effect of class once has, by the run and the position of the effect.
+const LOCKS: &str = "
+CREATE TABLE locks (
+  account TEXT NOT NULL, resource TEXT NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL,
+  PRIMARY KEY (account, resource)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX locks_of_run ON locks (run);
+";
+
+/// Hosts that died, one after the other, while they had the run.
+const CRASHES: &str = "
+ALTER TABLE runs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX runs_suspect ON runs (crashes, state) WHERE crashes >= 2;
 ";
 
 /// - `sum` is the checksum of a row's run and text; null in rows from before it: they are not checked.

@@ -15,8 +15,8 @@ use crate::store::{
     Acceptance, Claim, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
 };
 use opsward_core::event::Event;
-use opsward_core::id::{Digest, PolicyName};
-use opsward_core::run::{StateOp, StateReply};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::run::{RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
@@ -44,13 +44,28 @@ pub(super) enum Op {
     Append {
         claim: Claim,
         records: String,
+        /// The effect whose locks end with it.
+        ends: Option<u32>,
+        /// Whether it says more than that the run was begun again.
+        progress: bool,
     },
     AppendOnce {
         claim: Claim,
         key: OnceKey,
         change: once::Change,
         records: String,
+        ends: Option<u32>,
     },
+    Lock {
+        claim: Claim,
+        position: u32,
+        resources: Vec<(AccountName, String)>,
+    },
+    Unlock {
+        claim: Claim,
+        position: u32,
+    },
+    Intervene(Box<Intervention>),
     State {
         claim: Claim,
         policy: PolicyName,
@@ -73,6 +88,19 @@ pub(super) enum Op {
     LimitPages(u32),
 }
 
+/// A person's decision on a run that stands at `from`.
+pub(super) struct Intervention {
+    pub(super) claim: Claim,
+    pub(super) from: RunState,
+    pub(super) key: Option<(OnceKey, once::Change)>,
+    /// The effect whose locks end with it.
+    pub(super) ends: Option<u32>,
+    pub(super) records: String,
+    pub(super) to: Standing,
+    pub(super) note: Option<String>,
+    pub(super) at: Timestamp,
+}
+
 /// An event to record, and the key that names it.
 pub(super) struct Arrival {
     pub(super) key: EventKey,
@@ -88,6 +116,8 @@ pub(super) enum Answer {
     ScheduleState(ScheduleState),
     /// Another effect that has the natural key.
     AppendedOnce(Option<once::First>),
+    /// The run that has one of the resources.
+    Locked(Option<RunId>),
     State(StateReply),
     Retained(Retained),
     Written,
@@ -97,6 +127,7 @@ pub(super) enum Answer {
 pub(super) struct RawClaimed {
     pub(super) claim: Claim,
     pub(super) faults: u32,
+    pub(super) crashes: u32,
     /// An error is this run's own.
     pub(super) woken: Result<Woken, rusqlite::Error>,
     pub(super) ledger: Vec<LedgerRow>,
@@ -259,6 +290,8 @@ impl Writer<'_> {
         for job in jobs {
             if let Op::Append { claim, .. }
             | Op::AppendOnce { claim, .. }
+            | Op::Lock { claim, .. }
+            | Op::Unlock { claim, .. }
             | Op::State { claim, .. }
             | Op::Finish { claim, .. } = &job.op
             {

@@ -198,6 +198,10 @@ async fn a_check_finds_whatever_does_not_fit_together() {
         ("UPDATE events SET source = 'No Name' WHERE seq = 1", "event 1: "),
         ("UPDATE firings SET decision = 9", "decision 1 on a schedule: "),
         ("UPDATE once_keys SET reply = '{'", "natural key k of a: "),
+        (
+            "INSERT INTO locks VALUES ('a', 'i-1', 'no-run', 0)",
+            "lock on i-1: run no-run has ended or is gone",
+        ),
         ("UPDATE ledger SET records = '{', sum = NULL WHERE seq = 1", "row 1 of its ledger: "),
     ] {
         let copy = Sqlite::<3>::new();

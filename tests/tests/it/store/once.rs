@@ -25,6 +25,11 @@ pub(super) async fn the_first_effect_with_a_key_takes_it_and_later_ones_get_its_
         assert_eq!(ask(claim, None).await, answered);
         assert_eq!(ask(claim, Some(intent(2))).await, answered);
     }
+    assert_eq!(
+        ask(&first, Some(intent(0))).await,
+        answered,
+        "a new try of the same run, at the same position"
+    );
     assert_eq!(ledger(&*store, &first).await, [intent(0), done(0, "s-1")]);
     assert_eq!(ledger(&*store, &second).await, [], "nothing was written for the later one");
 }
@@ -116,14 +121,14 @@ pub(super) async fn an_answered_key_is_kept_for_its_time_and_not_for_ever<L: Lab
 }
 
 /// Claims on the runs of two events for one policy.
-async fn two_runs(store: &dyn Store) -> [Claim; 2] {
+pub(super) async fn two_runs(store: &dyn Store) -> [Claim; 2] {
     store.accept(vec![event("e1", NOW, &["a"]), event("e2", NOW, &["a"])]).await.expect("accepted");
     let claims: Vec<Claim> =
         store.claim(2, NOW).await.expect("claimed").into_iter().map(|c| c.claim).collect();
     claims.try_into().expect("two runs")
 }
 
-async fn ledger(store: &dyn Store, claim: &Claim) -> Vec<Record> {
+pub(super) async fn ledger(store: &dyn Store, claim: &Claim) -> Vec<Record> {
     store.find_runs(claim.run.as_str(), 1).await.expect("found").remove(0).ledger
 }
 
@@ -142,11 +147,11 @@ pub(super) fn intent(position: u32) -> Record {
     Record::new(NOW, Entry::Intent { position, request, class: Class::Token, token: None, baseline: None })
 }
 
-fn done(position: u32, snapshot: &str) -> Record {
+pub(super) fn done(position: u32, snapshot: &str) -> Record {
     result(position, Ok(response(snapshot)))
 }
 
-fn failed(position: u32) -> Record {
+pub(super) fn failed(position: u32) -> Record {
     let (code, message) = ("IncorrectDiskStatus".into(), String::new());
     result(
         position,

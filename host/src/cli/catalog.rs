@@ -1,0 +1,170 @@
+//! `opsward catalog ls|show`: what is known of each cloud action. Leaves the knowledge to `opsward_core::catalog`. Tested
+//! in `tests/`.
+
+use super::runs::Output;
+use super::text::{Align, aligned, cut};
+use anyhow::bail;
+use opsward_core::catalog::{self, Action, Class, PROVIDERS, Provider};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// What to do with the catalog.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// List actions, each with its class and what settled it
+    Ls {
+        /// Only actions whose `service:Action` holds this text
+        text: Option<String>,
+        /// Only actions of this class: read, token, convergent or once
+        #[arg(long, value_name = "CLASS", value_parser = class)]
+        class: Option<Class>,
+        /// How to print them
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Show all that is known of one action
+    Show {
+        /// `service:Action`, such as ecs:CreateSnapshot
+        action: String,
+        /// How to print it
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// Does it.
+pub(super) fn run(command: Command, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Ls { text, class, output } => {
+            let wanted = |action: &&Action| {
+                class.is_none_or(|class| action.class == class)
+                    && text.as_ref().is_none_or(|text| action.full_name().contains(text))
+            };
+            let found: Vec<&Action> = all().filter(wanted).collect();
+            match output {
+                Output::Json => {
+                    let list: Vec<Value> = found.into_iter().map(as_json).collect();
+                    writeln!(out, "{:#}", json!({ "actions": list }))?;
+                }
+                Output::Table => list(&found, out)?,
+            }
+        }
+        Command::Show { action, output } => {
+            let found: Vec<&Action> = all().filter(|known| known.full_name() == action).collect();
+            if found.is_empty() {
+                return unknown(&action);
+            }
+            for known in found {
+                match output {
+                    Output::Json => writeln!(out, "{:#}", as_json(known))?,
+                    Output::Table => show(known, out)?,
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Longest note on what settled a class, in characters: a line stays below 160.
+const SOURCE_CHARS_MAX: usize = 60;
+
+fn all() -> impl Iterator<Item = &'static Action> {
+    let of =
+        |provider| catalog::services(provider).flat_map(move |service| catalog::actions(provider, service));
+    PROVIDERS.into_iter().flat_map(of)
+}
+
+fn class(text: &str) -> Result<Class, String> {
+    let known = [Class::Read, Class::Token, Class::Convergent, Class::Once];
+    let found = known.into_iter().find(|class| class.as_str() == text);
+    found.ok_or_else(|| "a class is read, token, convergent or once".to_owned())
+}
+
+/// What an action without an entry is, which a grant may name all the same.
+fn unknown(action: &str) -> anyhow::Result<ExitCode> {
+    let Some((service, name)) = action.split_once(':') else {
+        bail!("`{action}` is not `service:Action`, such as ecs:CreateSnapshot");
+    };
+    let class = catalog::class_of(Provider::Alibaba, service, name);
+    let treated = match class {
+        Class::Read => "a read, by its name",
+        _ => "class once without a way to read its result back, callable only where granted by exact name",
+    };
+    bail!("`{action}` is not in the catalog: it is treated as {treated}")
+}
+
+fn list(found: &[&Action], out: &mut impl Write) -> std::io::Result<()> {
+    let head = ["ACTION", "CLOUD", "CLASS", "RATE", "READ BACK BY", "SOURCE"].map(str::to_owned);
+    let rows = found.iter().map(|action| {
+        [
+            action.full_name(),
+            action.provider.as_str().to_owned(),
+            action.class.as_str().to_owned(),
+            action.rate.map(|rate| rate.to_string()).unwrap_or_default(),
+            action.read_back.as_ref().map(|read| read.action.clone()).unwrap_or_default(),
+            cut(&action.source, SOURCE_CHARS_MAX),
+        ]
+    });
+    let table: Vec<_> = std::iter::once(head).chain(rows).collect();
+    for line in aligned(&table, [Align::Left; 6]) {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "{} actions", found.len())
+}
+
+fn show(action: &Action, out: &mut impl Write) -> std::io::Result<()> {
+    let promise = match action.class {
+        Class::Read => "changes nothing: asked again",
+        Class::Token => "sent again with the same token and parameters: exactly once",
+        Class::Convergent => {
+            "its state is read, and it is sent again only if the goal is unmet: the end state is reached"
+        }
+        Class::Once => "never sent on a guess: proved by reading, or the run is held",
+    };
+    let resources: Vec<String> = action.resource_params().collect();
+    let read_back = action.read_back.as_ref().map(|read| match &read.goal {
+        Some(goal) => format!("{}:{}, goal {goal}", read.service, read.action),
+        None => format!("{}:{}", read.service, read.action),
+    });
+    let rows = [
+        ("class", Some(format!("{}: {promise}", action.class.as_str()))),
+        ("version", Some(action.version.clone())),
+        ("resources", (!resources.is_empty()).then(|| resources.join(", "))),
+        ("token in", action.token_field.clone()),
+        ("dry run by", action.dry_run_field.clone()),
+        ("region in", action.region_field.clone()),
+        ("rate", action.rate.map(|rate| format!("{rate} per account and region"))),
+        ("pages by", action.paging.map(|paging| super::text::word(&paging))),
+        ("read back by", read_back),
+        (
+            "answers with",
+            action.answers_with_credentials.then(|| "credentials: no policy may call it".to_owned()),
+        ),
+        ("source", Some(action.source.clone())),
+    ];
+    writeln!(out, "{}  {}", action.full_name(), action.provider.as_str())?;
+    for (what, value) in rows.into_iter().filter_map(|(what, value)| Some((what, value?))) {
+        writeln!(out, "  {what:<12}  {value}")?;
+    }
+    Ok(())
+}
+
+fn as_json(action: &Action) -> Value {
+    json!({
+        "action": action.full_name(),
+        "provider": action.provider,
+        "version": action.version,
+        "class": action.class,
+        "resources": action.resource_params().collect::<Vec<_>>(),
+        "token_field": action.token_field,
+        "dry_run_field": action.dry_run_field,
+        "region_field": action.region_field,
+        "rate": action.rate.map(|rate| rate.to_string()),
+        "paging": action.paging,
+        "read_back": action.read_back.as_ref().map(|read| format!("{}:{}", read.service, read.action)),
+        "goal": action.read_back.as_ref().and_then(|read| read.goal.clone()),
+        "answers_with_credentials": action.answers_with_credentials,
+        "source": action.source,
+    })
+}

@@ -1,0 +1,87 @@
+//! What a person decides of a run that rests: a held one is resolved, a dead or failed one tried again. Finds the run and
+//! has the store write the decision. Leaves what may be decided, and what it writes, to `opsward_core::run`. Used by the
+//! command line, where no host runs, and by the admin listener.
+
+use crate::store::{Claim, OnceKey, RunDetail, Standing, Store, StoreError};
+use opsward_core::run::{self, Record, RunState, SettleError, Settlement};
+use opsward_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a person decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// Of a held run.
+    Resolve(Settlement),
+    /// Of a dead or failed run: begin afresh.
+    Retry,
+}
+
+/// A decision, and whose it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Decided {
+    /// What is decided.
+    pub decision: Decision,
+    /// Who says so: kept with the run.
+    pub by: String,
+}
+
+/// Why a decision was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// No run, or more than one, begins so.
+    #[error("{}", match .0 { 0 => "no run has an id that begins so", _ => "the id fits more than one run; type more of it" })]
+    NotOne(usize),
+    /// A person can decide nothing of the kind.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
+    /// Nobody to be named.
+    #[error("`by` is empty: say who decides")]
+    Nobody,
+    /// The store did not take it; `Lost` where the run has moved on meanwhile.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Writes what `decided` says of the run whose id begins with `prefix`. Returns the run as it was before.
+///
+/// # Errors
+/// Where there is not exactly one such run, or it does not stand where that can be decided.
+pub async fn decide(
+    store: &dyn Store,
+    prefix: &str,
+    decided: &Decided,
+    now: Timestamp,
+) -> Result<RunDetail, DecideError> {
+    if decided.by.trim().is_empty() {
+        return Err(DecideError::Nobody);
+    }
+    let found = store.find_runs(prefix, 2).await?;
+    let [run] = <[RunDetail; 1]>::try_from(found).map_err(|found| DecideError::NotOne(found.len()))?;
+    let (record, key, to) = written(&run, decided, now)?;
+    let claim = Claim { run: run.row.id.clone(), epoch: run.epoch };
+    store.intervene(&claim, run.row.state, key, record, to).await?;
+    tracing::warn!(run = %run.row.id, decision = ?decided.decision, by = decided.by, "a person decided");
+    Ok(run)
+}
+
+fn written(
+    run: &RunDetail,
+    decided: &Decided,
+    now: Timestamp,
+) -> Result<(Record, Option<OnceKey>, Standing), SettleError> {
+    let wake = Standing::Wake { at: now, faulted: false };
+    let settlement = match &decided.decision {
+        Decision::Retry => return Ok((run::retry(run.row.state, &decided.by, now)?, None, wake)),
+        Decision::Resolve(settlement) => settlement,
+    };
+    let settled = run::settle(run.row.state, &run.ledger, settlement, &decided.by, now)?;
+    let request = settled.effect.map(|(_, open)| open.request);
+    let key = request.and_then(|request| {
+        let action = format!("{}:{}", request.service, request.action);
+        request.once.map(|key| OnceKey { policy: run.row.policy.clone(), action, key })
+    });
+    let to = if settled.to == RunState::Dead { Standing::Dead } else { wake };
+    Ok((settled.record, key, to))
+}

@@ -1,0 +1,35 @@
+//! `<store>.lock`: locked by the host that has the store open, and naming where that host's admin listener is, so that
+//! commands find it. Leaves the store's own file to `schema`. Tested with the store's file and by whole hosts.
+
+use super::schema::{cannot_open, open_private};
+use crate::store::StoreError;
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Takes the lock, which lasts as long as the returned file.
+pub(super) fn lock_out_other_hosts(path: &Path) -> Result<File, StoreError> {
+    let lock_path = lock_path(path);
+    let lock = open_private(&lock_path)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.display().to_string() }),
+        Err(TryLockError::Error(source)) => Err(cannot_open(&lock_path, source)),
+    }
+}
+
+/// Names the admin listener of this host, which has the store at `path` open.
+pub fn name_admin(path: &Path, admin: SocketAddr) -> std::io::Result<()> {
+    std::fs::write(lock_path(path), format!("{admin}\n"))
+}
+
+/// The admin listener of the host that has the store at `path` open, where it is ready.
+pub fn admin_of(path: &Path) -> Option<SocketAddr> {
+    std::fs::read_to_string(lock_path(path)).ok()?.trim().parse().ok()
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    PathBuf::from(lock_path)
+}

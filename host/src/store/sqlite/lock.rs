@@ -1,0 +1,82 @@
+//! Locks on resources: one effect of class once at a time has a resource, and keeps it until its outcome is known. Leaves the
+//! transaction, and whose turn it is to write, to `apply`. Tested by the conformance suite.
+
+use crate::failpoint::wrong;
+use opsward_core::id::{AccountName, RunId};
+use opsward_core::run::{Entry, Record};
+use rusqlite::{Connection, OptionalExtension as _, Statement, params};
+
+/// The effect whose locks end with `records`: a result is known, or it did not take place.
+pub(super) fn ended_by(records: &[Record]) -> Option<u32> {
+    records.iter().rev().find_map(|record| match record.entry {
+        Entry::Result { position, .. } | Entry::NotExecuted { position, .. } => Some(position),
+        _ => None,
+    })
+}
+
+pub(super) struct Statements<'c> {
+    holder: Statement<'c>,
+    take: Statement<'c>,
+    end_one: Statement<'c>,
+    end_all: Statement<'c>,
+    /// Whether there may be any: most hosts make no effect of class once for weeks, and need not look for locks.
+    maybe_any: bool,
+}
+
+impl<'c> Statements<'c> {
+    pub(super) fn prepare(conn: &'c Connection) -> Result<Self, rusqlite::Error> {
+        if wrong("locks-in-memory") {
+            conn.execute("DELETE FROM locks", [])?;
+        }
+        Ok(Self {
+            holder: conn.prepare(
+                "SELECT run FROM locks WHERE account = ?1 AND resource = ?2 AND (run <> ?3 OR position <> ?4)",
+            )?,
+            take: conn.prepare(
+                "INSERT INTO locks (account, resource, run, position) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            )?,
+            end_one: conn.prepare("DELETE FROM locks WHERE run = ?1 AND position = ?2")?,
+            end_all: conn.prepare("DELETE FROM locks WHERE run = ?1")?,
+            maybe_any: conn.query_row("SELECT EXISTS (SELECT 1 FROM locks)", [], |row| row.get(0))?,
+        })
+    }
+
+    /// Takes `resources` for an effect of `run`; names the run that has one of them, and takes none then.
+    pub(super) fn take(
+        &mut self,
+        run: &RunId,
+        position: u32,
+        resources: &[(AccountName, String)],
+    ) -> Result<Option<RunId>, rusqlite::Error> {
+        for (account, resource) in resources {
+            let holder =
+                self.holder.query_row(params![account.as_str(), resource, run.as_str(), position], |row| {
+                    row.get::<_, String>(0)
+                });
+            if let Some(holder) = holder.optional()? {
+                return Ok(Some(RunId::from_text(holder)));
+            }
+        }
+        for (account, resource) in resources {
+            self.take.execute(params![account.as_str(), resource, run.as_str(), position])?;
+        }
+        self.maybe_any |= !resources.is_empty();
+        Ok(None)
+    }
+
+    /// The effect's outcome is known.
+    pub(super) fn end_one(&mut self, run: &RunId, position: u32) -> Result<(), rusqlite::Error> {
+        if self.maybe_any {
+            self.end_one.execute(params![run.as_str(), position])?;
+        }
+        Ok(())
+    }
+
+    /// The run is over.
+    pub(super) fn end_all(&mut self, run: &RunId) -> Result<(), rusqlite::Error> {
+        if self.maybe_any {
+            self.end_all.execute([run.as_str()])?;
+        }
+        Ok(())
+    }
+}
