@@ -159,9 +159,7 @@ fn whole(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Er
     while let Some(row) = rows.next()? {
         let said: String = row.get(0)?;
         if said != "ok" {
-            // SQLite heads its list with the name it gives the file.
-            let lines = said.lines().filter(|line| !line.starts_with("*** in database"));
-            lines.for_each(|line| report.not_whole(line.to_owned()));
+            damage::problems(&said).for_each(|problem| report.not_whole(problem.to_owned()));
         }
     }
     Ok(())

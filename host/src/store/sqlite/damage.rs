@@ -25,9 +25,17 @@ pub(super) fn refuse(conn: &Connection, path: &Path, checked_bytes: u64) -> Resu
     }
     match conn.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)) {
         Ok(said) if said == "ok" => Ok(()),
-        Ok(problem) => Err(StoreError::Damaged { path: path.display().to_string(), problem }),
+        Ok(said) => {
+            let problem = problems(&said).next().unwrap_or_default().to_owned();
+            Err(StoreError::Damaged { path: path.display().to_string(), problem })
+        }
         Err(error) => Err(named(error.into(), path)),
     }
+}
+
+/// What SQLite found, a line each: without the head of its list, which is its own name for the file.
+pub(super) fn problems(said: &str) -> impl Iterator<Item = &str> {
+    said.lines().filter(|line| !line.starts_with("*** in database"))
 }
 
 /// An error of SQLite that tells of damage or of another program, as one that names the file and the next step.

@@ -119,6 +119,8 @@ async fn a_damaged_page_refuses_the_start() {
         let before = std::fs::read(lab.path()).expect("read");
         let refused = SqliteStore::open(&lab.path()).err().expect("refused");
         assert!(matches!(refused, StoreError::Damaged { .. }), "{table}: {refused}");
+        let told = refused.to_string();
+        assert!(told.contains("is damaged (Tree ") && !told.contains('\n'), "{table}: {told}");
         assert!(before == std::fs::read(lab.path()).expect("read"), "{table}: untouched");
     }
 }
