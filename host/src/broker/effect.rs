@@ -80,7 +80,20 @@ impl Session {
         };
         hit("after-intent");
         let open = OpenEffect { request, class, token, baseline, since, sent_by: None, disproofs: 0 };
+        if let Some(why) = self.may_be_missing(position, class) {
+            return self.hold(position, &open, &why);
+        }
         self.send_effect(position, &open, params, Before::NotSent).await
+    }
+
+    /// Whether an effect of class once may have taken place although the ledger knows nothing of it: the store is a restored copy,
+    /// and the event is of the time that is missing in it. A person who says that it did not is believed.
+    fn may_be_missing(&self, position: u32, class: Class) -> Option<String> {
+        let restored = self.broker.restored.filter(|_| class == Class::Once && !wrong("no-restore-epoch"))?;
+        let is_of_then = self.event_time.min(self.received) <= restored.opened_at;
+        (is_of_then && self.replay.disproofs(position) == 0).then(|| {
+            format!("the store was restored at {} from a copy of {}", restored.opened_at, restored.taken_at)
+        })
     }
 
     /// Settles an effect whose intent is recorded and whose result is not: by sending again where that does no harm, by the

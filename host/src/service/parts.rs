@@ -73,7 +73,7 @@ impl Parts {
         let registry =
             Registry::open(engine.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
-        let broker = Broker::new(store.clone(), cloud, clock.clone());
+        let broker = Broker::new(store.clone(), cloud, clock.clone()).after(store.restored());
         let accept = Accept {
             store: store.clone(),
             policies: policies.clone(),
