@@ -14,7 +14,7 @@ use parts::Parts;
 use secrets::Secrets;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs the service until it is told to end.
 pub fn serve(config: &Path) -> ExitCode {
@@ -58,11 +58,13 @@ pub(crate) fn read_settings(config: &Path) -> anyhow::Result<HostSettings> {
 }
 
 async fn run(settings: HostSettings, secrets: Secrets, base: PathBuf) -> anyhow::Result<()> {
+    // Heard from the beginning: a host that is told to end as it becomes ready drains as well.
+    let mut told = Told::listen()?;
     let mut parts = Parts::start(settings, secrets, base).await?;
     tracing::info!(listen = %parts.listen, admin = %parts.admin, "ready");
     notify::ready();
     let ended = tokio::select! {
-        told = until_told_to_end() => told,
+        () = told.to_end() => Ok(()),
         failed = parts.failed() => Err(failed),
     };
     tracing::info!("draining");
@@ -72,18 +74,33 @@ async fn run(settings: HostSettings, secrets: Secrets, base: PathBuf) -> anyhow:
     ended
 }
 
-async fn until_told_to_end() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    // Unhandled it would end the process at once, and systemd would take that for a clean end.
-    let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => tracing::info!(
-                "told to reload: the plugins directory is in step by itself; opsward.toml is read at the next start"
-            ),
+/// What the system, or a person, tells the process.
+struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Unhandled it would end the process at once, and systemd would take that for a clean end.
+    hang_up: Signal,
+}
+
+impl Told {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits until it is told to end.
+    async fn to_end(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => tracing::info!(
+                    "told to reload: the plugins directory is in step by itself; opsward.toml is read at the next start"
+                ),
+            }
         }
     }
 }
