@@ -60,7 +60,10 @@ pub(crate) fn read_settings(config: &Path) -> anyhow::Result<HostSettings> {
 async fn run(settings: HostSettings, secrets: Secrets, base: PathBuf) -> anyhow::Result<()> {
     // Heard from the beginning: a host that is told to end as it becomes ready drains as well.
     let mut told = Told::listen()?;
-    let mut parts = Parts::start(settings, secrets, base).await?;
+    let mut parts = tokio::select! {
+        parts = Parts::start(settings, secrets, base) => parts?,
+        () = told.to_end() => return Ok(()),
+    };
     tracing::info!(listen = %parts.listen, admin = %parts.admin, "ready");
     notify::ready();
     let ended = tokio::select! {

@@ -107,3 +107,12 @@ async fn the_kernel_shows_no_secret_of_a_running_host_and_dumps_no_core() {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("listed");
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_told_to_end_as_it_becomes_ready_ends_well() {
+    let world = World::new().await;
+    for _ in 0..10 {
+        let host = world.start().await;
+        assert_eq!(host.terminate().await, Some(0));
+    }
+}
