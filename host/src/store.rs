@@ -29,11 +29,13 @@ pub trait Store: Send + Sync + 'static {
     fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool>;
 
     /// Takes at most `limit` runs whose wake time has come, oldest wake time first, marks them running and raises their
-    /// epoch. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a dead host are ready again. A run whose ledger cannot be read
+    /// epoch. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a
+    /// dead host are ready again, with a crash counted; of those that have `SUSPECT_AT` crashes one at a time is handed out, after
+    /// all others. A run whose ledger cannot be read
     /// is not handed out but held, with the reason as its note.
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>>;
 
-    /// The earliest wake time of a ready run.
+    /// The earliest wake time of a ready run that is no suspect.
     fn next_wake(&self) -> Reply<'_, Option<Timestamp>>;
 
     /// Appends records to the ledger of a claimed run, in order, and waits until they are on disk. `Lost` if the epoch is
@@ -112,6 +114,9 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self) -> Reply<'_, ()>;
 }
 
+/// Crashes from which on a run is suspected of them: it is handed out while no other suspect is. One crash proves nothing of
+/// the many runs that were under way; of those that were so twice in a row, one may well be the cause.
+pub const SUSPECT_AT: u32 = 2;
 /// Keys a policy may keep: `wit/policy.wit`, `state`.
 pub const STATE_KEYS_MAX: usize = 1024;
 /// Longest key of a policy's state, in bytes: `wit/policy.wit`, `state`.
@@ -232,6 +237,8 @@ pub struct Claimed {
     pub digest: Digest,
     /// Tries so far that ended in a fault.
     pub faults: u32,
+    /// Hosts that died, one after the other, while they had the run and it got no further; forgotten once it does.
+    pub crashes: u32,
     /// What woke it.
     pub event: Event,
     /// When the event was received.

@@ -7,7 +7,7 @@ use crate::plugin::engine::{Engine, Revision};
 use crate::plugin::registry::Registry;
 use crate::plugin::{Ended, RunContext};
 use crate::policy::{LivePolicy, Policies};
-use crate::store::{Claim, Claimed, Standing, StoreError};
+use crate::store::{Claim, Claimed, SUSPECT_AT, Standing, StoreError};
 use futures::FutureExt as _;
 use opsward_core::event::Event;
 use opsward_core::id::AccountName;
@@ -127,7 +127,12 @@ impl Worker {
     /// Works on a run, and gives it back whatever becomes of that: a claim without a worker would last until a restart.
     async fn work(&self, run: Claimed) {
         let (claim, faults) = (run.claim.clone(), run.faults);
+        let was_suspect = run.crashes >= SUSPECT_AT;
         let worked = AssertUnwindSafe(self.work_on(run)).catch_unwind().await;
+        if was_suspect {
+            // The next suspect waited for this one.
+            self.work.notify_one();
+        }
         let message = match worked {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
@@ -145,10 +150,20 @@ impl Worker {
         }
     }
 
+    /// A run over which hosts keep dying is given up, so that the others go on.
+    async fn park(&self, run: &Claimed) -> Result<(), StoreError> {
+        let message = format!("{} hosts died, one after the other, while they had this run", run.crashes);
+        let fault = Fault { kind: FaultKind::Host, message };
+        self.fault(&run.claim, retry::FAULTS_MAX, vec![], fault).await
+    }
+
     async fn work_on(&self, run: Claimed) -> Result<(), StoreError> {
         let now = self.broker.clock.now();
         let claim = run.claim.clone();
         let id = &run.claim.run;
+        if run.crashes >= retry::CRASHES_MAX {
+            return self.park(&run).await;
+        }
         let live = self.policies.load().find(&run.policy).cloned();
         // Another account is another cloud: what a run began in one, it neither settles nor goes on with in another.
         let account = started(&run.ledger).and_then(|(_, account)| account);
@@ -195,6 +210,9 @@ impl Worker {
         hit("after-started");
         let event: Event = run.event.clone();
         assert!(!wrong("panic-in-run"), "seeded by a test");
+        if wrong("die-of-poison") && event.data.contains("poison") {
+            std::process::abort();
+        }
         let retries = policy.settings.retry;
         let session = self.broker.session(run, policy, effects);
         let (ended, session) = self.engine.run(revision, &event, context, session).await;

@@ -43,6 +43,8 @@ pub const ONCE_PATIENCE: Duration = Duration::from_secs(10);
 pub const ONCE_PAUSE: Duration = Duration::from_millis(200);
 /// Faulted tries of a run before it is given up.
 pub const FAULTS_MAX: u32 = 5;
+/// Hosts that may die, one after the other, while they have a run, before it is given up as the likely cause.
+pub const CRASHES_MAX: u32 = 5;
 
 /// What to do after a sending.
 #[derive(Debug, Clone, PartialEq, Eq)]

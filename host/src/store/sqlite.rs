@@ -140,10 +140,19 @@ impl Store for SqliteStore {
             let Answer::Claimed(raw) = answer else { unreachable!("{IN_KIND}") };
             let mut claimed = Vec::with_capacity(raw.len());
             for run in raw {
-                let RawClaimed { claim, policy, digest, faults, event, received, ledger } = run;
+                let RawClaimed { claim, policy, digest, faults, crashes, event, received, ledger } = run;
                 match read::records(&claim.run, &ledger) {
                     Ok(ledger) => {
-                        claimed.push(Claimed { claim, policy, digest, faults, event, received, ledger });
+                        claimed.push(Claimed {
+                            claim,
+                            policy,
+                            digest,
+                            faults,
+                            crashes,
+                            event,
+                            received,
+                            ledger,
+                        });
                     }
                     // The others are claimed all the same, and this one is claimed again.
                     Err(error) => {
@@ -165,16 +174,12 @@ impl Store for SqliteStore {
     }
 
     fn append(&self, claim: &Claim, records: Vec<Record>) -> Reply<'_, ()> {
-        let ends = lock::ended_by(&records);
-        let op = Op::Append { claim: claim.clone(), records: lines(&records), ends };
+        let op = append(claim, &records);
         Box::pin(async move { self.ask(op).await.map(drop) })
     }
 
     fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError> {
-        let ends = lock::ended_by(&records);
-        let records = lines(&records);
-        let bytes = records.len();
-        self.queue.push_later(Op::Append { claim: claim.clone(), records, ends }, bytes)
+        self.queue.push_later(append(claim, &records))
     }
 
     fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once> {
@@ -321,6 +326,16 @@ const IN_KIND: &str = "the writer answers an operation in kind";
 
 fn arrival(new: NewEvent) -> Arrival {
     Arrival { key: event_key(new.event.source.as_str(), &new.event.id), new }
+}
+
+fn append(claim: &Claim, records: &[Record]) -> Op {
+    let says_more = |record: &Record| !matches!(record.entry, Entry::Started { .. } | Entry::Log { .. });
+    Op::Append {
+        claim: claim.clone(),
+        records: lines(records),
+        ends: lock::ended_by(records),
+        progress: records.iter().any(says_more),
+    }
 }
 
 /// Records as the ledger keeps them: one JSON text a line.

@@ -7,28 +7,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Kill points on the way of an event and an effect; `docs/architecture.md` says where each is. `before-settle` is passed
-/// after a kill that left an effect without a result, such as the one before it.
+/// after a kill that left an effect without a result, such as the one before it. Early and late ones take turns, so that no
+/// run is killed again and again before it gets any further, which would have it parked as the cause.
 const FAILPOINTS: [&str; 20] = [
     "before-accept",
+    "after-finish",
     "after-accept",
+    "before-finish",
     "before-commit",
+    "after-result",
     "after-commit-before-reply",
+    "before-result",
     "before-fire",
+    "after-send",
     "after-fire",
-    "after-claim",
-    "after-started",
-    "after-lock",
-    "after-baseline",
-    "before-intent",
     "after-intent",
     "before-settle",
-    "after-send",
-    "before-result",
-    "after-result",
-    "before-sleep",
+    "after-claim",
     "after-sleep",
-    "before-finish",
-    "after-finish",
+    "after-started",
+    "before-sleep",
+    "after-lock",
+    "before-intent",
+    "after-baseline",
 ];
 
 /// Those that only a reset, a firing or a doubt passes.

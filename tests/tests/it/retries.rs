@@ -64,6 +64,41 @@ async fn a_storm_of_throttling_is_not_answered_by_a_storm_of_calls() {
     calls_in_a_storm("").await.expect("within the budget");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_over_which_hosts_die_is_parked_and_the_others_go_on() {
+    let world = World::new().await;
+    let (instance, _) = world.machine(3).await;
+    let wrong = [("OPSWARD_WRONG", "die-of-poison"), ("OPSWARD_HASTE", "50")];
+    let mut deaths = 0;
+    for n in 0.. {
+        // It may die of what it has before it is ready.
+        let Some(mut host) = world.start_with(&wrong).await else {
+            deaths += 1;
+            continue;
+        };
+        if n == 0 {
+            assert_eq!(world.post(&host, &executed(&instance, "e-poison")).await, Some(200));
+        }
+        let died = eventually("the host to die, or to park the run", async || {
+            let died = host.child.try_wait().expect("asked").is_some();
+            let listed = opsward(&world, &["run", "ls", "--state", "dead"]).await;
+            let parked = String::from_utf8_lossy(&listed.stdout).contains("5 hosts died");
+            (died || parked).then_some(died)
+        });
+        if !died.await {
+            let runs = world.runs(&host).await;
+            assert_eq!(runs[0]["state"], "dead", "{runs:#?}");
+            assert!(runs[0]["note"].as_str().expect("a note").contains("5 hosts died"), "{runs:#?}");
+            world.post(&host, &executed(&instance, "e-fine")).await;
+            let runs = world.settled_runs(&host, 2).await;
+            assert_eq!(runs[0]["state"], "done", "{runs:#?}");
+            break;
+        }
+        deaths += 1;
+    }
+    assert_eq!(deaths, 5);
+}
+
 /// Has 40 runs meet a cloud that throttles everything; the host is `wrong` in this way.
 pub(crate) async fn calls_in_a_storm(wrong: &str) -> Result<(), String> {
     const RUNS: usize = 40;

@@ -6,14 +6,14 @@ use super::late::Late;
 use super::policy_state;
 use super::read::{event_at, parsed};
 use super::schema::{code, stored};
-use super::statements::Statements;
+use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
 use super::writer::{Answer, Arrival, Op, RawClaimed};
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Decision, Firing, ScheduleState, Standing, StoreError};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Rows, params};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Ledgers {
 struct Live {
     seq: i64,
     epoch: u64,
+    /// Whether crashes are counted against the run.
+    is_suspect: bool,
 }
 
 /// How far the clock may have been ahead when a run was accepted, without that the run is roused once it is set back.
@@ -79,18 +81,24 @@ impl Ledgers {
             Op::ScheduleState(policy, schedule) => {
                 schedule_state(sql, policy, schedule).map(Answer::ScheduleState)
             }
-            Op::Append { claim, records, ends } => {
-                self.append(claim, records)?;
+            Op::Append { claim, records, ends, progress } => {
+                let live = self.append(claim, records)?;
                 end_locks(sql, claim, *ends)?;
+                if *progress && live.is_suspect {
+                    self.clear(sql, claim, live)?;
+                }
                 Ok(Answer::Written)
             }
             Op::AppendOnce { claim, key, change, records, ends } => {
                 self.check(claim)?;
                 let other = sql.once.other(&claim.run, key, change)?;
                 if other.is_none() {
-                    self.append(claim, records)?;
+                    let live = self.append(claim, records)?;
                     sql.once.perform(&claim.run, key, change)?;
                     end_locks(sql, claim, *ends)?;
+                    if live.is_suspect && !records.is_empty() {
+                        self.clear(sql, claim, live)?;
+                    }
                 }
                 Ok(Answer::AppendedOnce(other))
             }
@@ -209,26 +217,10 @@ impl Ledgers {
             sql.rouse.execute([now.ms(), (now + AHEAD_MAX).ms()])?;
         }
         self.claimed_at = now;
-        let mut claimed = Vec::new();
-        let mut rows = sql.ready.query(params![now.ms(), stored(limit)])?;
-        while let Some(row) = rows.next()? {
-            let (event, received) = event_at(row, 6)?;
-            let epoch: i64 = row.get(4)?;
-            let run = RawClaimed {
-                claim: Claim {
-                    run: RunId::from_text(row.get::<_, String>(1)?),
-                    epoch: epoch.unsigned_abs() + 1,
-                },
-                policy: parsed(row, 2)?,
-                digest: Digest::from_bytes(row.get(3)?),
-                faults: row.get(5)?,
-                event,
-                received,
-                ledger: Vec::new(),
-            };
-            claimed.push((row.get::<_, i64>(0)?, run));
+        let mut claimed = taken(&mut sql.ready.query(params![now.ms(), stored(limit)])?)?;
+        if claimed.len() < limit {
+            claimed.extend(taken(&mut sql.suspect.query([now.ms()])?)?);
         }
-        drop(rows);
         for (seq, run) in &mut claimed {
             // A first claim has no ledger to read.
             if run.claim.epoch > 1 {
@@ -239,7 +231,9 @@ impl Ledgers {
                 run.ledger = rows.collect::<Result<_, _>>()?;
             }
             sql.mark_running.execute(params![*seq, run.claim.epoch.cast_signed(), now.ms()])?;
-            self.change(&run.claim.run, Some(Live { seq: *seq, epoch: run.claim.epoch }));
+            let is_suspect = run.crashes > 0;
+            let live = Live { seq: *seq, epoch: run.claim.epoch, is_suspect };
+            self.change(&run.claim.run, Some(live));
         }
         self.count(RunState::Ready, -stored(claimed.len()));
         self.count(RunState::Running, stored(claimed.len()));
@@ -250,6 +244,13 @@ impl Ledgers {
         let live = self.check(claim)?;
         self.add(live.seq, records);
         Ok(live)
+    }
+
+    /// The run got further than when the hosts before died: it was not the cause.
+    fn clear(&mut self, sql: &mut Statements<'_>, claim: &Claim, live: Live) -> Result<(), StoreError> {
+        sql.clear.execute([live.seq])?;
+        self.change(&claim.run, Some(Live { is_suspect: false, ..live }));
+        Ok(())
     }
 
     fn add(&mut self, run: i64, records: &str) {
@@ -402,6 +403,29 @@ impl Ledgers {
     fn count(&mut self, state: RunState, change: i64) {
         self.tally[code(state) as usize] += change;
     }
+}
+
+/// Runs as `CLAIMED_COLUMNS` and their events, each with its key.
+fn taken(rows: &mut Rows<'_>) -> Result<Vec<(i64, RawClaimed)>, rusqlite::Error> {
+    let mut taken = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (event, received) = event_at(row, CLAIMED_COLUMN_COUNT)?;
+        let epoch: i64 = row.get(4)?;
+        let claim =
+            Claim { run: RunId::from_text(row.get::<_, String>(1)?), epoch: epoch.unsigned_abs() + 1 };
+        let run = RawClaimed {
+            claim,
+            policy: parsed(row, 2)?,
+            digest: Digest::from_bytes(row.get(3)?),
+            faults: row.get(5)?,
+            crashes: row.get(6)?,
+            event,
+            received,
+            ledger: Vec::new(),
+        };
+        taken.push((row.get(0)?, run));
+    }
+    Ok(taken)
 }
 
 fn end_locks(sql: &mut Statements<'_>, claim: &Claim, ends: Option<u32>) -> Result<(), rusqlite::Error> {

@@ -62,8 +62,8 @@ impl Queue {
     }
 
     /// Queues an operation nobody waits for, once there is room.
-    pub(super) fn push_later(&self, op: Op, text_bytes: usize) -> Result<(), StoreError> {
-        let bytes = text_bytes + JOB_BYTES;
+    pub(super) fn push_later(&self, op: Op) -> Result<(), StoreError> {
+        let bytes = bytes_of(&op);
         let state = self.lock();
         if state.later_bytes + bytes <= LATER_BYTES_MAX || state.closed.is_some() {
             return self.add(state, Job { op, reply: None }, bytes);

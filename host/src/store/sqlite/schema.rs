@@ -52,7 +52,8 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
 /// Makes runs that a dead host left running ready again. Returns how many.
 pub(super) fn release_running(conn: &mut Connection) -> Result<usize, rusqlite::Error> {
     let tx = conn.transaction()?;
-    let released = tx.execute("UPDATE runs SET state = 0 WHERE state = 1 AND state <> 3", [])?;
+    let released =
+        tx.execute("UPDATE runs SET state = 0, crashes = crashes + 1 WHERE state = 1 AND state <> 3", [])?;
     let count = stored(released);
     if released > 0 {
         tx.execute("UPDATE tally SET runs = runs - ?1 WHERE state = 1", [count])?;
@@ -134,7 +135,7 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&str; 3] = [TABLES, ONCE_KEYS, LOCKS];
+const STEPS: [&str; 4] = [TABLES, ONCE_KEYS, LOCKS, CRASHES];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
 /// `opsw`: tells a store from other SQLite files.
@@ -214,4 +215,10 @@ CREATE TABLE locks (
   PRIMARY KEY (account, resource)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX locks_of_run ON locks (run);
+";
+
+/// Hosts that died, one after the other, while they had the run.
+const CRASHES: &str = "
+ALTER TABLE runs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX runs_suspect ON runs (crashes, state) WHERE crashes >= 2;
 ";

@@ -2,7 +2,13 @@
 
 use super::read::EVENT_COLUMNS;
 use super::{late, lock, once, policy_state};
+use crate::store::SUSPECT_AT;
 use rusqlite::{Connection, Statement};
+
+/// What a claim hands out of `runs r`.
+const CLAIMED_COLUMNS: &str = "r.seq, r.id, r.policy, r.digest, r.epoch, r.faults, r.crashes";
+/// How many of them.
+pub(super) const CLAIMED_COLUMN_COUNT: usize = 7;
 
 /// The writer's statements, prepared once.
 pub(super) struct Statements<'c> {
@@ -12,6 +18,7 @@ pub(super) struct Statements<'c> {
     pub(super) insert_run: Statement<'c>,
     pub(super) insert_firing: Statement<'c>,
     pub(super) ready: Statement<'c>,
+    pub(super) suspect: Statement<'c>,
     pub(super) ledger: Statement<'c>,
     pub(super) mark_running: Statement<'c>,
     pub(super) append: Statement<'c>,
@@ -27,6 +34,7 @@ pub(super) struct Statements<'c> {
     pub(super) once: once::Statements<'c>,
     pub(super) lock: lock::Statements<'c>,
     pub(super) standing: Statement<'c>,
+    pub(super) clear: Statement<'c>,
     pub(super) forgive: Statement<'c>,
 }
 
@@ -50,16 +58,24 @@ impl<'c> Statements<'c> {
                  VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             )?,
             ready: sql(&format!(
-                "SELECT r.seq, r.id, r.policy, r.digest, r.epoch, r.faults, {EVENT_COLUMNS}
+                "SELECT {CLAIMED_COLUMNS}, {EVENT_COLUMNS}
                  FROM runs r INDEXED BY runs_not_done JOIN events e ON e.seq = r.event
-                 WHERE r.state = 0 AND r.state <> 3 AND r.wake <= ?1 ORDER BY r.wake, r.seq LIMIT ?2"
+                 WHERE r.state = 0 AND r.state <> 3 AND r.wake <= ?1 AND r.crashes < {SUSPECT_AT}
+                 ORDER BY r.wake, r.seq LIMIT ?2"
+            ))?,
+            suspect: sql(&format!(
+                "SELECT {CLAIMED_COLUMNS}, {EVENT_COLUMNS}
+                 FROM runs r INDEXED BY runs_suspect JOIN events e ON e.seq = r.event
+                 WHERE r.crashes >= {SUSPECT_AT} AND r.state = 0 AND r.wake <= ?1
+                   AND NOT EXISTS (SELECT 1 FROM runs INDEXED BY runs_suspect WHERE crashes >= {SUSPECT_AT} AND state = 1)
+                 ORDER BY r.wake, r.seq LIMIT 1"
             ))?,
             ledger: sql("SELECT records FROM ledger WHERE run = ?1 ORDER BY seq")?,
             mark_running: sql("UPDATE runs SET state = 1, epoch = ?2, changed = ?3 WHERE seq = ?1")?,
             append: sql("INSERT INTO ledger (run, records) VALUES (?1, ?2)")?,
             finish: sql(
                 "UPDATE runs SET state = ?2, wake = coalesce(?3, wake), faults = faults + ?4,
-                   changed = coalesce(?5, changed), note = ?6 WHERE seq = ?1",
+                   changed = coalesce(?5, changed), note = ?6, crashes = 0 WHERE seq = ?1",
             )?,
             rouse: sql(
                 "UPDATE runs INDEXED BY runs_not_done SET wake = ?1
@@ -67,7 +83,10 @@ impl<'c> Statements<'c> {
             )?,
             release: sql("UPDATE runs SET state = 0 WHERE seq = ?1 AND state = 1")?,
             tally: sql("UPDATE tally SET runs = runs + ?2 WHERE state = ?1")?,
-            next_wake: sql("SELECT min(wake) FROM runs INDEXED BY runs_not_done WHERE state = 0 AND state <> 3")?,
+            next_wake: sql(&format!(
+                "SELECT min(wake) FROM runs INDEXED BY runs_not_done
+                 WHERE state = 0 AND state <> 3 AND crashes < {SUSPECT_AT}"
+            ))?,
             last_fire: sql("SELECT max(fire_at) FROM firings WHERE policy = ?1 AND schedule = ?2")?,
             unfinished: sql(
                 "SELECT 1 FROM runs INDEXED BY runs_scheduled
@@ -82,6 +101,7 @@ impl<'c> Statements<'c> {
                    SELECT run FROM run_ids WHERE id = ?1
                    UNION ALL SELECT seq FROM runs WHERE id = ?1 AND seq > (SELECT runs FROM indexed))",
             )?,
+            clear: sql("UPDATE runs SET crashes = 0 WHERE seq = ?1")?,
             forgive: sql("UPDATE runs SET faults = 0 WHERE seq = ?1")?,
         })
     }

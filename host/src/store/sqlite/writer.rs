@@ -42,6 +42,8 @@ pub(super) enum Op {
         records: String,
         /// The effect whose locks end with it.
         ends: Option<u32>,
+        /// Whether it says more than that the run was begun again.
+        progress: bool,
     },
     AppendOnce {
         claim: Claim,
@@ -114,6 +116,7 @@ pub(super) struct RawClaimed {
     pub(super) policy: PolicyName,
     pub(super) digest: Digest,
     pub(super) faults: u32,
+    pub(super) crashes: u32,
     pub(super) event: Event,
     pub(super) received: Timestamp,
     pub(super) ledger: Vec<String>,

@@ -31,7 +31,7 @@ async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
     )
     .expect("written");
     let table = [
-        (&later, "has format 9; this release knows up to 3"),
+        (&later, "has format 9; this release knows up to 4"),
         (&other, "is not an opsward store"),
         (&text, "is not an opsward store"),
     ];
@@ -214,7 +214,8 @@ async fn a_file_of_the_format_before_is_brought_up_to_date() {
     store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
     store.close().await.expect("closed");
     drop(store);
-    let older = "DROP TABLE once_keys; DROP TABLE locks; PRAGMA user_version = 1";
+    let older = "DROP TABLE once_keys; DROP TABLE locks; DROP INDEX runs_suspect;
+        ALTER TABLE runs DROP COLUMN crashes; PRAGMA user_version = 1";
     Connection::open(lab.path()).and_then(|c| c.execute_batch(older)).expect("written");
     let reader = SqliteStore::open_read_only(&lab.path()).expect("a reader takes it as it is");
     assert_eq!(reader.list_runs(&RunFilter::default()).expect("listed").len(), 1);
@@ -225,5 +226,5 @@ async fn a_file_of_the_format_before_is_brought_up_to_date() {
     assert_eq!(asked, Once::First);
     let format = Connection::open(lab.path())
         .and_then(|c| c.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)));
-    assert_eq!(format.expect("read"), 3);
+    assert_eq!(format.expect("read"), 4);
 }

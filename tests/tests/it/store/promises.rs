@@ -358,3 +358,32 @@ fn firing(schedule: &str, fire_ms: i64, decision: Decision) -> Firing {
         decided_at: after(fire_ms + 5),
     }
 }
+
+pub(super) async fn a_run_over_which_hosts_die_is_suspected_and_handed_out_alone<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    store.accept(vec![event("e1", NOW, &["a"]), event("e2", NOW, &["a"])]).await.expect("accepted");
+    let crashes = |claimed: &[Claimed]| claimed.iter().map(|run| run.crashes).collect::<Vec<_>>();
+    assert_eq!(crashes(&store.claim(5, NOW).await.expect("claimed")), [0, 0]);
+    let lab = lab.killed();
+    let store = lab.open();
+    assert_eq!(crashes(&store.claim(5, NOW).await.expect("claimed")), [1, 1], "one crash proves nothing");
+    let lab = lab.killed();
+    let store = lab.open();
+    store.accept(vec![event("e3", NOW, &["a"])]).await.expect("accepted");
+    let first = store.claim(5, NOW).await.expect("claimed");
+    assert_eq!(crashes(&first), [0, 2], "what is not suspected comes first, and one suspect");
+    assert!(store.claim(5, NOW).await.expect("claimed").is_empty(), "the other suspect waits");
+    assert_eq!(store.next_wake().await.expect("asked"), None, "and is no reason to look again");
+    let nap = Standing::Wake { at: after(60), faulted: false };
+    store.finish(&first[1].claim, vec![], nap).await.expect("finished");
+    let second = store.claim(5, NOW).await.expect("claimed").remove(0);
+    assert_eq!(second.crashes, 2, "its turn");
+    assert_eq!(crashes(&store.claim(5, after(60)).await.expect("claimed")), [0], "cleared by its end");
+    let read = Record::new(NOW, Entry::Slept { position: 0, ms: 1, until: NOW });
+    store.append(&second.claim, vec![read]).await.expect("appended");
+    let store = lab.killed().open();
+    let mut crashes = crashes(&store.claim(5, after(60)).await.expect("claimed"));
+    crashes.sort_unstable();
+    assert_eq!(crashes, [1, 1, 1], "counted anew where it got further");
+}
