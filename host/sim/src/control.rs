@@ -2,7 +2,8 @@
 //! HTTP, unsigned: a simulator listens where only its user can reach it. Tested by `tests/tests/it/sim.rs`.
 //!
 //! `GET requests`, `GET effects` (both with `?since=<seq>`), `GET counts`, `GET|PUT state` (PUT merges: a member
-//! given as `null` is removed), `GET|POST|DELETE faults` (see `faults` for the kinds), `GET|POST|DELETE subscribe`, `POST emit`. Setting
+//! given as `null` is removed), `GET|POST|DELETE faults` (see `faults` for the kinds; `DELETE ?naming=<text>` leaves
+//! those that name something else), `GET|POST|DELETE subscribe`, `POST emit`. Setting
 //! `clock_offset_ms` of the state lets time pass for everything, also for the age of signatures.
 
 use crate::emit::{self, EmitError, EmitRequest, Subscriber};
@@ -131,9 +132,9 @@ async fn add_fault(State(sim): Shared, body: Bytes) -> Reply {
     }
 }
 
-async fn clear_faults(State(sim): Shared) -> Reply {
-    sim.faults.clear();
-    reply(StatusCode::OK, &json!([]))
+async fn clear_faults(State(sim): Shared, Query(query): Query<HashMap<String, String>>) -> Reply {
+    sim.faults.clear(query.get("naming").map(String::as_str));
+    reply(StatusCode::OK, &sim.faults.waiting())
 }
 
 async fn subscribers(State(sim): Shared) -> Reply {

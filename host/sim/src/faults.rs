@@ -260,8 +260,9 @@ impl Faults {
         self.lock().push(fault);
     }
 
-    pub(crate) fn clear(&self) {
-        self.lock().clear();
+    /// Forgets those that name `naming`, or all.
+    pub(crate) fn clear(&self, naming: Option<&str>) {
+        self.lock().retain(|fault| naming.is_some() && fault.naming.as_deref() != naming);
     }
 
     pub(crate) fn waiting(&self) -> Vec<Fault> {

@@ -14,22 +14,29 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use opsward_core::catalog::Provider;
 use opsward_core::time::Timestamp;
-use serde_json::{Map, json, value::to_raw_value};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
-/// Changes that are still to come.
+/// Changes that are still to come, with their parameters.
 #[derive(Default)]
-pub(crate) struct Later(Mutex<JoinSet<()>>);
+pub(crate) struct Later(Mutex<Vec<(Arc<RawValue>, JoinHandle<()>)>>);
 
 impl Later {
-    /// How many are still to come.
-    pub(crate) fn pending(&self) -> usize {
+    /// The parameters of those that are still to come.
+    pub(crate) fn pending(&self) -> Vec<Arc<RawValue>> {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while tasks.try_join_next().is_some() {}
-        tasks.len()
+        tasks.retain(|(_, task)| !task.is_finished());
+        tasks.iter().map(|(params, _)| params.clone()).collect()
+    }
+
+    fn add(&self, params: Arc<RawValue>, task: JoinHandle<()>) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|(_, task)| !task.is_finished());
+        tasks.push((params, task));
     }
 }
 
@@ -48,6 +55,7 @@ pub(crate) fn carry_out_later(simulator: &Arc<Simulator>, call: LateCall) {
     // A simulator that is dropped does not go on.
     let weak = Arc::downgrade(simulator);
     let due = simulator.clock.now() + delay;
+    let params = asked.recorded.clone();
     let task = async move {
         loop {
             let Some(simulator) = weak.upgrade() else { return };
@@ -64,9 +72,7 @@ pub(crate) fn carry_out_later(simulator: &Arc<Simulator>, call: LateCall) {
             tokio::time::sleep(due.since(now).min(LOOK_AGAIN)).await;
         }
     };
-    let mut tasks = simulator.later.0.lock().unwrap_or_else(PoisonError::into_inner);
-    while tasks.try_join_next().is_some() {}
-    tasks.spawn(task);
+    simulator.later.add(params, tokio::spawn(task));
 }
 
 /// Between two looks at a clock that can be turned.

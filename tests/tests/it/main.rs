@@ -12,6 +12,7 @@ mod events;
 mod harness;
 mod held;
 mod hostile;
+mod lies;
 mod once;
 mod registry;
 mod retries;
