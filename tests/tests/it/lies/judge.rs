@@ -116,4 +116,5 @@ pub(super) fn print(tallies: &BTreeMap<(Class, &'static str), Tally>) {
             tally.effects
         );
     }
+    println!("{} calls in all", tallies.values().map(|tally| tally.calls).sum::<usize>());
 }
