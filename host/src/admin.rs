@@ -159,8 +159,8 @@ async fn run(State(admin): State<Admin>, Path(prefix): Path<String>) -> Result<R
 }
 
 /// Takes a person's decision: `{"decision": {"resolve": {"done": {"request_id": "..."}}}, "by": "..."}`, where `done` may be
-/// `"not-done"` or `"abandon"` instead, and the whole decision `"retry"`. A web page that a person has open cannot send it:
-/// its type is JSON.
+/// `"not-done"` or `"abandon"` instead, and the whole decision `"retry"`. A web page that a person has open cannot send it, even
+/// one that makes its name resolve to this address: browsers say where a page is from.
 async fn decide(
     State(admin): State<Admin>,
     Path(prefix): Path<String>,
@@ -173,6 +173,9 @@ async fn decide(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send `content-type: application/json`",
         ));
+    }
+    if headers.contains_key(header::ORIGIN) {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "a web page decides nothing here"));
     }
     let decided: Decided = serde_json::from_slice(&body)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;

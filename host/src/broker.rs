@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::failpoint::wrong;
 use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
-use crate::store::{Claim, Claimed, Store, StoreError};
+use crate::store::{Claim, Claimed, Restored, Store, StoreError};
 use futures::StreamExt as _;
 use opsward_core::admit::{self, Admitted};
 use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind, secrets_named};
@@ -58,6 +58,8 @@ pub struct Broker {
     pub clock: Arc<dyn Clock>,
     closing: Arc<AtomicBool>,
     turns: Arc<Turns>,
+    /// Whether the store is a restored copy, in which effects may be missing.
+    restored: Option<Restored>,
 }
 
 /// The broker's side of one claimed run.
@@ -68,7 +70,8 @@ pub struct Session {
     mode: Mode,
     source: SourceName,
     event_id: String,
-    /// When the event was received.
+    /// When the event took place, and when it was received.
+    event_time: Timestamp,
     received: Timestamp,
     replay: Replay,
     last_records: Vec<Record>,
@@ -94,7 +97,13 @@ type Timed = (CallReply, Timestamp);
 impl Broker {
     /// A broker that nothing is under way in.
     pub fn new(store: Arc<dyn Store>, cloud: Arc<dyn Sender>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, cloud, clock, closing: Arc::default(), turns: Arc::default() }
+        let (closing, turns) = (Arc::default(), Arc::default());
+        Self { store, cloud, clock, closing, turns, restored: None }
+    }
+
+    /// The same on a store that may be a restored copy.
+    pub fn after(self, restored: Option<Restored>) -> Self {
+        Self { restored, ..self }
     }
 
     /// Has every session begin no more calls: the host ends.
@@ -112,6 +121,7 @@ impl Broker {
             mode,
             source: claimed.event.source,
             event_id: claimed.event.id,
+            event_time: claimed.event.time,
             received: claimed.received,
             last_records: Vec::new(),
             begun: Instant::now(),
@@ -264,7 +274,8 @@ impl Session {
     /// off half-way.
     fn may_begin(&self) -> Result<(), Stop> {
         if self.broker.closing.load(Ordering::Relaxed) || self.begun.elapsed() > CALLS_BEGIN {
-            return Err(Stop::SleepUntil(self.broker.clock.now()));
+            let why = "the host ends, or this claim has lasted long".to_owned();
+            return Err(Stop::WaitUntil { at: self.broker.clock.now(), why });
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! The commands of `opsward`, one file each. This file reads the command line and chooses; it leaves everything else to them.
 //!
-//! Exit codes: 0 ok, 1 findings, 2 usage, then those of sysexits: 66 no such thing, 70 our error, 78 wrong configuration.
+//! Exit codes: 0 ok, 1 findings, 2 usage, then those of sysexits: 66 no such thing, 70 our error, 73 cannot
+//! create a file, 78 wrong configuration.
 
 pub mod catalog;
 pub mod check;
+pub mod db;
 pub mod demo;
 pub mod plugin;
 pub mod resolve;
@@ -53,6 +55,9 @@ enum Command {
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
+    /// Look after the store's file: check it, copy it, shrink it
+    #[command(subcommand)]
+    Db(db::Command),
     /// Look at the plugins this binary carries
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -126,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Run(Run::Retry { config, retry }) => {
             finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
+        Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
         Command::Plugin(command) => finish(plugin::run(command, &mut std::io::stdout())),
         Command::Catalog(command) => finish(catalog::run(command, &mut std::io::stdout())),
         Command::Demo => async_main(demo::run()),
@@ -141,10 +147,7 @@ fn with_store(
     config: &Path,
     command: impl FnOnce(&Reader, Timestamp, &mut dyn Write) -> Result<(), ShowRunsError>,
 ) -> anyhow::Result<ExitCode> {
-    let settings = crate::service::read_settings(config)?;
-    let StoreSettings::Sqlite { path } = &settings.store;
-    let base = config.parent().unwrap_or(Path::new(""));
-    let store = SqliteStore::open_read_only(&base.join(path))?;
+    let store = SqliteStore::open_read_only(&store_path(config)?)?;
     match command(&store, SystemClock.now(), &mut std::io::stdout().lock()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(problem @ (ShowRunsError::NotFound(_) | ShowRunsError::Ambiguous { .. })) => {
@@ -154,6 +157,13 @@ fn with_store(
         Err(ShowRunsError::Print(error)) => Err(error.into()),
         Err(other) => Err(other.into()),
     }
+}
+
+/// Where the configured store is.
+fn store_path(config: &Path) -> anyhow::Result<PathBuf> {
+    let settings = crate::service::read_settings(config)?;
+    let StoreSettings::Sqlite { path } = &settings.store;
+    Ok(config.parent().unwrap_or(Path::new("")).join(path))
 }
 
 /// Runs a command on a runtime of its own.

@@ -3,6 +3,7 @@
 
 mod hide;
 mod parts;
+mod retention;
 mod secrets;
 
 use crate::cli::{EXIT_CONFIG, EXIT_SOFTWARE};

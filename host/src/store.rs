@@ -3,8 +3,10 @@
 //! store passes the conformance suite in `tests/tests/it/store.rs`.
 
 pub mod sqlite;
+mod upkeep;
 
 pub use opsward_core::schedule::Decision;
+pub use upkeep::{Restored, Retained, RetainedUpTo};
 
 use futures::future::BoxFuture;
 use opsward_core::call::CallResponse;
@@ -109,6 +111,10 @@ pub trait Store: Send + Sync + 'static {
     fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>>;
     /// Digests that unfinished runs are pinned to: these plugin revisions must be kept.
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>>;
+
+    /// Deletes a bounded share of what is older than `before`: runs that are done, failed or dead, events of which no run is
+    /// left, so that a later delivery is new, and decisions on schedules but the latest. The newest event and run stay.
+    fn retain(&self, before: Timestamp, from: RetainedUpTo) -> Reply<'_, Retained>;
 
     /// Writes what is waiting, then closes: every later verb that writes gets `Closed`.
     fn close(&self) -> Reply<'_, ()>;
@@ -338,16 +344,22 @@ pub enum StoreError {
     #[error("run {0} belongs to another worker by now")]
     Lost(RunId),
     /// The disk is full: nothing was written.
-    #[error("the store's disk is full")]
+    #[error("the store's disk is full: free some space on it, and what waits is written")]
     Full,
     /// Another host has the store open.
-    #[error("`{path}` is in use by another opsward process")]
+    #[error(
+        "`{path}` is in use by another process, most likely a running opsward: stop it first; `opsward run` and \
+         `opsward db check` and `backup` work beside it"
+    )]
     InUse {
         /// The file.
         path: String,
     },
     /// The file is of a later release.
-    #[error("`{path}` has format {found}; this release knows up to {known}: use a newer opsward")]
+    #[error(
+        "`{path}` has format {found}; this release knows up to {known}: use the newer opsward \
+         that wrote it, or restore a backup from before"
+    )]
     TooNew {
         /// The file.
         path: String,
@@ -368,7 +380,9 @@ pub enum StoreError {
         problem: String,
     },
     /// The file or its lock cannot be opened.
-    #[error("cannot open `{path}`")]
+    #[error(
+        "cannot open `{path}`, named by `[store] url`: its directory must exist and belong to the service's user"
+    )]
     Open {
         /// The file.
         path: String,
@@ -376,13 +390,37 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The file is something else.
-    #[error("`{path}` is not an opsward store")]
+    #[error(
+        "`{path}` is not an opsward store: name another file in `[store] url`, made where there is none, or restore a backup"
+    )]
     NotAStore {
         /// The file.
         path: String,
     },
+    /// The file is damaged.
+    #[error(
+        "`{path}` is damaged ({problem}): `opsward db check` lists what is; then restore the latest backup, or rescue what \
+         can be read, as docs/operations.md says"
+    )]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What SQLite says.
+        problem: String,
+    },
+    /// A copy beside the WAL of the file it was put in the place of.
+    #[error(
+        "`{path}` is a backup, and `{wal}` belongs to the file that was there before: move that one and `-shm` away, then \
+         start again"
+    )]
+    ForeignWal {
+        /// The copy.
+        path: String,
+        /// The other file's.
+        wal: String,
+    },
     /// The SQLite this was linked with has a known fault.
-    #[error("this build has SQLite {found}; 3.51.3 or newer is needed")]
+    #[error("this build has SQLite {found}; 3.51.3 or newer is needed: build it with the bundled one")]
     OldSqlite {
         /// Its version.
         found: &'static str,

@@ -33,5 +33,9 @@ pub fn start_metrics() -> Result<PrometheusHandle, metrics_exporter_prometheus::
         "opsward_schedule_decisions_total",
         "Decisions on schedules, by policy and decision"
     );
+    metrics::describe_counter!(
+        "opsward_store_deleted_total",
+        "Events, runs and decisions on schedules deleted because they were kept long enough"
+    );
     Ok(handle)
 }

@@ -259,6 +259,11 @@ impl Worker {
                 tracing::error!(run = %claim.run, reason, "run held: a person must settle it");
                 (Entry::Held { position, reason }, Standing::Held, "held")
             }
+            Ended::Stopped(Stop::WaitUntil { at, why }) => {
+                tracing::info!(run = %claim.run, why, "run waits");
+                records.push(Record::new(now, Entry::Waited { why }));
+                return self.sleep(&claim, records, at, false).await;
+            }
             Ended::Stopped(Stop::SleepUntil(at)) => {
                 return self.sleep(&claim, records, at, false).await;
             }

@@ -2,11 +2,12 @@
 //! line, key and the fix. Leaves reading files and environment, and the paths of files, to the host: every relative path
 //! begins at the directory of `opsward.toml`.
 //!
-//! `source` knows where in the text each key stands, `finding` is what is said about it, `typed` decodes, `host` and
-//! `policy` resolve. Tested in `tests` by the text an operator sees.
+//! `source` knows where in the text each key stands, `finding` is what is said about it, `typed` decodes, `host`, `keep`
+//! and `policy` resolve. Tested in `tests` by the text an operator sees.
 
 mod finding;
 mod host;
+mod keep;
 mod policy;
 mod retry;
 mod source;
@@ -36,6 +37,8 @@ pub mod defaults {
     pub const ADMIN_LISTEN: &str = "127.0.0.1:7071";
     /// `[store] url`.
     pub const STORE_URL: &str = "sqlite:opsward.db";
+    /// `[store] keep`: a quarter, which is how long an incident is asked about.
+    pub const STORE_KEEP: &str = "90d";
     /// `[plugins] dir`.
     pub const PLUGINS_DIR: &str = "plugins.d";
     /// `mode` of a policy: nothing is changed until the operator says so.

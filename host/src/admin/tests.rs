@@ -52,8 +52,16 @@ impl Desk {
 
     /// Sends a request and returns status and body.
     async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        self.send(method, path, "", "").await
+    }
+
+    /// The same with more header lines, each ended, and a body.
+    async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
         let mut connection = tokio::net::TcpStream::connect(self.address).await.expect("connected");
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        );
         connection.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.expect("answered");
@@ -162,13 +170,38 @@ async fn a_request_that_cannot_be_answered_is_told_why() {
         ("GET", "/api/v1/runs?limit=0", 400, "limit must be a number above 0, not `0`"),
         ("GET", "/api/v1/events?state=done", 400, "unknown parameter `state`: use limit"),
         ("GET", "/api/v2/runs", 404, "no such page"),
-        ("POST", "/api/v1/runs", 405, "this listener only reads"),
+        ("POST", "/api/v1/runs", 405, "this page is only read"),
     ];
     for (method, path, status, problem) in table {
         let (found, body) = desk.ask(method, path).await;
         let body: Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(found, status, "{path}");
         assert!(body["error"].as_str().is_some_and(|text| text.contains(problem)), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_taken_as_json_from_no_web_page_on_a_run_that_waits_for_one() {
+    let desk = Desk::open().await;
+    let json = "content-type: application/json\r\n";
+    let from_page = "content-type: application/json\r\norigin: http://admin\r\n";
+    let retry = r#"{"decision": "retry", "by": "ops"}"#;
+    let abandon = r#"{"decision": {"resolve": "abandon"}, "by": "ops"}"#;
+    let (_, runs) = desk.json("/api/v1/runs").await;
+    let id = runs["runs"][0]["id"].as_str().expect("a run");
+    let table = [
+        (id, "content-type: text/plain\r\n", retry, 415, "application/json"),
+        (id, from_page, retry, 403, "web page"),
+        (id, json, "{}", 400, "missing field"),
+        (id, json, r#"{"decision": "retry", "by": " "}"#, 400, "say who decides"),
+        ("ffffffff", json, retry, 404, "no run has an id"),
+        ("", json, retry, 409, "fits more than one run"),
+        (id, json, abandon, 409, "only a held one can be resolved"),
+        (id, json, retry, 409, "only a dead or failed one"),
+    ];
+    for (id, headers, body, status, problem) in table {
+        let (found, answer) = desk.send("POST", &format!("/api/v1/runs/{id}/decision"), headers, body).await;
+        assert!(found == status && answer.contains(problem), "{id} {headers} {body}: {found} {answer}");
     }
 }
 

@@ -44,7 +44,7 @@ impl Session {
             return self.answered(position, request, reply, answered);
         }
         // Before the baseline as well, so that it tells of this effect alone.
-        self.lock(class, position, &admitted.resources).await?;
+        self.lock(class, position, &request, &admitted.resources).await?;
         if class == Class::Once {
             hit("after-lock");
         }
@@ -80,7 +80,20 @@ impl Session {
         };
         hit("after-intent");
         let open = OpenEffect { request, class, token, baseline, since, sent_by: None, disproofs: 0 };
+        if let Some(why) = self.may_be_missing(position, class) {
+            return self.hold(position, &open, &why);
+        }
         self.send_effect(position, &open, params, Before::NotSent).await
+    }
+
+    /// Whether an effect of class once may have taken place although the ledger knows nothing of it: the store is a restored copy,
+    /// and the event is of the time that is missing in it. A person who says that it did not is believed.
+    fn may_be_missing(&self, position: u32, class: Class) -> Option<String> {
+        let restored = self.broker.restored.filter(|_| class == Class::Once && !wrong("no-restore-epoch"))?;
+        let is_of_then = self.event_time.min(self.received) <= restored.opened_at;
+        (is_of_then && self.replay.disproofs(position) == 0).then(|| {
+            format!("the store was restored at {} from a copy of {}", restored.opened_at, restored.taken_at)
+        })
     }
 
     /// Settles an effect whose intent is recorded and whose result is not: by sending again where that does no harm, by the
@@ -95,14 +108,15 @@ impl Session {
         let resources = self.account().map(|account| {
             catalog::resources(account.provider, &open.request.service, &open.request.action, params)
         });
-        self.lock(open.class, position, &resources.unwrap_or_default()).await?;
+        self.lock(open.class, position, &open.request, &resources.unwrap_or_default()).await?;
         match open.class {
             Class::Read | Class::Token => {
                 if self.age(&open) > retry::TOKEN_LIFE {
                     return self.hold(position, &open, "its token is too old to send again");
                 }
                 if !self.may_still_send(&open, params) {
-                    return Err(self.sleep_for(retry::UNCLEAR_PAUSE));
+                    let why = "may have taken place, and the policy's file no longer lets it be sent again";
+                    return Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, why));
                 }
                 self.send_effect(position, &open, params, Before::MayBeSent).await
             }
@@ -118,7 +132,13 @@ impl Session {
 
     /// Keeps other effects of class once from the same resources until the outcome of this one is known; where there is one
     /// already, the run sleeps.
-    async fn lock(&self, class: Class, position: u32, resources: &[String]) -> Result<(), Stop> {
+    async fn lock(
+        &self,
+        class: Class,
+        position: u32,
+        request: &CallRequest,
+        resources: &[String],
+    ) -> Result<(), Stop> {
         let Some(account) = self.policy.settings.account.as_ref().filter(|_| class == Class::Once) else {
             return Ok(());
         };
@@ -126,8 +146,9 @@ impl Session {
         match self.broker.store.lock(&self.claim, position, resources).await.map_err(stop)? {
             None => Ok(()),
             Some(holder) => {
-                tracing::info!(run = %self.claim.run, position, %holder, "waits for a resource that another effect has");
-                Err(self.sleep_for(retry::lock_pause(self.broker.clock.now().since(self.received))))
+                let waited = self.broker.clock.now().since(self.received);
+                let why = format!("waits for a resource that run {holder} has");
+                Err(self.wait(retry::lock_pause(waited), position, request, &why))
             }
         }
     }
@@ -163,10 +184,20 @@ impl Session {
                 "the cloud has its token with other parameters: an error of this host's",
             ),
             Sent::Reply(reply) => self.result(position, open, reply, Answered::Cloud, sends).await,
-            Sent::Sleep(pause) => Err(self.sleep_for(pause)),
+            Sent::Sleep(pause) => Err(self.wait(
+                pause,
+                position,
+                &open.request,
+                "may have taken place, and is sent again with its token",
+            )),
             Sent::ReadBack(why) => match self.settle_by_state(position, open, params, &why).await? {
                 Found::Took(answer) => Ok(answer),
-                Found::DidNot => Err(self.sleep_for(Duration::ZERO)),
+                Found::DidNot => Err(self.wait(
+                    Duration::ZERO,
+                    position,
+                    &open.request,
+                    "did not take place, and is made anew",
+                )),
             },
         }
     }
@@ -189,7 +220,9 @@ impl Session {
             }
             Judgement::Unchanged if open.disproofs < retry::DISPROOFS_MAX => return Ok(Found::DidNot),
             Judgement::NotYet if self.age(open) < haste(retry::SETTLE_PATIENCE) => {
-                Err(self.sleep_for(retry::settle_pause(self.age(open))))
+                let why =
+                    format!("may have taken place or be on its way, and its state is read again ({why})");
+                Err(self.wait(retry::settle_pause(self.age(open)), position, &open.request, &why))
             }
             Judgement::Unchanged | Judgement::Unmet | Judgement::NotYet | Judgement::Unknown => {
                 self.hold(position, open, why)
@@ -278,9 +311,10 @@ impl Session {
         }
     }
 
-    /// The run's end for now: it goes on after `pause`.
-    fn sleep_for(&self, pause: Duration) -> Stop {
-        Stop::SleepUntil(self.broker.clock.now() + haste(pause))
+    /// The run's end for now: it goes on with the call after `pause`.
+    fn wait(&self, pause: Duration, position: u32, request: &CallRequest, why: &str) -> Stop {
+        let why = format!("call {position}, {}:{}: {why}", request.service, request.action);
+        Stop::WaitUntil { at: self.broker.clock.now() + haste(pause), why }
     }
 
     fn hold(&self, position: u32, open: &OpenEffect, why: &str) -> Result<Timed, Stop> {

@@ -96,6 +96,9 @@ async fn tell(
     told: &str,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
+    if !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        bail!("`{id}` is no run's id: `opsward run ls` lists them");
+    }
     let settings = crate::service::read_settings(config)?;
     let StoreSettings::Sqlite { path } = &settings.store;
     let path = config.parent().unwrap_or(Path::new("")).join(path);

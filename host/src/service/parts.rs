@@ -1,5 +1,6 @@
 //! The parts of the running service: how they are put together, watched, and drained. Leaves signals to `service`.
 
+use super::retention;
 use super::secrets::Secrets;
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
@@ -62,6 +63,7 @@ impl Parts {
         let StoreSettings::Sqlite { path } = &settings.store;
         let file = base.join(path);
         let store = SqliteStore::open(&file).context("cannot open the store")?;
+        let keep = settings.store_keep;
         let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
         let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
         let engine = Engine::new(Limits::default(), &base.join(cache))?;
@@ -71,7 +73,7 @@ impl Parts {
         let registry =
             Registry::open(engine.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
-        let broker = Broker::new(store.clone(), cloud, clock.clone());
+        let broker = Broker::new(store.clone(), cloud, clock.clone()).after(store.restored());
         let accept = Accept {
             store: store.clone(),
             policies: policies.clone(),
@@ -97,7 +99,15 @@ impl Parts {
         let (ready, is_ready) = watch::channel(true);
         let of_registry = registry.clone();
         let refused = Arc::new(move || admin::refused_files(&of_registry.status()));
-        let front = Admin { store: store.clone(), policies, clock, refused, work, metrics, ready: is_ready };
+        let front = Admin {
+            store: store.clone(),
+            policies,
+            clock: clock.clone(),
+            refused,
+            work,
+            metrics,
+            ready: is_ready,
+        };
 
         let [hooks, admin_listener] = [bind(addresses[0]).await?, bind(addresses[1]).await?];
         let (listen, admin) = (hooks.local_addr()?, admin_listener.local_addr()?);
@@ -108,6 +118,8 @@ impl Parts {
         let mut tasks = JoinSet::new();
         tasks.spawn(named("registry", registry.clone().watch(stopping.clone())));
         tasks.spawn(named("pruning", prune(registry, store.clone(), stopping.clone())));
+        let retention = retention::run(store.clone(), clock, keep, stopping.clone());
+        tasks.spawn(named("retention", retention));
         tasks.spawn(named("timer", timer.run(stopping.clone())));
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
         tasks.spawn(named("webhooks", http::serve(hooks, router, limits, stopped(stopping))));
@@ -185,7 +197,7 @@ async fn prune(registry: Arc<Registry>, store: Arc<SqliteStore>, stopping: watch
     }
 }
 
-async fn stopped(mut stopping: watch::Receiver<bool>) {
+pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // A sender that is gone has nothing more to serve either.
     if stopping.wait_for(|stop| *stop).await.is_err() {
         tracing::debug!("stopped without being told");

@@ -4,23 +4,33 @@
 //! the conformance suite and by what is in `tests` about files.
 
 mod apply;
+mod check;
+mod compact;
+mod copy;
+mod damage;
 pub mod in_use;
 mod late;
+mod ledger;
 mod lock;
 mod once;
 mod policy_state;
 mod queue;
 mod read;
+mod retain;
 mod schema;
 mod statements;
 mod writer;
 
+pub use check::{StoreReport, TableRows, check};
+pub use compact::{Compacted, compact};
+pub use copy::{BackupError, Mark, backup};
 pub use read::Reader;
 
 use super::{
-    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, RunDetail, RunFilter,
-    RunRow, ScheduleState, Standing, Store, StoreError,
+    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, Retained,
+    RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
+use crate::clock::{Clock as _, SystemClock};
 use late::{Late, event_key};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
@@ -31,30 +41,53 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use writer::{Answer, Arrival, Job, Op, RawClaimed};
+use writer::{Answer, Arrival, Intervention, Job, Op, RawClaimed, Woken};
 
 /// Longest note of a run, in characters: one line of a wide terminal.
 const NOTE_CHARS_MAX: usize = 200;
+
+/// Where the store begins to do things otherwise.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Keys that wait before they are written into the late indices.
+    pub indexed_at: usize,
+    /// Largest file that is checked for damage although it was closed well.
+    pub checked_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { indexed_at: late::WRITTEN_AT, checked_bytes: damage::CHECKED_BYTES }
+    }
+}
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    restored: Option<Restored>,
 }
 
 impl SqliteStore {
     /// Opens the store at `path`, creating it where there is none. Runs that a dead host left running are ready again.
     pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
-        Self::open_indexing_at(path, late::WRITTEN_AT)
+        Self::open_within(path, Bounds::default())
     }
 
-    /// As `open`, with the late indices written once `written_at` keys wait for it: tests need not come with thousands.
+    /// As `open`, with other bounds: tests need not come with thousands of events or gigabytes.
     #[doc(hidden)]
-    pub fn open_indexing_at(path: &Path, written_at: usize) -> Result<Arc<Self>, StoreError> {
-        let (mut conn, lock) = schema::open_for_writing(path)?;
+    pub fn open_within(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
+        Self::open_checked(path, bounds).map_err(|error| damage::named(error, path))
+    }
+
+    fn open_checked(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
+        let (mut conn, lock) = schema::open_for_writing(path, bounds.checked_bytes, SystemClock.now())?;
+        damage::note_opened(&conn)?;
+        let restored = copy::restored(&conn)?;
         let released = schema::release_running(&mut conn)?;
-        let late = Late::open(&conn, written_at)?;
+        let late = Late::open(&conn, bounds.indexed_at)?;
         if released > 0 {
             tracing::info!(runs = released, "runs of a host that died will be continued");
         }
@@ -65,12 +98,17 @@ impl SqliteStore {
             .spawn(move || writer::run(conn, lock, &of_writer, late))
             .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
-        Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)) }))
+        Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)), restored }))
     }
 
     /// Opens the store at `path` for questions only, whether or not a host has it open.
     pub fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
         Reader::open(path)
+    }
+
+    /// Whether the store is a restored copy, and the latest such restoring.
+    pub fn restored(&self) -> Option<Restored> {
+        self.restored
     }
 
     /// Resolves once the store takes nothing more, with the reason: it was closed, or has met a disk error.
@@ -140,9 +178,14 @@ impl Store for SqliteStore {
             let Answer::Claimed(raw) = answer else { unreachable!("{IN_KIND}") };
             let mut claimed = Vec::with_capacity(raw.len());
             for run in raw {
-                let RawClaimed { claim, policy, digest, faults, crashes, event, received, ledger } = run;
-                match read::records(&claim.run, &ledger) {
-                    Ok(ledger) => {
+                let RawClaimed { claim, faults, crashes, woken, ledger } = run;
+                let unreadable = |e: rusqlite::Error| StoreError::Unreadable {
+                    run: claim.run.clone(),
+                    problem: e.to_string(),
+                };
+                let read = woken.map_err(unreadable);
+                match read.and_then(|woken| Ok((woken, ledger::records(&claim.run, &ledger)?))) {
+                    Ok((Woken { policy, digest, event, received }, ledger)) => {
                         claimed.push(Claimed {
                             claim,
                             policy,
@@ -223,7 +266,7 @@ impl Store for SqliteStore {
         record: Record,
         to: Standing,
     ) -> Reply<'_, ()> {
-        let op = Op::Intervene {
+        let decided = Intervention {
             claim: claim.clone(),
             from,
             key: key.map(|key| (key, once::Change::of(Some(&record)))),
@@ -233,6 +276,7 @@ impl Store for SqliteStore {
             records: lines(&[record]),
             to,
         };
+        let op = Op::Intervene(Box::new(decided));
         Box::pin(async move { self.ask(op).await.map(drop) })
     }
 
@@ -295,6 +339,15 @@ impl Store for SqliteStore {
         self.read(Reader::pinned_digests)
     }
 
+    fn retain(&self, before: Timestamp, from: RetainedUpTo) -> Reply<'_, Retained> {
+        Box::pin(async move {
+            let Answer::Retained(retained) = self.ask(Op::Retain { before, from }).await? else {
+                unreachable!("{IN_KIND}")
+            };
+            Ok(retained)
+        })
+    }
+
     fn close(&self) -> Reply<'_, ()> {
         self.queue.close("the host shuts down");
         self.readers.close();
@@ -329,7 +382,9 @@ fn arrival(new: NewEvent) -> Arrival {
 }
 
 fn append(claim: &Claim, records: &[Record]) -> Op {
-    let says_more = |record: &Record| !matches!(record.entry, Entry::Started { .. } | Entry::Log { .. });
+    let says_more = |record: &Record| {
+        !matches!(record.entry, Entry::Started { .. } | Entry::Waited { .. } | Entry::Log { .. })
+    };
     Op::Append {
         claim: claim.clone(),
         records: lines(records),
@@ -350,6 +405,7 @@ fn note(record: &Record) -> Option<String> {
         Entry::Failed { failure } => format!("{}: {}", failure.code, failure.message),
         Entry::Held { reason, .. } => reason.clone(),
         Entry::Faulted { fault } => fault.message.clone(),
+        Entry::Waited { why } => why.clone(),
         Entry::Abandoned { by, .. } => format!("given up by {by}"),
         Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
         Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),

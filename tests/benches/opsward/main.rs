@@ -5,6 +5,7 @@
 mod bare;
 mod cloud;
 mod dropped;
+mod durable;
 mod idle;
 mod machine;
 mod matching;
@@ -25,7 +26,7 @@ struct Benchmark {
     run: fn(&mut Report) -> anyhow::Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 7] = [
     Benchmark {
         name: "sandbox",
         about: "one event in a fresh guest, two calls answered from memory, against bare wasmtime",
@@ -40,6 +41,11 @@ const BENCHMARKS: [Benchmark; 6] = [
         name: "path",
         about: "events over HTTP to `opsward serve`, calls over HTTP to simulated clouds",
         run: path::run,
+    },
+    Benchmark {
+        name: "durable",
+        about: "group commit, first calls at a steady pace, a start with many unfinished runs",
+        run: durable::run,
     },
     Benchmark { name: "dropped", about: "events that no policy wants", run: dropped::run },
     Benchmark {

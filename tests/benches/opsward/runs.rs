@@ -7,18 +7,15 @@ use crate::machine;
 use crate::measure::{Report, Target, median};
 use crate::scene::{self, Scene};
 use anyhow::{Context as _, ensure};
-use opsward::broker::Broker;
-use opsward::clock::SystemClock;
 use opsward::store::{Acceptance, Store};
 use opsward::telemetry;
 use opsward::trigger::accept::Accept;
-use opsward::worker::Worker;
 use opsward_core::run::RunState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Runs of one sample: about a second.
@@ -44,24 +41,8 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
 async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let scene = Scene::new().await?;
     let cloud = Arc::new(Memory::with_room(IN_FLIGHT));
-    let work = Arc::new(Notify::new());
     let store: Arc<dyn Store> = scene.store.clone();
-    let clock = Arc::new(SystemClock);
-    let accept = Arc::new(Accept {
-        store: store.clone(),
-        policies: scene.policies.clone(),
-        clock: clock.clone(),
-        work: work.clone(),
-    });
-    let worker = Arc::new(Worker {
-        engine: Arc::new(scene.engine.clone()),
-        registry: scene.registry.clone(),
-        policies: scene.policies.clone(),
-        broker: Broker::new(store.clone(), cloud.clone(), clock),
-        runs_max: IN_FLIGHT,
-        work,
-        next_wake: AtomicI64::new(0),
-    });
+    let (accept, worker) = scene::work(&scene, cloud.clone(), IN_FLIGHT);
     let (stop, stopping) = watch::channel(false);
     let working = tokio::spawn(worker.run(stopping));
 

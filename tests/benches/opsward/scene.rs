@@ -2,15 +2,21 @@
 //! store on disk. Leaves child processes to `processes`.
 
 use anyhow::{Context as _, anyhow};
+use opsward::broker::{Broker, Sender};
+use opsward::clock::SystemClock;
 use opsward::plugin::engine::{Engine, Limits};
 use opsward::plugin::registry::Registry;
 use opsward::policy::Policies;
+use opsward::store::Store;
 use opsward::store::sqlite::SqliteStore;
+use opsward::trigger::accept::Accept;
+use opsward::worker::Worker;
 use opsward_core::config::{HostSettings, load_host};
 use opsward_core::event::Event;
 use opsward_core::time::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
@@ -82,6 +88,29 @@ impl Scene {
         let store = SqliteStore::open(&base.join("opsward.db"))?;
         Ok(Self { engine, registry, policies, store, _directory: directory })
     }
+}
+
+/// The parts that take events and work on them, with `cloud` to call. Workers run until told to stop.
+pub(crate) fn work(scene: &Scene, cloud: Arc<dyn Sender>, runs_max: usize) -> (Arc<Accept>, Arc<Worker>) {
+    let work = Arc::new(Notify::new());
+    let store: Arc<dyn Store> = scene.store.clone();
+    let clock = Arc::new(SystemClock);
+    let accept = Accept {
+        store: store.clone(),
+        policies: scene.policies.clone(),
+        clock: clock.clone(),
+        work: work.clone(),
+    };
+    let worker = Worker {
+        engine: Arc::new(scene.engine.clone()),
+        registry: scene.registry.clone(),
+        policies: scene.policies.clone(),
+        broker: Broker::new(store, cloud, clock),
+        runs_max,
+        work,
+        next_wake: AtomicI64::new(0),
+    };
+    (Arc::new(accept), Arc::new(worker))
 }
 
 fn settings() -> anyhow::Result<HostSettings> {

@@ -72,7 +72,7 @@ async fn one_effect_of_class_once_at_a_time_is_under_way_on_a_resource() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let waits = second.perform(reset("ins-1")).await;
-    assert!(matches!(waits, Err(Stop::SleepUntil(_))), "{waits:?}");
+    assert!(matches!(waits, Err(Stop::WaitUntil { .. })), "{waits:?}");
     lab.cloud.gate.add_permits(3);
     assert!(matches!(other.perform(reset("ins-2")).await, Ok(HostReply::Call(Ok(_)))), "another resource");
     assert!(matches!(under_way.await.expect("no panic"), Ok(HostReply::Call(Ok(_)))));

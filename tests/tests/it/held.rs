@@ -153,6 +153,42 @@ pub(crate) async fn waits_for_the_held_one(world: &World, id: &str, wrong: &str)
     if run["state"] == "done" && resets(world).await == 1 { Ok(()) } else { Err(format!("{run:#}")) }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_store_asks_before_it_makes_again_what_it_may_have_forgotten() {
+    let world = World::new().await;
+    let (host, id) = a_reset_that_the_store_has_forgotten(&world, "").await.expect("it asks");
+    let (code, told) = opsward_run(&world, &["resolve", &id, "--not-done", "--by", "ops"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(ended(&world, &host, &id).await["state"], "done");
+    assert_eq!(resets(&world).await, 2, "a person is believed");
+}
+
+/// A host, `wrong` in this way, on a copy of its store from before a reset. The run of that reset, once it is held.
+pub(crate) async fn a_reset_that_the_store_has_forgotten(
+    world: &World,
+    wrong: &str,
+) -> Result<(Host, String), String> {
+    world.put_nightly_reset().await;
+    let copied = world.command(&["db", "backup", "copy.db"]).output().await.expect("it runs");
+    assert!(copied.status.success(), "{copied:?}");
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    world.settled_runs(&host, 1).await;
+    assert_eq!((resets(world).await, host.terminate().await), (1, Some(0)));
+    for end in ["", "-wal", "-shm"] {
+        let path = world.dir.path().join(format!("opsward.db{end}"));
+        std::fs::remove_file(path)
+            .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+            .expect("removed");
+    }
+    std::fs::rename(world.dir.path().join("copy.db"), world.dir.path().join("opsward.db")).expect("restored");
+    let host = world.start_with(&[HASTE, ("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let runs = world.settled_runs(&host, 1).await;
+    match (runs[0]["state"].as_str(), resets(world).await) {
+        (Some("held"), 1) => Ok((host, runs[0]["id"].as_str().expect("an id").to_owned())),
+        (_, resets) => Err(format!("{resets} resets, and the run is {}", runs[0]["state"])),
+    }
+}
+
 /// A world with a held reset and no host, for `waits_for_the_held_one`.
 pub(crate) async fn a_held_reset() -> (World, String) {
     let world = World::new().await;

@@ -5,6 +5,7 @@ mod catalog;
 mod chaos;
 mod check;
 mod cron;
+mod db;
 mod deliveries;
 mod doubt;
 mod endings;

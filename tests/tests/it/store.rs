@@ -1,14 +1,17 @@
 //! What every store promises (`promises`), run against each store there is, and what is particular to a store in a
-//! file (`file`). A second store is one more `Lab` and one more `promises!`.
+//! file (`file`, `damage`, `copy`). A second store is one more `Lab` and one more `promises!`.
 
+mod copy;
+pub(crate) mod damage;
 mod file;
 mod lock;
 mod once;
 mod policy_state;
 mod promises;
+mod retention;
 
-use opsward::store::sqlite::SqliteStore;
-use opsward::store::{Claimed, NewEvent, NewRun, Store};
+use opsward::store::sqlite::{Bounds, SqliteStore};
+use opsward::store::{Claimed, NewEvent, NewRun, Standing, Store};
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
@@ -50,7 +53,8 @@ impl<const INDEXING_AT: usize> Sqlite<INDEXING_AT> {
         self.0.path().join("opsward.db")
     }
     fn open_sqlite(&self) -> Arc<SqliteStore> {
-        SqliteStore::open_indexing_at(&self.path(), INDEXING_AT).expect("the store opens")
+        let bounds = Bounds { indexed_at: INDEXING_AT, ..Bounds::default() };
+        SqliteStore::open_within(&self.path(), bounds).expect("the store opens")
     }
 }
 
@@ -85,6 +89,11 @@ macro_rules! keeps_its_promises {
                 an_effect_that_failed_frees_its_key_and_one_without_a_result_keeps_it
                 a_key_and_the_record_it_comes_with_are_written_both_or_neither
                 an_answered_key_is_kept_for_its_time_and_not_for_ever);
+            promises!($lab, retention:
+                what_ended_before_is_deleted_and_nothing_else
+                numbers_grow_although_everything_old_is_deleted
+                a_slice_is_bounded
+                the_latest_decision_on_a_schedule_stays);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known
                 locks_outlive_hosts_claims_and_holds_and_end_with_the_run
@@ -160,3 +169,15 @@ async fn claim_one(store: &dyn Store) -> Claimed {
 async fn claim_at(store: &dyn Store, now: Timestamp) -> Claimed {
     store.claim(1, now).await.expect("claimed").pop().expect("a run is ready")
 }
+
+/// An event received at `at` whose run was done at once.
+pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp) {
+    store.accept(vec![event(id, at, &["a"])]).await.expect("accepted");
+    let claim = claim_at(store, at).await.claim;
+    let records = vec![Record { at, ..line(&format!("of {id}")) }];
+    store.finish(&claim, records, Standing::Done).await.expect("finished");
+}
+
+/// Takes from a file what only the newest format has.
+const SINCE_4: &str =
+    "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";

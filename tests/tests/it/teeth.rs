@@ -3,14 +3,14 @@
 
 use crate::doubt::goes_on_in_another_account;
 use crate::harness::{EXECUTED, World, executed};
-use crate::held::{a_held_reset, waits_for_the_held_one};
+use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
 use crate::once::notification;
 use crate::retries::calls_in_a_storm;
 use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 13] = [
+const VARIANTS: [&str; 14] = [
     "ack-before-commit",
     "random-token",
     "retry-once",
@@ -24,6 +24,7 @@ const VARIANTS: [&str; 13] = [
     "key-apart",
     "changed-params",
     "account-from-file",
+    "no-restore-epoch",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,6 +52,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "key-apart" => a_kill_at_an_intent_leaves_its_key(wrong).await,
         "changed-params" => a_lost_answer_is_got_again(wrong).await,
         "account-from-file" => goes_on_in_another_account(wrong).await,
+        "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),
     }
@@ -141,6 +143,11 @@ async fn a_grant_holds_for_its_region_only(wrong: &str) -> Result<(), String> {
 async fn a_held_reset_keeps_its_machine(wrong: &str) -> Result<(), String> {
     let (world, id) = a_held_reset().await;
     waits_for_the_held_one(&world, &id, wrong).await
+}
+
+async fn a_restored_store_asks(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    a_reset_that_the_store_has_forgotten(&world, wrong).await.map(drop)
 }
 
 /// A request whose connection broke is not sent anew while the cloud may still carry it out.

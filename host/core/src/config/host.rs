@@ -1,10 +1,10 @@
 //! `opsward.toml`, resolved: listeners, store, plugins directory, accounts and sources. Leaves opening any of it to the
 //! host. Tested in `super::tests`.
 
-use super::defaults;
 use super::finding::ConfigError;
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::{Account, Credentials, EventSource, HostFile, Listener, Signature};
+use super::{defaults, keep};
 use crate::catalog::Provider;
 use crate::endpoint::{Endpoint, is_region};
 use crate::event::SourceKind;
@@ -14,6 +14,7 @@ use crate::sign::Scheme;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use toml::de::DeValue;
 
 /// `opsward.toml`, resolved. Relative paths begin at its directory.
@@ -25,6 +26,8 @@ pub struct HostSettings {
     pub admin_listen: SocketAddr,
     /// Where the ledger is kept.
     pub store: StoreSettings,
+    /// How long what has ended is kept there.
+    pub store_keep: Duration,
     /// Where plugins and policies are.
     pub plugins: PluginSettings,
     /// Cloud accounts by name.
@@ -154,6 +157,7 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
         errors.push(source.error(place![section, "listen"], message, "give each its own port"));
     }
     let store = store(source, file.store.url.as_deref().unwrap_or(defaults::STORE_URL), &mut errors);
+    let store_keep = keep::resolve(source, file.store.keep.as_deref(), &mut errors);
     let dir = file.plugins.dir.unwrap_or_else(|| defaults::PLUGINS_DIR.to_owned());
     for (key, path) in [("dir", Some(&dir)), ("cache-dir", file.plugins.cache_dir.as_ref())] {
         if path.is_some_and(String::is_empty) {
@@ -183,6 +187,7 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
             server_listen,
             admin_listen,
             store,
+            store_keep,
             plugins,
             accounts,
             sources,

@@ -88,10 +88,19 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!(host.server_listen.to_string(), defaults::SERVER_LISTEN);
     assert_eq!(host.admin_listen.to_string(), defaults::ADMIN_LISTEN);
     assert_eq!(host.store, StoreSettings::Sqlite { path: "opsward.db".into() });
+    assert_eq!(host.store_keep, std::time::Duration::from_secs(90 * 24 * 3600));
     assert_eq!(host.plugins, PluginSettings { dir: "plugins.d".into(), cache_dir: None });
     let policy = load_policy("p.toml", "p", "plugin = \"a.wasm\"", &host).expect("good");
     assert_eq!((policy.mode, &*policy.config), (Mode::DryRun, "{}"));
     assert!(policy.patterns.is_none() && policy.grants.is_empty());
+}
+
+#[test]
+fn what_has_ended_is_kept_for_whole_days() {
+    for (text, days) in [("31d", 31), ("3650d", 3650)] {
+        let host = load_host("opsward.toml", &format!("[store]\nkeep = \"{text}\"\n")).expect("good");
+        assert_eq!(host.store_keep.as_secs(), days * 24 * 3600);
+    }
 }
 
 #[test]
@@ -153,6 +162,23 @@ fn findings_about_the_host_file() {
             "2:10 `[server]` and `[admin]` both listen on 127.0.0.1:7071; give each its own port",
         ),
         ("[store]\nurl = \"mysql://x\"\n", "2:7 not the URL of a store; write `\"sqlite:opsward.db\"`"),
+        (
+            "[store]\nkeep = \"90\"\n",
+            "2:8 `90` is not a number of days; write days from `31d` to `3650d`, such as `90d`",
+        ),
+        (
+            "[store]\nkeep = \"+40d\"\n",
+            "2:8 `+40d` is not a number of days; write days from `31d` to `3650d`, such as `90d`",
+        ),
+        (
+            "[store]\nkeep = \"30d\"\n",
+            "2:8 `30d` is too short: natural keys need what happened for 30 days; write days from `31d` to `3650d`, such as `90d`",
+        ),
+        (
+            "[store]\nkeep = \"3651d\"\n",
+            "2:8 `3651d` is too long; write days from `31d` to `3650d`, such as `90d`",
+        ),
+        ("[store]\nkeep = 90\n", "2:8 expected a string, found integer `90`"),
         ("[plugins]\ncache-dir = \"\"\n", "2:13 `cache-dir` is empty; name a directory"),
         ("[server]\nlisten = \"a\n", "2:12 not well-formed TOML: invalid basic string, expected `\"`"),
         ("[accounts.a]\nprovider = \"alibab\"\n", "2:12 unknown value `alibab`; did you mean `alibaba`?"),

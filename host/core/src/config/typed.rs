@@ -39,6 +39,7 @@ pub(super) struct Listener {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) url: Option<String>,
+    pub(super) keep: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -55,6 +55,13 @@ pub enum HostReply {
 pub enum Stop {
     /// The run sleeps; continue it then.
     SleepUntil(Timestamp),
+    /// A call cannot go on yet; continue the run then.
+    WaitUntil {
+        /// When to look again.
+        at: Timestamp,
+        /// For what it waits, in one line.
+        why: String,
+    },
     /// An effect's result is unknown: a person must settle it.
     Held {
         /// The effect in question.

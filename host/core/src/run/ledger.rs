@@ -101,6 +101,11 @@ pub enum Entry {
         /// When it may go on.
         until: Timestamp,
     },
+    /// A call could not go on yet; the run is continued later.
+    Waited {
+        /// For what.
+        why: String,
+    },
     /// A line the guest logged.
     Log {
         /// How grave.

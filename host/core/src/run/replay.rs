@@ -113,7 +113,7 @@ impl Replay {
                     baseline: baseline.clone(),
                     since: at,
                     sent_by: None,
-                    disproofs: self.disproofs.get(position).copied().unwrap_or(0),
+                    disproofs: self.disproofs(*position),
                 };
                 self.slots.insert(*position, Slot::Open(open));
                 self.open.insert(*position);
@@ -136,7 +136,8 @@ impl Replay {
             }
             Entry::Log { .. } => self.log_lines += 1,
             Entry::Retried { .. } => self.begin_again(at),
-            Entry::Held { .. }
+            Entry::Waited { .. }
+            | Entry::Held { .. }
             | Entry::Abandoned { .. }
             | Entry::Faulted { .. }
             | Entry::Done { .. }
@@ -199,6 +200,11 @@ impl Replay {
             Some(Slot::Open(open)) => Some((*position, open)),
             _ => None,
         }
+    }
+
+    /// How often the effect at `position` was found, or said, not to have taken place.
+    pub fn disproofs(&self, position: u32) -> u32 {
+        self.disproofs.get(&position).copied().unwrap_or(0)
     }
 
     /// The run's time: that of the last record the guest has seen.

@@ -128,6 +128,7 @@ fn step<'r>(record: &'r Record, after: Took, later: &[Record]) -> Option<(String
             let slept = Took::For(Duration::from_millis(*ms));
             Some(("slept".to_owned(), slept, Said::Text(format!("until {}", super::instant(*until)))))
         }
+        Entry::Waited { why } => text("waited", why.clone()),
         Entry::Log { level, message } => text("log", format!("{}: {message}", word(level))),
         Entry::Held { position, reason } => text("held", format!("call {position}: {reason}")),
         Entry::Abandoned { by, .. } => text("given up", format!("by {by}")),

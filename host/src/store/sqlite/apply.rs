@@ -3,17 +3,20 @@
 //! Leaves transactions and answers to `writer`. Tested by the conformance suite.
 
 use super::late::Late;
-use super::policy_state;
+use super::ledger::{self, LedgerRow};
 use super::read::{event_at, parsed};
 use super::schema::{code, stored};
 use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
-use super::writer::{Answer, Arrival, Op, RawClaimed};
+use super::writer::{Answer, Arrival, Intervention, Op, RawClaimed, Woken};
+use super::{policy_state, retain};
 use crate::failpoint;
-use crate::store::{Acceptance, Claim, Decision, Firing, ScheduleState, Standing, StoreError};
+use crate::store::{
+    Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
+};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Rows, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -111,12 +114,8 @@ impl Ledgers {
                 sql.lock.end_one(&claim.run, *position)?;
                 Ok(Answer::Written)
             }
-            Op::Intervene { claim, from, key, ends, records, to, note, at } => {
-                self.intervene(sql, claim, *from, records, *to, note.as_deref(), *at)?;
-                if let Some((key, change)) = key {
-                    sql.once.perform(&claim.run, key, change)?;
-                }
-                end_locks(sql, claim, *ends)?;
+            Op::Intervene(intervention) => {
+                self.intervene(sql, intervention)?;
                 Ok(Answer::Written)
             }
             Op::State { claim, policy, position, op, at } => {
@@ -129,6 +128,7 @@ impl Ledgers {
                 self.finish(sql, claim, records, *to, note.as_deref(), *at)?;
                 Ok(Answer::Written)
             }
+            Op::Retain { before, from } => self.retain(sql, *before, *from).map(Answer::Retained),
             #[cfg(any(test, feature = "failpoints"))]
             Op::LimitPages(pages) => {
                 // Called within a transaction it still counts from the next page asked for.
@@ -225,9 +225,9 @@ impl Ledgers {
             // A first claim has no ledger to read.
             if run.claim.epoch > 1 {
                 if let Some(records) = self.rows.remove(seq) {
-                    sql.append.execute(params![*seq, records])?;
+                    sql.append.execute(params![*seq, records, ledger::sum(*seq, records.as_bytes())])?;
                 }
-                let rows = sql.ledger.query_map([*seq], |row| row.get(0))?;
+                let rows = sql.ledger.query_map([*seq], |row| LedgerRow::read(row, 0))?;
                 run.ledger = rows.collect::<Result<_, _>>()?;
             }
             sql.mark_running.execute(params![*seq, run.claim.epoch.cast_signed(), now.ms()])?;
@@ -279,25 +279,21 @@ impl Ledgers {
     }
 
     /// As `finish`, by a person, for a run that no worker has.
-    fn intervene(
-        &mut self,
-        sql: &mut Statements<'_>,
-        claim: &Claim,
-        from: RunState,
-        records: &str,
-        to: Standing,
-        note: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
+    fn intervene(&mut self, sql: &mut Statements<'_>, decided: &Intervention) -> Result<(), StoreError> {
+        let Intervention { claim, from, key, ends, records, to, note, at } = decided;
         let found = sql.standing.query_row([claim.run.as_str()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
         });
         let stands =
-            found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(from), claim.epoch));
+            found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(*from), claim.epoch));
         let Some((seq, ..)) = stands else { return Err(StoreError::Lost(claim.run.clone())) };
         self.add(seq, records);
         sql.forgive.execute([seq])?;
-        self.stand(sql, claim, seq, (from, to), note, Some(at))
+        self.stand(sql, claim, seq, (*from, *to), note.as_deref(), Some(*at))?;
+        if let Some((key, change)) = key {
+            sql.once.perform(&claim.run, key, change)?;
+        }
+        Ok(end_locks(sql, claim, *ends)?)
     }
 
     /// Sets where a run stands, and ends what it held where it is over.
@@ -326,6 +322,27 @@ impl Ledgers {
         Ok(())
     }
 
+    fn retain(
+        &mut self,
+        sql: &mut Statements<'_>,
+        before: Timestamp,
+        from: RetainedUpTo,
+    ) -> Result<Retained, StoreError> {
+        if self.late.is_writing() {
+            // What is on its way into an index cannot be taken out of it: first that is brought to its end.
+            self.late.write_slice(&mut sql.late)?;
+            return Ok(Retained { events: 0, runs: 0, firings: 0, next: Some(from) });
+        }
+        let slice = retain::slice(&mut sql.retain, &mut self.late, before, from, self.next_run)?;
+        for (state, runs) in RunState::ALL.into_iter().zip(slice.by_state) {
+            self.count(state, -runs);
+        }
+        for run in slice.runs {
+            self.rows.remove(&run);
+        }
+        Ok(slice.retained)
+    }
+
     /// Makes runs whose claim is over ready, in a transaction of its own.
     pub(super) fn release(&mut self, sql: &mut Statements<'_>, runs: &[i64]) -> Result<(), rusqlite::Error> {
         sql.begin.execute([])?;
@@ -351,7 +368,7 @@ impl Ledgers {
     /// Writes what the operations of this transaction left for its end.
     pub(super) fn write_rest(&mut self, sql: &mut Statements<'_>) -> Result<(), rusqlite::Error> {
         for (run, records) in &self.rows {
-            sql.append.execute(params![run, records])?;
+            sql.append.execute(params![run, records, ledger::sum(*run, records.as_bytes())])?;
         }
         for (state, change) in (0_i64..).zip(self.tally).filter(|(_, change)| *change != 0) {
             sql.tally.execute(params![state, change])?;
@@ -409,23 +426,21 @@ impl Ledgers {
 fn taken(rows: &mut Rows<'_>) -> Result<Vec<(i64, RawClaimed)>, rusqlite::Error> {
     let mut taken = Vec::new();
     while let Some(row) = rows.next()? {
-        let (event, received) = event_at(row, CLAIMED_COLUMN_COUNT)?;
         let epoch: i64 = row.get(4)?;
-        let claim =
-            Claim { run: RunId::from_text(row.get::<_, String>(1)?), epoch: epoch.unsigned_abs() + 1 };
-        let run = RawClaimed {
-            claim,
-            policy: parsed(row, 2)?,
-            digest: Digest::from_bytes(row.get(3)?),
-            faults: row.get(5)?,
-            crashes: row.get(6)?,
-            event,
-            received,
-            ledger: Vec::new(),
-        };
-        taken.push((row.get(0)?, run));
+        // One that cannot be read must not keep the others from being claimed.
+        let id = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
+        let claim = Claim { run: RunId::from_text(id), epoch: epoch.unsigned_abs() + 1 };
+        let (faults, crashes, woken) = (row.get(5)?, row.get(6)?, woken(row));
+        taken.push((row.get(0)?, RawClaimed { claim, faults, crashes, woken, ledger: Vec::new() }));
     }
     Ok(taken)
+}
+
+/// What a claimed run is about, from the same row.
+fn woken(row: &Row<'_>) -> Result<Woken, rusqlite::Error> {
+    row.get_ref(1)?.as_str()?;
+    let (event, received) = event_at(row, CLAIMED_COLUMN_COUNT)?;
+    Ok(Woken { policy: parsed(row, 2)?, digest: Digest::from_bytes(row.get(3)?), event, received })
 }
 
 fn end_locks(sql: &mut Statements<'_>, claim: &Claim, ends: Option<u32>) -> Result<(), rusqlite::Error> {

@@ -35,6 +35,9 @@ pub(super) struct Late {
     /// What this transaction added, to be taken back if it does not commit.
     events_added: Vec<EventKey>,
     runs_added: usize,
+    /// What this transaction deletes: forgotten once it commits.
+    events_removed: Vec<EventKey>,
+    runs_removed: HashSet<i64>,
     last_event: i64,
     writing: Option<Writing>,
     written_at: usize,
@@ -62,14 +65,31 @@ impl Late {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             last_event = row.get(0)?;
-            events.insert(event_key(row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?));
+            // One that was damaged cannot be known again; `opsward db check` tells of it.
+            if let (Ok(source), Ok(id)) = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str()) {
+                events.insert(event_key(source, id));
+            }
         }
         let mut statement =
             conn.prepare("SELECT id, seq FROM runs WHERE seq > (SELECT runs FROM indexed)")?;
-        let runs =
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-        let (events_added, runs_added) = (Vec::new(), 0);
-        Ok(Self { events, runs, events_added, runs_added, last_event, writing: None, written_at })
+        let mut rows = statement.query([])?;
+        let mut runs = Vec::new();
+        while let Some(row) = rows.next()? {
+            if let Ok(id) = row.get_ref(0)?.as_str() {
+                runs.push((id.to_owned(), row.get(1)?));
+            }
+        }
+        Ok(Self {
+            events,
+            runs,
+            events_added: Vec::new(),
+            runs_added: 0,
+            events_removed: Vec::new(),
+            runs_removed: HashSet::new(),
+            last_event,
+            writing: None,
+            written_at,
+        })
     }
 
     /// Whether an event was accepted before.
@@ -86,6 +106,24 @@ impl Late {
     pub(super) fn add_run(&mut self, id: &str, seq: i64) {
         self.runs.push((id.to_owned(), seq));
         self.runs_added += 1;
+    }
+
+    /// Whether keys are on their way into the indices; none may be removed meanwhile.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// An event that is deleted. Until the transaction commits it counts as known.
+    pub(super) fn remove_event(&mut self, key: EventKey) {
+        if self.events.contains(&key) {
+            self.events_removed.push(key);
+        }
+    }
+
+    pub(super) fn remove_run(&mut self, seq: i64) {
+        if self.runs.first().is_some_and(|(_, first)| *first <= seq) {
+            self.runs_removed.insert(seq);
+        }
     }
 
     /// Writes the next slice, if there is one: at least as much as this transaction added.
@@ -110,6 +148,13 @@ impl Late {
     pub(super) fn keep(&mut self) {
         self.events_added.clear();
         self.runs_added = 0;
+        for key in self.events_removed.drain(..) {
+            self.events.remove(&key);
+        }
+        if !self.runs_removed.is_empty() {
+            self.runs.retain(|(_, seq)| !self.runs_removed.contains(seq));
+            self.runs_removed.clear();
+        }
         if let Some(writing) = &mut self.writing {
             writing.kept = writing.done;
             if writing.is_done() {
@@ -130,6 +175,8 @@ impl Late {
         }
         self.runs.truncate(self.runs.len() - self.runs_added);
         self.runs_added = 0;
+        self.events_removed.clear();
+        self.runs_removed.clear();
         if let Some(writing) = &mut self.writing {
             writing.done = writing.kept;
         }

@@ -36,6 +36,8 @@ struct State {
     /// Jobs somebody waits for.
     waited_for: usize,
     later_bytes: usize,
+    /// Whether the writer waits for work: waking it otherwise is a system call for nothing.
+    writer_waits: bool,
     /// Set once: why nothing more is taken.
     closed: Option<String>,
 }
@@ -101,11 +103,15 @@ impl Queue {
     /// Until somebody waits, or what nobody waits for has waited long enough or is enough.
     fn wait_for_work(&self) -> MutexGuard<'_, State> {
         let empty = |s: &mut State| s.jobs.is_empty() && s.closed.is_none();
-        let state = self.arrived.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        state.writer_waits = true;
+        let state = self.arrived.wait_while(state, empty).unwrap_or_else(PoisonError::into_inner);
         let alone =
             |s: &mut State| s.waited_for == 0 && s.later_bytes < LATER_BYTES_ENOUGH && s.closed.is_none();
         let waited = self.arrived.wait_timeout_while(state, LATER_DELAY, alone);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.writer_waits = false;
+        state
     }
 
     /// Takes nothing more; what is queued is still written.
@@ -155,6 +161,7 @@ impl Queue {
         state.waited_for += usize::from(job.reply.is_some());
         // The writer is woken for the first job, for the first that is waited for, and when there is enough.
         let news = state.jobs.is_empty() || job.reply.is_some() || state.later_bytes >= LATER_BYTES_ENOUGH;
+        let news = news && state.writer_waits;
         state.jobs.push_back(job);
         drop(state);
         if news {

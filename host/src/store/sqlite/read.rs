@@ -1,6 +1,8 @@
 //! Questions about what is stored, on connections that cannot write: beside the writer, and beside a running host for
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
+use super::damage;
+use super::ledger::{self, LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
 use super::schema::{self, code, stored};
 use crate::store::{
     Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
@@ -17,12 +19,18 @@ use std::sync::{Mutex, PoisonError};
 
 /// One connection that only reads.
 #[derive(Debug)]
-pub struct Reader(Connection);
+pub struct Reader {
+    pub(super) conn: Connection,
+    /// The file's format.
+    pub(super) format: i64,
+}
 
 impl Reader {
     /// Opens the store at `path`, whether or not a host has it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        schema::open_for_reading(path).map(Self)
+        let opened = schema::open_for_reading(path);
+        let (conn, format) = opened.map_err(|error| damage::named(error, path))?;
+        Ok(Self { conn, format })
     }
 
     /// Runs, newest first.
@@ -41,7 +49,7 @@ impl Reader {
             }
         }
         sql.push_str(" ORDER BY r.seq DESC LIMIT ?2");
-        let mut statement = self.0.prepare_cached(&sql)?;
+        let mut statement = self.conn.prepare_cached(&sql)?;
         let policy = filter.policy.as_ref().map(|p| p.as_str());
         let rows = statement.query_map(params![policy, rows_max(filter.limit)], run_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -50,7 +58,7 @@ impl Reader {
     /// The runs whose id begins with `prefix`, each with its event and ledger; at most `limit`.
     pub fn find_runs(&self, prefix: &str, limit: usize) -> Result<Vec<RunDetail>, StoreError> {
         // One transaction, so that a run's row and its ledger are of one moment.
-        let tx = self.0.unchecked_transaction()?;
+        let tx = self.conn.unchecked_transaction()?;
         let mut statement = tx.prepare_cached(&format!(
             "SELECT {RUN_COLUMNS}, r.seq, r.epoch, {EVENT_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event
              WHERE r.seq IN (
@@ -74,7 +82,7 @@ impl Reader {
 
     /// Events, newest first.
     pub fn list_events(&self, limit: usize) -> Result<Vec<EventRow>, StoreError> {
-        let tx = self.0.unchecked_transaction()?;
+        let tx = self.conn.unchecked_transaction()?;
         let mut statement = tx.prepare_cached(&format!(
             "SELECT e.first_run, e.runs, {EVENT_COLUMNS} FROM events e ORDER BY e.seq DESC LIMIT ?1"
         ))?;
@@ -93,29 +101,16 @@ impl Reader {
 
     /// Decisions on schedules, newest first.
     pub fn list_firings(&self, limit: usize) -> Result<Vec<Firing>, StoreError> {
-        let mut statement = self.0.prepare_cached(
+        let mut statement = self.conn.prepare_cached(
             "SELECT policy, schedule, fire_at, decision, decided_at FROM firings ORDER BY seq DESC LIMIT ?1",
         )?;
-        let rows = statement.query_map([rows_max(limit)], |row| {
-            Ok(Firing {
-                policy: parsed(row, 0)?,
-                schedule: row.get(1)?,
-                fire_at: time(row, 2)?,
-                decision: match row.get(3)? {
-                    0 => Decision::Fired,
-                    1 => Decision::SkippedLate,
-                    2 => Decision::SkippedOverlap,
-                    other => return Err(rusqlite::Error::IntegralValueOutOfRange(3, other)),
-                },
-                decided_at: time(row, 4)?,
-            })
-        })?;
+        let rows = statement.query_map([rows_max(limit)], firing_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// How many runs stand where; every state is named once.
     pub fn count_runs(&self) -> Result<Vec<(RunState, u64)>, StoreError> {
-        let mut statement = self.0.prepare_cached("SELECT state, runs FROM tally ORDER BY state")?;
+        let mut statement = self.conn.prepare_cached("SELECT state, runs FROM tally ORDER BY state")?;
         let rows =
             statement.query_map([], |row| Ok((state(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -123,7 +118,7 @@ impl Reader {
 
     /// Digests that unfinished runs are pinned to.
     pub fn pinned_digests(&self) -> Result<Vec<Digest>, StoreError> {
-        let mut statement = self.0.prepare_cached(
+        let mut statement = self.conn.prepare_cached(
             "SELECT DISTINCT digest FROM runs WHERE state IN (0, 1, 2) AND state <> 3 ORDER BY digest",
         )?;
         let rows = statement.query_map([], |row| row.get(0).map(Digest::from_bytes))?;
@@ -131,22 +126,15 @@ impl Reader {
     }
 
     fn ledger(&self, run: &RunId, seq: i64) -> Result<Vec<Record>, StoreError> {
-        let mut statement =
-            self.0.prepare_cached("SELECT records FROM ledger WHERE run = ?1 ORDER BY seq")?;
-        let rows = statement.query_map([seq], |row| row.get(0))?;
-        records(run, &rows.collect::<Result<Vec<String>, _>>()?)
+        let sql = format!("SELECT {} FROM ledger WHERE run = ?1 ORDER BY seq", self.ledger_columns());
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let rows = statement.query_map([seq], |row| LedgerRow::read(row, 0))?;
+        ledger::records(run, &rows.collect::<Result<Vec<_>, _>>()?)
     }
-}
 
-/// Reads ledger rows, each with a JSON text a line.
-pub(super) fn records(run: &RunId, rows: &[String]) -> Result<Vec<Record>, StoreError> {
-    let lines = rows.iter().flat_map(|row| row.lines());
-    lines
-        .map(|line| {
-            serde_json::from_str(line)
-                .map_err(|e| StoreError::Unreadable { run: run.clone(), problem: e.to_string() })
-        })
-        .collect()
+    pub(super) fn ledger_columns(&self) -> &'static str {
+        if self.format < schema::SUMMED_FORMAT { LEDGER_COLUMNS_UNSUMMED } else { LEDGER_COLUMNS }
+    }
 }
 
 /// What `event_at` reads, of `events e`.
@@ -178,11 +166,12 @@ pub(super) fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>
     text.parse().map_err(|e| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(e)))
 }
 
-const RUN_COLUMNS: &str =
+/// What `run_row` reads, of `runs r` and `events e`.
+pub(super) const RUN_COLUMNS: &str =
     "r.id, r.policy, r.state, r.digest, e.source, e.id, e.kind, r.created, r.changed, r.wake, r.note";
-const RUN_COLUMN_COUNT: usize = 11;
+pub(super) const RUN_COLUMN_COUNT: usize = 11;
 
-fn run_row(row: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
+pub(super) fn run_row(row: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
     let state = state(row, 2)?;
     let wake = time(row, 9)?;
     Ok(RunRow {
@@ -197,6 +186,22 @@ fn run_row(row: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
         changed_at: time(row, 8)?,
         wake_at: (state == RunState::Ready).then_some(wake),
         note: row.get(10)?,
+    })
+}
+
+/// Reads policy, schedule, fire_at, decision and decided_at of `firings`.
+pub(super) fn firing_row(row: &Row<'_>) -> Result<Firing, rusqlite::Error> {
+    Ok(Firing {
+        policy: parsed(row, 0)?,
+        schedule: row.get(1)?,
+        fire_at: time(row, 2)?,
+        decision: match row.get(3)? {
+            0 => Decision::Fired,
+            1 => Decision::SkippedLate,
+            2 => Decision::SkippedOverlap,
+            other => return Err(rusqlite::Error::IntegralValueOutOfRange(3, other)),
+        },
+        decided_at: time(row, 4)?,
     })
 }
 

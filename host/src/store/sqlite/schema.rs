@@ -1,43 +1,50 @@
 //! The SQLite file: its tables, how it is opened and locked, and what is put right when it is. Leaves writing to
-//! `writer` and reading to `read`. A file of an earlier format is brought up to date here, step by step.
-//!
-//! Opening does not read the whole file (`quick_check`): WAL recovery already leaves a killed host's file whole, and a
-//! check of a large store would take minutes. Pages that a disk has damaged are met when they are read.
+//! `writer`, reading to `read`, and the question whether the file is damaged to `damage`. A file of an earlier format is
+//! brought up to date here, step by step.
 
-use super::in_use;
+use super::{copy, damage, in_use};
 use crate::store::StoreError;
 use opsward_core::run::RunState;
+use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::time::Duration;
 
-/// Opens the file for the one writer, creating it where there is none. The lock lasts as long as the returned file.
-pub(super) fn open_for_writing(path: &Path) -> Result<(Connection, File), StoreError> {
+/// Opens the file for the one writer at `now`, creating it where there is none. The lock lasts as long as the returned file.
+pub(super) fn open_for_writing(
+    path: &Path,
+    checked_bytes: u64,
+    now: Timestamp,
+) -> Result<(Connection, File), StoreError> {
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(StoreError::OldSqlite { found: rusqlite::version() });
     }
     let lock = in_use::lock_out_other_hosts(path)?;
     // Created first, so that it and the files SQLite derives from it are for the service's user only.
     open_private(path)?;
+    copy::refuse_wal_of_another(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     check_format(&conn, path, MayBeEmpty::Yes)?;
+    damage::refuse(&conn, path, checked_bytes)?;
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
-    conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
+    create_tables(&mut conn)?;
+    // A copy is not in WAL mode: its mark is gone from the file itself before there is a WAL.
+    copy::note_opened(&mut conn, now)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "foreign_keys", "OFF")?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
-    create_tables(&mut conn)?;
     Ok((conn, lock))
 }
 
 /// Opens the file beside a host that may be running.
-pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_for_reading(path: &Path) -> Result<(Connection, i64), StoreError> {
     // SQLite's own message for an absent file does not say that it is absent. Only looked at: to open and close the file
     // here would drop the locks this process's writer holds on it (sqlite.org/howtocorrupt.html, 2.2), and another
     // program could then take the WAL for abandoned.
@@ -45,8 +52,8 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
-    check_format(&conn, path, MayBeEmpty::No)?;
-    Ok(conn)
+    let format = check_format(&conn, path, MayBeEmpty::No)?;
+    Ok((conn, format))
 }
 
 /// Makes runs that a dead host left running ready again. Returns how many.
@@ -98,7 +105,8 @@ enum MayBeEmpty {
     No,
 }
 
-fn check_format(conn: &Connection, path: &Path, may_be_empty: MayBeEmpty) -> Result<(), StoreError> {
+/// The format of the file, which is one that is known here.
+fn check_format(conn: &Connection, path: &Path, may_be_empty: MayBeEmpty) -> Result<i64, StoreError> {
     let not_a_store = || StoreError::NotAStore { path: path.display().to_string() };
     let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let format = match pragma("user_version") {
@@ -110,13 +118,13 @@ fn check_format(conn: &Connection, path: &Path, may_be_empty: MayBeEmpty) -> Res
     if pragma("application_id")? != APPLICATION_ID {
         let table = conn.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(())).optional()?;
         let empty = table.is_none() && format == 0;
-        return if empty && may_be_empty == MayBeEmpty::Yes { Ok(()) } else { Err(not_a_store()) };
+        return if empty && may_be_empty == MayBeEmpty::Yes { Ok(format) } else { Err(not_a_store()) };
     }
     if format > FORMAT {
         let path = path.display().to_string();
         return Err(StoreError::TooNew { path, found: format, known: FORMAT });
     }
-    Ok(())
+    Ok(format)
 }
 
 fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
@@ -126,6 +134,7 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
         for step in STEPS.iter().skip(usize::try_from(format).unwrap_or(0)) {
             tx.execute_batch(step)?;
         }
+        tx.execute_batch(COPY)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         tx.pragma_update(None, "user_version", FORMAT)?;
     }
@@ -135,9 +144,11 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&str; 4] = [TABLES, ONCE_KEYS, LOCKS, CRASHES];
+const STEPS: [&str; 5] = [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
+/// The first format whose ledger has checksums.
+pub(super) const SUMMED_FORMAT: i64 = 5;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.
@@ -222,3 +233,18 @@ const CRASHES: &str = "
 ALTER TABLE runs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX runs_suspect ON runs (crashes, state) WHERE crashes >= 2;
 ";
+
+/// - `sum` is the checksum of a row's run and text; null in rows from before it: they are not checked.
+/// - `shutdown` says whether the last host closed the file.
+/// - `restored` has a row for each time a host opened a copy of the store.
+const UPKEEP: &str = "
+ALTER TABLE ledger ADD COLUMN sum INTEGER;
+CREATE TABLE shutdown (clean INTEGER NOT NULL) STRICT;
+INSERT INTO shutdown VALUES (0);
+CREATE TABLE restored (taken_at INTEGER NOT NULL, opened_at INTEGER NOT NULL) STRICT;
+";
+
+/// Has a row in a file that `opsward db backup` made, until a host opens it. Apart from the steps, since a copy of a file of an
+/// earlier format is marked too.
+pub(super) const COPY: &str =
+    "CREATE TABLE IF NOT EXISTS copy (backup_of TEXT NOT NULL, taken_at INTEGER NOT NULL) STRICT";

@@ -1,7 +1,8 @@
 //! The SQL of the writer, prepared once. Leaves what it is for to `apply`; readers have theirs in `read`.
 
+use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
-use super::{late, lock, once, policy_state};
+use super::{late, lock, once, policy_state, retain};
 use crate::store::SUSPECT_AT;
 use rusqlite::{Connection, Statement};
 
@@ -32,6 +33,7 @@ pub(super) struct Statements<'c> {
     pub(super) policy_state: policy_state::Statements<'c>,
     pub(super) late: late::Statements<'c>,
     pub(super) once: once::Statements<'c>,
+    pub(super) retain: retain::Statements<'c>,
     pub(super) lock: lock::Statements<'c>,
     pub(super) standing: Statement<'c>,
     pub(super) clear: Statement<'c>,
@@ -70,9 +72,9 @@ impl<'c> Statements<'c> {
                    AND NOT EXISTS (SELECT 1 FROM runs INDEXED BY runs_suspect WHERE crashes >= {SUSPECT_AT} AND state = 1)
                  ORDER BY r.wake, r.seq LIMIT 1"
             ))?,
-            ledger: sql("SELECT records FROM ledger WHERE run = ?1 ORDER BY seq")?,
+            ledger: sql(&format!("SELECT {LEDGER_COLUMNS} FROM ledger WHERE run = ?1 ORDER BY seq"))?,
             mark_running: sql("UPDATE runs SET state = 1, epoch = ?2, changed = ?3 WHERE seq = ?1")?,
-            append: sql("INSERT INTO ledger (run, records) VALUES (?1, ?2)")?,
+            append: sql("INSERT INTO ledger (run, records, sum) VALUES (?1, ?2, ?3)")?,
             finish: sql(
                 "UPDATE runs SET state = ?2, wake = coalesce(?3, wake), faults = faults + ?4,
                    changed = coalesce(?5, changed), note = ?6, crashes = 0 WHERE seq = ?1",
@@ -95,6 +97,7 @@ impl<'c> Statements<'c> {
             policy_state: policy_state::Statements::prepare(conn)?,
             late: late::Statements::prepare(conn)?,
             once: once::Statements::prepare(conn)?,
+            retain: retain::Statements::prepare(conn)?,
             lock: lock::Statements::prepare(conn)?,
             standing: sql(
                 "SELECT seq, state, epoch FROM runs WHERE id = ?1 AND seq IN (

@@ -4,12 +4,16 @@
 //! Leaves what an operation does to `apply`.
 
 use super::apply::Ledgers;
+use super::damage;
 use super::late::{EventKey, Late};
+use super::ledger::LedgerRow;
 use super::once;
 use super::queue::Queue;
 use super::statements::Statements;
 use crate::failpoint;
-use crate::store::{Acceptance, Claim, Firing, NewEvent, OnceKey, ScheduleState, Standing, StoreError};
+use crate::store::{
+    Acceptance, Claim, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
+};
 use opsward_core::event::Event;
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{RunState, StateOp, StateReply};
@@ -61,16 +65,7 @@ pub(super) enum Op {
         claim: Claim,
         position: u32,
     },
-    Intervene {
-        claim: Claim,
-        from: RunState,
-        key: Option<(OnceKey, once::Change)>,
-        ends: Option<u32>,
-        records: String,
-        to: Standing,
-        note: Option<String>,
-        at: Timestamp,
-    },
+    Intervene(Box<Intervention>),
     State {
         claim: Claim,
         policy: PolicyName,
@@ -85,8 +80,25 @@ pub(super) enum Op {
         note: Option<String>,
         at: Option<Timestamp>,
     },
+    Retain {
+        before: Timestamp,
+        from: RetainedUpTo,
+    },
     #[cfg(any(test, feature = "failpoints"))]
     LimitPages(u32),
+}
+
+/// A person's decision on a run that stands at `from`.
+pub(super) struct Intervention {
+    pub(super) claim: Claim,
+    pub(super) from: RunState,
+    pub(super) key: Option<(OnceKey, once::Change)>,
+    /// The effect whose locks end with it.
+    pub(super) ends: Option<u32>,
+    pub(super) records: String,
+    pub(super) to: Standing,
+    pub(super) note: Option<String>,
+    pub(super) at: Timestamp,
 }
 
 /// An event to record, and the key that names it.
@@ -107,19 +119,26 @@ pub(super) enum Answer {
     /// The run that has one of the resources.
     Locked(Option<RunId>),
     State(StateReply),
+    Retained(Retained),
     Written,
 }
 
 /// A claimed run, its ledger unread.
 pub(super) struct RawClaimed {
     pub(super) claim: Claim,
-    pub(super) policy: PolicyName,
-    pub(super) digest: Digest,
     pub(super) faults: u32,
     pub(super) crashes: u32,
+    /// An error is this run's own.
+    pub(super) woken: Result<Woken, rusqlite::Error>,
+    pub(super) ledger: Vec<LedgerRow>,
+}
+
+/// What a claimed run is about.
+pub(super) struct Woken {
+    pub(super) policy: PolicyName,
+    pub(super) digest: Digest,
     pub(super) event: Event,
     pub(super) received: Timestamp,
-    pub(super) ledger: Vec<String>,
 }
 
 /// The body of the writer thread. Ends when the queue is closed and empty, or at a disk error.
@@ -131,6 +150,9 @@ pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, late: Late) 
         tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
         queue.fail(&error.to_string());
         return;
+    }
+    if let Err(error) = damage::note_closed(&conn) {
+        tracing::warn!(%error, "the store is not marked as closed; the next start checks it");
     }
     // One round is bounded by the size of the WAL; what a reader keeps from being copied is copied at the next opening.
     if let Err(error) = conn.execute_batch("PRAGMA busy_timeout = 500; PRAGMA wal_checkpoint(TRUNCATE)") {

@@ -31,7 +31,7 @@ async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
     )
     .expect("written");
     let table = [
-        (&later, "has format 9; this release knows up to 4"),
+        (&later, "has format 9; this release knows up to 5"),
         (&other, "is not an opsward store"),
         (&text, "is not an opsward store"),
     ];
@@ -208,23 +208,36 @@ async fn events_and_runs_stay_known_while_they_move_into_the_indices() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_format_before_is_brought_up_to_date() {
-    let lab = Sqlite::<30_000>::new();
-    let store = lab.open_sqlite();
-    store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
-    store.close().await.expect("closed");
-    drop(store);
-    let older = "DROP TABLE once_keys; DROP TABLE locks; DROP INDEX runs_suspect;
-        ALTER TABLE runs DROP COLUMN crashes; PRAGMA user_version = 1";
-    Connection::open(lab.path()).and_then(|c| c.execute_batch(older)).expect("written");
-    let reader = SqliteStore::open_read_only(&lab.path()).expect("a reader takes it as it is");
-    assert_eq!(reader.list_runs(&RunFilter::default()).expect("listed").len(), 1);
-    let store = lab.open_sqlite();
-    let claim = claim_one(&*store).await.claim;
-    let key = OnceKey { policy: policy("a"), action: "ecs:CreateSnapshot".into(), key: "k".into() };
-    let asked = store.append_once(&claim, key, Some(line("x"))).await.expect("asked");
-    assert_eq!(asked, Once::First);
-    let format = Connection::open(lab.path())
-        .and_then(|c| c.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)));
-    assert_eq!(format.expect("read"), 4);
+async fn a_file_of_a_format_before_is_brought_up_to_date() {
+    let since_3 = "DROP INDEX runs_suspect; ALTER TABLE runs DROP COLUMN crashes;";
+    let since_2 = "DROP TABLE locks;";
+    let since_1 = "DROP TABLE once_keys;";
+    let steps = [since_1, since_2, since_3, SINCE_4];
+    for before in 1..=4 {
+        let lab = <Sqlite>::new();
+        let store = lab.open_sqlite();
+        store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
+        let claim = claim_one(&*store).await.claim;
+        store.append(&claim, vec![line("of the format before")]).await.expect("appended");
+        store.close().await.expect("closed");
+        drop(store);
+        let older = format!("{} PRAGMA user_version = {before}", steps[before - 1..].concat());
+        Connection::open(lab.path()).and_then(|c| c.execute_batch(&older)).expect("written");
+        let reader = SqliteStore::open_read_only(&lab.path()).expect("a reader takes it as it is");
+        let found = reader.find_runs("", 9).expect("found");
+        assert_eq!(messages(&found[0].ledger), ["of the format before"]);
+
+        let store = lab.open_sqlite();
+        let claimed = claim_one(&*store).await;
+        assert_eq!(messages(&claimed.ledger), ["of the format before"]);
+        let key = OnceKey { policy: policy("a"), action: "ecs:CreateSnapshot".into(), key: "k".into() };
+        let asked = store.append_once(&claimed.claim, key, Some(line("x"))).await.expect("asked");
+        assert_eq!(asked, Once::First);
+        let conn = Connection::open(lab.path()).expect("opens");
+        let format: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("read");
+        let unsummed = "SELECT count(*) FILTER (WHERE sum IS NULL), count(sum) FROM ledger";
+        let rows: [i64; 2] =
+            conn.query_row(unsummed, [], |row| Ok([row.get(0)?, row.get(1)?])).expect("read");
+        assert_eq!((format, rows), (5, [1, 1]));
+    }
 }
