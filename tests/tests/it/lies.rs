@@ -4,6 +4,7 @@
 //!
 //! About 300 calls; 3,000 with `OPSWARD_LONG`, 300,000 with `SOAK`.
 
+mod convergent;
 mod judge;
 mod stage;
 
