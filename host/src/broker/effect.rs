@@ -311,6 +311,7 @@ impl Session {
         let result = Entry::Result { position, reply: reply.clone(), answered, sends };
         let recorded = self.record_effect(self.once_key(&open.request).as_ref(), result).await?;
         hit("after-result");
+        self.remember(&open.request, &reply);
         match recorded {
             Turn::Ours(at) => Ok((reply, at)),
             Turn::Others(..) => unreachable!("the store takes every result"),
