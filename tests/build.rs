@@ -1,4 +1,4 @@
-//! Builds the guests of `guests/` as components, for `tests/it/hostile.rs` and `benches`.
+//! Builds the guests of `guests/` as components, for `tests/it` and `benches`.
 
 use std::path::Path;
 
@@ -6,8 +6,9 @@ use std::path::Path;
 mod wasm_build;
 
 /// The guests and what each is built for: without WASI, and with it as other toolchains do.
-const GUESTS: [(&str, &str); 3] = [
+const GUESTS: [(&str, &str); 4] = [
     ("opsward-guest-bench", wasm_build::BARE),
+    ("opsward-guest-calls", wasm_build::BARE),
     ("opsward-guest-hostile", wasm_build::BARE),
     ("opsward-guest-wasi", "wasm32-wasip2"),
 ];

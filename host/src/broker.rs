@@ -3,6 +3,7 @@
 //! HTTP to `cloud`, and the guest to `plugin`.
 
 mod effect;
+mod known;
 mod once;
 mod readback;
 mod send;
@@ -10,6 +11,7 @@ mod turns;
 
 pub use send::{AccountFacts, Sender};
 
+use known::Known;
 use turns::Turns;
 
 use crate::clock::Clock;
@@ -58,6 +60,7 @@ pub struct Broker {
     pub clock: Arc<dyn Clock>,
     closing: Arc<AtomicBool>,
     turns: Arc<Turns>,
+    known: Arc<Known>,
     /// Whether the store is a restored copy, in which effects may be missing.
     restored: Option<Restored>,
 }
@@ -97,8 +100,8 @@ type Timed = (CallReply, Timestamp);
 impl Broker {
     /// A broker that nothing is under way in.
     pub fn new(store: Arc<dyn Store>, cloud: Arc<dyn Sender>, clock: Arc<dyn Clock>) -> Self {
-        let (closing, turns) = (Arc::default(), Arc::default());
-        Self { store, cloud, clock, closing, turns, restored: None }
+        let (closing, turns, known) = (Arc::default(), Arc::default(), Arc::default());
+        Self { store, cloud, clock, closing, turns, known, restored: None }
     }
 
     /// The same on a store that may be a restored copy.

@@ -1,8 +1,10 @@
 //! Answers as the vendors shape them: Alibaba in JSON or XML with an HTTP status, Tencent always 200 with `Response`.
 //! Leaves what to answer to the products. Tested below and by the vendors' SDKs in `tests/peers`.
 
+use crate::faults::FaultKind;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use opsward_core::catalog::Provider;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
@@ -76,6 +78,33 @@ pub(crate) fn tencent(request_id: &str, outcome: Outcome) -> Response<Body> {
     };
     fields.insert("RequestId".into(), request_id.into());
     respond(200, "application/json", json!({ "Response": fields }).to_string())
+}
+
+/// The refusal that takes the place of an answer that meets a fault, where one does.
+pub(crate) fn refusal(fault: FaultKind, provider: Provider) -> Option<ApiError> {
+    Some(match (fault, provider) {
+        (FaultKind::Throttle, Provider::Alibaba) => {
+            ApiError::new(400, "Throttling.User", "Request was denied due to user flow control.")
+        }
+        (FaultKind::Throttle, Provider::Tencent) => ApiError::new(
+            200,
+            "RequestLimitExceeded",
+            "Your current request times equals to `11` in a second, which exceeds the frequency limit `10` \
+             for a second. Please reduce the frequency of calls.",
+        ),
+        (FaultKind::Error500Before | FaultKind::Error500After, Provider::Alibaba) => ApiError::new(
+            500,
+            "InternalError",
+            "The request processing has failed due to some unknown error.",
+        ),
+        (FaultKind::Error500Before | FaultKind::Error500After, Provider::Tencent) => {
+            ApiError::new(200, "InternalError", "An internal error has occurred.")
+        }
+        (FaultKind::NonceUsed, _) => {
+            ApiError::new(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
+        }
+        _ => return None,
+    })
 }
 
 /// The fields of a `json!` object.

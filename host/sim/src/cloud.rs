@@ -5,6 +5,7 @@
 use crate::answer::{ApiError, Outcome};
 use crate::ids::Ids;
 use crate::keys::Caller;
+use crate::past::Past;
 use crate::state::World;
 use crate::traffic::{Effect, Ring, shown};
 use opsward_core::catalog::Provider;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub(crate) struct Cloud {
     pub(crate) world: World,
     pub(crate) effects: Ring<Effect>,
+    pub(crate) past: Past,
     /// By (action, token).
     tokens: HashMap<(String, String), FirstAnswer>,
     on_disk: HashMap<String, OnDisk>,
@@ -53,13 +55,18 @@ pub(crate) struct Call<'a> {
 
 impl Cloud {
     pub(crate) fn new(world: World) -> Self {
-        let mut cloud =
-            Self { world, effects: Ring::default(), tokens: HashMap::new(), on_disk: HashMap::new() };
+        let mut cloud = Self {
+            world,
+            effects: Ring::default(),
+            past: Past::default(),
+            tokens: HashMap::new(),
+            on_disk: HashMap::new(),
+        };
         cloud.reindex();
         cloud
     }
 
-    /// Puts another state in place; tokens and the record of changes stay.
+    /// Puts another state in place; tokens, the record of changes and what was before them stay.
     pub(crate) fn replace(&mut self, world: World) {
         self.world = world;
         self.reindex();
@@ -77,6 +84,7 @@ impl Cloud {
             params: call.recorded.clone(),
             client_token: call.client_token.map(str::to_owned),
             request_id: call.request_id.to_owned(),
+            caller: call.caller.name().to_owned(),
         });
     }
 

@@ -2,11 +2,12 @@
 //! HTTP, unsigned: a simulator listens where only its user can reach it. Tested by `tests/tests/it/sim.rs`.
 //!
 //! `GET requests`, `GET effects` (both with `?since=<seq>`), `GET counts`, `GET|PUT state` (PUT merges: a member
-//! given as `null` is removed), `GET|POST|DELETE faults`, `GET|POST|DELETE subscribe`, `POST emit`. Setting
+//! given as `null` is removed), `GET|POST|DELETE faults` (see `faults` for the kinds; `DELETE ?naming=<text>` leaves
+//! those that name something else), `GET|POST|DELETE subscribe`, `POST emit`. Setting
 //! `clock_offset_ms` of the state lets time pass for everything, also for the age of signatures.
 
 use crate::emit::{self, EmitError, EmitRequest, Subscriber};
-use crate::faults::{Fault, FaultKind};
+use crate::faults::Fault;
 use crate::server::Simulator;
 use crate::state::World;
 use axum::Router;
@@ -60,8 +61,12 @@ fn since(query: &HashMap<String, String>) -> u64 {
 async fn counts(State(sim): Shared) -> Reply {
     let effects = sim.cloud().effects.total();
     let traffic = sim.traffic();
-    let counts =
-        json!({ "requests": traffic.requests.total(), "effects": effects, "by_action": traffic.counts });
+    let counts = json!({
+        "requests": traffic.requests.total(),
+        "effects": effects,
+        "late": sim.later.pending(),
+        "by_action": traffic.counts,
+    });
     drop(traffic);
     reply(StatusCode::OK, &counts)
 }
@@ -114,22 +119,22 @@ async fn faults(State(sim): Shared) -> Reply {
 }
 
 async fn add_fault(State(sim): Shared, body: Bytes) -> Reply {
-    match read::<Fault>(&body) {
-        Ok(fault) if fault.kind == FaultKind::Slow && fault.delay_ms == 0 => {
-            refuse(StatusCode::BAD_REQUEST, "a `slow` fault needs `delay_ms`")
-        }
-        Ok(fault) if fault.times == 0 => refuse(StatusCode::BAD_REQUEST, "`times` is 0"),
-        Ok(fault) => {
+    let fault: Fault = match read(&body) {
+        Ok(fault) => fault,
+        Err(refused) => return *refused,
+    };
+    match fault.check() {
+        Ok(()) => {
             sim.faults.add(fault.clone());
             reply(StatusCode::OK, &fault)
         }
-        Err(refused) => *refused,
+        Err(problem) => refuse(StatusCode::BAD_REQUEST, &problem.to_string()),
     }
 }
 
-async fn clear_faults(State(sim): Shared) -> Reply {
-    sim.faults.clear();
-    reply(StatusCode::OK, &json!([]))
+async fn clear_faults(State(sim): Shared, Query(query): Query<HashMap<String, String>>) -> Reply {
+    sim.faults.clear(query.get("naming").map(String::as_str));
+    reply(StatusCode::OK, &sim.faults.waiting())
 }
 
 async fn subscribers(State(sim): Shared) -> Reply {

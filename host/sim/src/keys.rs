@@ -69,6 +69,14 @@ pub(crate) enum Caller {
     Role { name: String, session: String, role_id: String },
 }
 
+impl Caller {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::User { name, .. } | Self::Role { name, .. } => name,
+        }
+    }
+}
+
 /// A key the simulator accepts.
 pub(crate) struct Key {
     pub(crate) provider: Provider,

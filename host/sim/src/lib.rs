@@ -24,6 +24,8 @@ mod flat;
 mod ids;
 mod json_params;
 mod keys;
+mod lies;
+mod past;
 mod request;
 mod seed;
 mod server;

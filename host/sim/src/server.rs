@@ -2,25 +2,27 @@
 //! each of these to its module. Tested by `tests/tests/it/sim.rs`.
 
 use crate::answer::{self, ApiError, Outcome};
-use crate::clock::Clock;
+use crate::clock::{Clock, http_date};
 use crate::cloud::{Call, Cloud};
 use crate::cut::{CutListener, Knife};
 use crate::emit::Subscribers;
-use crate::faults::{FaultKind, Faults};
+use crate::faults::{FaultKind, Faults, Met, Taken};
 use crate::ids::Ids;
 use crate::keys::{Key, Keyring, Keys};
+use crate::lies::{self, LateCall, Later};
 use crate::request::{Arguments, Asked, Inbound, Product};
 use crate::seed;
 use crate::state::{Limits, Settle};
 use crate::traffic::{RequestSeen, Traffic, shown};
-use crate::verify::{Nonces, Verdict, verify};
+use crate::verify::{self, Nonces, Verdict, verify};
 use crate::{cbs, control, cvm, ecs, sts};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{Request, Response, StatusCode};
-use opsward_core::catalog::Provider;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use opsward_core::catalog::{self, Class, Provider};
+use opsward_core::sign::claimed;
 use opsward_core::time::Timestamp;
-use serde_json::json;
+use serde_json::{Map, json};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,6 +67,7 @@ impl Sim {
             keyring,
             nonces: Nonces::default(),
             faults: Faults::default(),
+            later: Later::default(),
             subscribers: Subscribers::default(),
             cloud: Mutex::new(Cloud::new(seed::world(options.settle, options.limits))),
             traffic: Mutex::new(Traffic::default()),
@@ -105,6 +108,7 @@ pub(crate) struct Simulator {
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
     pub(crate) faults: Faults,
+    pub(crate) later: Later,
     pub(crate) subscribers: Subscribers,
     keyring: Keyring,
     nonces: Nonces,
@@ -122,46 +126,65 @@ impl Simulator {
     }
 
     /// Everything about a request except sending the answer.
-    fn work(&self, inbound: &Inbound) -> Worked {
+    fn work(self: &Arc<Self>, inbound: &Inbound) -> Worked {
         let now = self.clock.now();
-        let verdict = verify(inbound, &self.keyring, &self.nonces, now);
-        let asked = Asked::of(inbound, verdict.service());
+        let claimed = claimed(&inbound.received());
+        let asked = Asked::of(inbound, claimed.as_ref().ok().and_then(verify::service));
+        let product = asked.product.as_ref().map_or("unknown", |product| product.name());
+        let met = Met {
+            provider: asked.provider,
+            product,
+            action: &asked.action,
+            params: asked.recorded.get(),
+            is_read: catalog::class_of(asked.provider, product, &asked.action) == Class::Read,
+            since_change: &|| self.cloud().past.since_change(asked.recorded.get(), now),
+        };
+        let skew = self.faults.take_skew(&met);
+        let verdict = verify(inbound, claimed, &self.keyring, &self.nonces, now + skew);
         let request_id = match asked.provider {
             Provider::Alibaba => self.ids.request_id_upper(),
             Provider::Tencent => self.ids.request_id_lower(),
         };
-        let mut fault = None;
+        let mut taken = Taken::default();
         let outcome = match &verdict.outcome {
             Ok(key) => {
-                let product = asked.product.as_ref().map_or("unknown", |product| product.name());
-                fault = self.faults.take(product, &asked.action);
-                self.carry_out(&asked, key, &request_id, now, fault.map(|(kind, _)| kind))
+                taken = self.faults.take(&met);
+                self.carry_out(&asked, key, &request_id, now, &taken)
             }
             Err(refusal) => Err(refusal.clone()),
         };
-        self.record(inbound, &verdict, &asked, &request_id, now, &outcome, fault.map(|(kind, _)| kind));
-        let response = match asked.provider {
+        let is_skewed = (!skew.is_zero()).then(|| FaultKind::ClockSkew.as_str().to_owned());
+        let shown = taken.shown().or(is_skewed);
+        self.record(inbound, &verdict, &asked, &request_id, now, &outcome, shown);
+        let mut response = match asked.provider {
             Provider::Alibaba => {
                 let product = asked.product.as_ref().map_or("ecs", |product| product.name());
                 answer::alibaba(&asked.action, product, inbound.host(), &request_id, asked.format, outcome)
             }
             Provider::Tencent => answer::tencent(&request_id, outcome),
         };
-        Worked { response, fault }
+        if !skew.is_zero()
+            && let Ok(date) = HeaderValue::from_str(&http_date(now + skew))
+        {
+            response.headers_mut().insert(header::DATE, date);
+        }
+        if let (Some((FaultKind::Late, delay_ms)), Ok(key)) = (taken.fault, verdict.outcome) {
+            let signed_at = verdict.claimed.and_then(|claimed| claimed.timestamp).unwrap_or(now);
+            let delay = Duration::from_millis(delay_ms);
+            lies::carry_out_later(self, LateCall { asked, key, request_id, signed_at, delay });
+        }
+        Worked { response, fault: taken.fault }
     }
 
-    fn carry_out(
+    /// What the action answers, having done what it does, as far as `taken` lets it.
+    pub(crate) fn carry_out(
         &self,
         asked: &Asked,
         key: &Key,
         request_id: &str,
         now: Timestamp,
-        fault: Option<FaultKind>,
+        taken: &Taken,
     ) -> Outcome {
-        let refusal = fault.and_then(|kind| kind.refusal(asked.provider));
-        if fault.is_some_and(|kind| !kind.lets_change_happen()) {
-            return Err(refusal.unwrap_or_else(|| unknown_action(asked)));
-        }
         let product = *asked.product.as_ref().map_err(Clone::clone)?;
         let arguments = asked.arguments.as_ref().map_err(Clone::clone)?;
         let call = Call {
@@ -177,12 +200,23 @@ impl Simulator {
             recorded: &asked.recorded,
         };
         let mut cloud = self.cloud();
-        let answered = match (product, arguments) {
-            (Product::Ecs, Arguments::Flat(params)) => ecs::answer(&mut cloud, &call, params),
-            (Product::Sts, Arguments::Flat(params)) => sts::answer(&cloud, &self.keyring, &call, params),
-            (Product::Cvm, Arguments::Json(params)) => cvm::answer(&mut cloud, &call, params),
-            (Product::Cbs, Arguments::Json(params)) => cbs::answer(&mut cloud, &call, params),
+        if taken.operator {
+            cloud.keeping_past(&call, |cloud| lies::operate(cloud, &call));
+        }
+        let refusal = taken.kind().and_then(|kind| answer::refusal(kind, asked.provider));
+        if taken.kind().is_some_and(|kind| !kind.lets_change_happen()) {
+            return refusal.map_or_else(|| Ok(Map::new()), Err);
+        }
+        let ask = |cloud: &mut Cloud| match (product, arguments) {
+            (Product::Ecs, Arguments::Flat(params)) => ecs::answer(cloud, &call, params),
+            (Product::Sts, Arguments::Flat(params)) => sts::answer(cloud, &self.keyring, &call, params),
+            (Product::Cvm, Arguments::Json(params)) => cvm::answer(cloud, &call, params),
+            (Product::Cbs, Arguments::Json(params)) => cbs::answer(cloud, &call, params),
             _ => None,
+        };
+        let answered = match taken.kind() {
+            Some(FaultKind::Stale) => cloud.as_before(asked.recorded.get(), ask),
+            _ => cloud.keeping_past(&call, ask),
         };
         drop(cloud);
         let outcome = answered.unwrap_or_else(|| Err(unknown_action(asked)));
@@ -198,7 +232,7 @@ impl Simulator {
         request_id: &str,
         now: Timestamp,
         outcome: &Outcome,
-        fault: Option<FaultKind>,
+        fault: Option<String>,
     ) {
         let claimed = verdict.claimed.as_ref();
         let seen = RequestSeen {
@@ -219,7 +253,7 @@ impl Simulator {
             client_token: asked.client_token.clone(),
             request_id: request_id.to_owned(),
             code: outcome.as_ref().err().map(|error| error.code.clone().into_owned()),
-            fault: fault.map(FaultKind::as_str),
+            fault,
         };
         self.traffic().record(seen);
     }
@@ -243,13 +277,14 @@ async fn cloud_call(
     };
     let Worked { response, fault } = simulator.work(&inbound);
     let Some((kind, delay_ms)) = fault else { return response };
-    if delay_ms > 0 {
+    if delay_ms > 0 && kind.delays_answer() {
         tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     }
     match kind {
-        FaultKind::DropBefore | FaultKind::DropAfter => knife.drop_answer(),
         FaultKind::Truncated => knife.truncate_answer(),
-        FaultKind::Throttle | FaultKind::Error500Before | FaultKind::Error500After | FaultKind::Slow => {}
+        FaultKind::Garbage => return lies::proxy_page(),
+        kind if kind.drops_answer() => knife.drop_answer(),
+        _ => {}
     }
     response
 }

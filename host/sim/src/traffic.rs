@@ -36,8 +36,8 @@ pub(crate) struct RequestSeen {
     pub(crate) request_id: String,
     /// The code of a refusal, by the signature check or the action.
     pub(crate) code: Option<String>,
-    /// The fault that was injected.
-    pub(crate) fault: Option<&'static str>,
+    /// The fault that was injected; `operator+<other>` where two were.
+    pub(crate) fault: Option<String>,
 }
 
 /// One change that took place.
@@ -53,6 +53,8 @@ pub(crate) struct Effect {
     pub(crate) params: Arc<RawValue>,
     pub(crate) client_token: Option<String>,
     pub(crate) request_id: String,
+    /// The name of the user or role that asked for it.
+    pub(crate) caller: String,
 }
 
 /// A list that forgets its oldest entries and counts on.

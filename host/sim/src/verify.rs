@@ -6,7 +6,7 @@ use crate::answer::ApiError;
 use crate::keys::{Key, Keyring};
 use crate::request::Inbound;
 use opsward_core::catalog::Provider;
-use opsward_core::sign::{Claimed, ReceivedError, SignatureKind, claimed, keyed_hash, recompute};
+use opsward_core::sign::{Claimed, ReceivedError, SignatureKind, keyed_hash, recompute};
 use opsward_core::time::Timestamp;
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -30,17 +30,22 @@ impl Verdict {
             None => "none",
         }
     }
-
-    /// The service that Tencent's credential scope names.
-    pub(crate) fn service(&self) -> Option<&str> {
-        self.claimed.as_ref()?.scope.as_deref()?.split('/').nth(1)
-    }
 }
 
-/// Checks a request at `now`.
-pub(crate) fn verify(inbound: &Inbound, keys: &Keyring, nonces: &Nonces, now: Timestamp) -> Verdict {
+/// The service that Tencent's credential scope names.
+pub(crate) fn service(claimed: &Claimed) -> Option<&str> {
+    claimed.scope.as_deref()?.split('/').nth(1)
+}
+
+/// Checks a request that claims this at `now`.
+pub(crate) fn verify(
+    inbound: &Inbound,
+    claimed: Result<Claimed, ReceivedError>,
+    keys: &Keyring,
+    nonces: &Nonces,
+    now: Timestamp,
+) -> Verdict {
     let is_tencent = inbound.header("x-tc-action").is_some();
-    let claimed = claimed(&inbound.received());
     let outcome = match &claimed {
         Ok(claimed) if is_tencent => check_tencent(inbound, claimed, keys, now),
         Ok(claimed) => check_alibaba(inbound, claimed, keys, nonces, now),
@@ -155,6 +160,14 @@ fn check_tencent(
 const ALIBABA_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 /// The same at Tencent: 300 seconds.
 const TENCENT_SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// How long a signature is believed.
+pub(crate) fn skew_max(provider: Provider) -> Duration {
+    match provider {
+        Provider::Alibaba => ALIBABA_SKEW_MAX,
+        Provider::Tencent => TENCENT_SKEW_MAX,
+    }
+}
 
 fn distance(a: Timestamp, b: Timestamp) -> Duration {
     a.since(b).max(b.since(a))

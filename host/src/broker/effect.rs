@@ -6,7 +6,7 @@ use super::send::{Before, Sent};
 use super::{Session, Timed, stop};
 use crate::failpoint::{haste, hit, wrong};
 use opsward_core::admit::Admitted;
-use opsward_core::call::{CallReply, CallRequest, CallResponse};
+use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::{self, Class, Judgement};
 use opsward_core::retry;
 use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput, client_token};
@@ -259,6 +259,7 @@ impl Session {
     }
 
     /// The goal is unmet, and reaching it twice is reaching it once: send again, once; then the state tells again or a person.
+    /// A conflict may be the first sending's doing, which the reading before this one did not show yet.
     async fn send_convergent_again(
         &self,
         position: u32,
@@ -266,14 +267,19 @@ impl Session {
         params: &Value,
     ) -> Result<Timed, Stop> {
         let (sent, sends) = self.send(&open.request, open.class, None, Before::MayBeSent).await?;
-        if let Sent::Reply(reply) = sent {
-            return self.result(position, open, reply, Answered::Cloud, sends).await;
-        }
-        match self.read_back(open, params).await? {
-            Judgement::Done { request_id } => self.proved(position, open, request_id, sends).await,
-            Judgement::NotYet | Judgement::Unmet | Judgement::Unchanged | Judgement::Unknown => {
-                self.hold(position, open, "sent twice without an answer")
+        let conflict = match sent {
+            Sent::Reply(Err(error)) if error.kind == ErrorKind::Conflict => Some(error),
+            Sent::Reply(reply) => return self.result(position, open, reply, Answered::Cloud, sends).await,
+            Sent::ReadBack(_) | Sent::Sleep(_) => None,
+        };
+        match (self.read_back(open, params).await?, conflict) {
+            (Judgement::Done { request_id }, _) => self.proved(position, open, request_id, sends).await,
+            (Judgement::NotYet, _) if self.age(open) < haste(retry::SETTLE_PATIENCE) => {
+                let why = "was sent twice and may be on its way, and its state is read again";
+                Err(self.wait(retry::settle_pause(self.age(open)), position, &open.request, why))
             }
+            (_, Some(error)) => self.result(position, open, Err(error), Answered::Cloud, sends).await,
+            (_, None) => self.hold(position, open, "sent twice without an answer"),
         }
     }
 
@@ -305,6 +311,7 @@ impl Session {
         let result = Entry::Result { position, reply: reply.clone(), answered, sends };
         let recorded = self.record_effect(self.once_key(&open.request).as_ref(), result).await?;
         hit("after-result");
+        self.remember(&open.request, &reply);
         match recorded {
             Turn::Ours(at) => Ok((reply, at)),
             Turn::Others(..) => unreachable!("the store takes every result"),

@@ -2,12 +2,13 @@
 //! catalog's; judging the two states is `catalog::judge`.
 
 use super::Session;
+use super::known::Age;
 use super::send::{Before, Sent};
 use opsward_core::admit::Admitted;
-use opsward_core::call::{CallError, CallRequest, ErrorKind};
+use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::catalog::{self, Action, Baseline, Class, Judgement, ReadBack};
 use opsward_core::retry::refusal;
-use opsward_core::run::{OpenEffect, Stop};
+use opsward_core::run::{OpenEffect, Stop, parse_params};
 use serde_json::Value;
 
 impl Session {
@@ -44,11 +45,28 @@ impl Session {
         let (Some(action), Some(before)) = (action, before) else { return Ok(Judgement::Unknown) };
         let Some((recipe, resource)) = recipe(action, params) else { return Ok(Judgement::Unknown) };
         Ok(match self.reading(recipe, &resource, &request.region).await? {
-            Ok(Some(after)) => catalog::judge(&before, &after, action),
+            Ok(Some(after)) => match self.broker.known.age(&resource, &after) {
+                Age::Behind => Judgement::NotYet,
+                // Not the effect in question, even where a baseline that lagged behind did not show it.
+                Age::Earlier => catalog::judge(&after, &after, action),
+                Age::Open => catalog::judge(&before, &after, action),
+            },
             // What broke the answer off, such as a lost network, mostly breaks this read as well: it says nothing yet.
             Err(error) if error.retryable => Judgement::NotYet,
             Ok(None) | Err(_) => Judgement::Unknown,
         })
+    }
+
+    /// Keeps the operation that an effect began, so that it is not taken for a later effect's.
+    pub(super) fn remember(&self, request: &CallRequest, reply: &CallReply) {
+        let action =
+            self.account().and_then(|a| catalog::find(a.provider, &request.service, &request.action));
+        let params = parse_params(&request.params).map(Value::Object).unwrap_or_default();
+        if let (Some(action), Ok(response)) = (action, reply)
+            && let Some((_, resource)) = recipe(action, &params)
+        {
+            self.broker.known.add(resource, &response.request_id);
+        }
     }
 
     async fn reading(

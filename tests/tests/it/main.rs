@@ -13,6 +13,7 @@ mod events;
 mod harness;
 mod held;
 mod hostile;
+mod lies;
 mod once;
 mod registry;
 mod retries;

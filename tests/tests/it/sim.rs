@@ -3,6 +3,7 @@
 //! exactly what is meant. The vendors' SDKs as clients are in `tests/peers`.
 
 mod lab;
+mod lies;
 
 use lab::{Lab, Signed};
 use opsward_core::sign::Scheme;

@@ -1,0 +1,49 @@
+//! A policy that makes the calls its event names, one after the other, until one does not succeed:
+//! `{"calls": [{"service": "cvm", "action": "StopInstances", "region": "ap-shanghai", "params": {...}, "once": "key"}]}`.
+//! Run by `tests/it/lies.rs`.
+#![cfg(target_arch = "wasm32")]
+
+use opsward_policy::{Call, Description, Event, Failure, NoConfig, Outcome, Policy, Run, Value, policy};
+
+struct Calls;
+
+impl Policy for Calls {
+    type Config = NoConfig;
+
+    fn describe() -> Description {
+        const REASON: &str = "because the event says so";
+        let actions = [
+            "ecs:CreateSnapshot",
+            "ecs:RebootInstance",
+            "ecs:StartInstance",
+            "ecs:StopInstance",
+            "cvm:ResetInstance",
+            "cvm:StartInstances",
+            "cvm:StopInstances",
+        ];
+        let description =
+            Description::new("calls", env!("CARGO_PKG_VERSION"), "Makes the calls its event names.");
+        actions.iter().fold(description.on(["calls.*"]), |told, action| told.asks(action, REASON))
+    }
+
+    fn handle(event: &Event, run: &Run<NoConfig>) -> Result<Outcome, Failure> {
+        let data: Value = event.data()?;
+        let calls = data["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for call in calls {
+            run.call(told(call))?;
+        }
+        Ok(Outcome::new(format!("made {} calls", calls.len())))
+    }
+}
+
+fn told(told: &Value) -> Call {
+    let text = |key: &str| told[key].as_str().unwrap_or_default();
+    let mut call = Call::new(text("service"), text("action")).region(text("region"));
+    call.params = told["params"].clone();
+    match told["once"].as_str() {
+        Some(key) => call.once(key),
+        None => call,
+    }
+}
+
+policy!(Calls);
