@@ -62,12 +62,12 @@ async fn run(settings: HostSettings, secrets: Secrets, base: PathBuf) -> anyhow:
     let mut told = Told::listen()?;
     let mut parts = tokio::select! {
         parts = Parts::start(settings, secrets, base) => parts?,
-        () = told.to_end() => return Ok(()),
+        () = told.until_end() => return Ok(()),
     };
     tracing::info!(listen = %parts.listen, admin = %parts.admin, "ready");
     notify::ready();
     let ended = tokio::select! {
-        () = told.to_end() => Ok(()),
+        () = told.until_end() => Ok(()),
         failed = parts.failed() => Err(failed),
     };
     tracing::info!("draining");
@@ -95,7 +95,7 @@ impl Told {
     }
 
     /// Waits until it is told to end.
-    async fn to_end(&mut self) {
+    async fn until_end(&mut self) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
