@@ -18,6 +18,7 @@ mod queue;
 mod read;
 mod retain;
 mod schema;
+mod standing;
 mod statements;
 mod writer;
 

@@ -7,12 +7,10 @@ use super::ledger::{self, LedgerRow};
 use super::read::{event_at, parsed};
 use super::schema::{code, stored};
 use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
-use super::writer::{Answer, Arrival, Intervention, Op, RawClaimed, Woken};
+use super::writer::{Answer, Arrival, Op, RawClaimed, Woken};
 use super::{policy_state, retain};
 use crate::failpoint;
-use crate::store::{
-    Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
-};
+use crate::store::{Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, StoreError};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
@@ -38,8 +36,8 @@ pub(super) struct Ledgers {
 
 /// A claim in force.
 #[derive(Clone, Copy)]
-struct Live {
-    seq: i64,
+pub(super) struct Live {
+    pub(super) seq: i64,
     epoch: u64,
     /// Whether crashes are counted against the run.
     is_suspect: bool,
@@ -240,7 +238,7 @@ impl Ledgers {
         Ok(claimed.into_iter().map(|(_, run)| run).collect())
     }
 
-    fn append(&mut self, claim: &Claim, records: &str) -> Result<Live, StoreError> {
+    pub(super) fn append(&mut self, claim: &Claim, records: &str) -> Result<Live, StoreError> {
         let live = self.check(claim)?;
         self.add(live.seq, records);
         Ok(live)
@@ -253,7 +251,7 @@ impl Ledgers {
         Ok(())
     }
 
-    fn add(&mut self, run: i64, records: &str) {
+    pub(super) fn add(&mut self, run: i64, records: &str) {
         if !records.is_empty() {
             let row = self.rows.entry(run).or_default();
             if !row.is_empty() {
@@ -261,65 +259,6 @@ impl Ledgers {
             }
             row.push_str(records);
         }
-    }
-
-    fn finish(
-        &mut self,
-        sql: &mut Statements<'_>,
-        claim: &Claim,
-        records: &str,
-        to: Standing,
-        note: Option<&str>,
-        at: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        let live = self.append(claim, records)?;
-        self.stand(sql, claim, live.seq, (RunState::Running, to), note, at)?;
-        self.change(&claim.run, None);
-        Ok(())
-    }
-
-    /// As `finish`, by a person, for a run that no worker has.
-    fn intervene(&mut self, sql: &mut Statements<'_>, decided: &Intervention) -> Result<(), StoreError> {
-        let Intervention { claim, from, key, ends, records, to, note, at } = decided;
-        let found = sql.standing.query_row([claim.run.as_str()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
-        });
-        let stands =
-            found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(*from), claim.epoch));
-        let Some((seq, ..)) = stands else { return Err(StoreError::Lost(claim.run.clone())) };
-        self.add(seq, records);
-        sql.forgive.execute([seq])?;
-        self.stand(sql, claim, seq, (*from, *to), note.as_deref(), Some(*at))?;
-        if let Some((key, change)) = key {
-            sql.once.perform(&claim.run, key, change)?;
-        }
-        Ok(end_locks(sql, claim, *ends)?)
-    }
-
-    /// Sets where a run stands, and ends what it held where it is over.
-    fn stand(
-        &mut self,
-        sql: &mut Statements<'_>,
-        claim: &Claim,
-        seq: i64,
-        (from, to): (RunState, Standing),
-        note: Option<&str>,
-        at: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        let (state, wake, faulted) = match to {
-            Standing::Wake { at, faulted } => (RunState::Ready, Some(at.ms()), faulted),
-            Standing::Held => (RunState::Held, None, false),
-            Standing::Done => (RunState::Done, None, false),
-            Standing::Failed => (RunState::Failed, None, false),
-            Standing::Dead => (RunState::Dead, None, true),
-        };
-        sql.finish.execute(params![seq, code(state), wake, faulted, at.map(Timestamp::ms), note])?;
-        if state.is_final() {
-            sql.lock.end_all(&claim.run)?;
-        }
-        self.count(from, -1);
-        self.count(state, 1);
-        Ok(())
     }
 
     fn retain(
@@ -341,21 +280,6 @@ impl Ledgers {
             self.rows.remove(&run);
         }
         Ok(slice.retained)
-    }
-
-    /// Makes runs whose claim is over ready, in a transaction of its own.
-    pub(super) fn release(&mut self, sql: &mut Statements<'_>, runs: &[i64]) -> Result<(), rusqlite::Error> {
-        sql.begin.execute([])?;
-        let mut released = 0;
-        for seq in runs {
-            released += stored(sql.release.execute([seq])?);
-        }
-        self.count(RunState::Running, -released);
-        self.count(RunState::Ready, released);
-        self.write_rest(sql)?;
-        sql.commit.execute([])?;
-        self.keep();
-        Ok(())
     }
 
     /// Ends a claim without writing; returns its run's key if the claim was in force.
@@ -404,12 +328,12 @@ impl Ledgers {
         self.next_run = self.next_run_kept;
     }
 
-    fn check(&self, claim: &Claim) -> Result<Live, StoreError> {
+    pub(super) fn check(&self, claim: &Claim) -> Result<Live, StoreError> {
         let live = self.claims.get(&claim.run).filter(|live| live.epoch == claim.epoch);
         live.copied().ok_or_else(|| StoreError::Lost(claim.run.clone()))
     }
 
-    fn change(&mut self, run: &RunId, live: Option<Live>) {
+    pub(super) fn change(&mut self, run: &RunId, live: Option<Live>) {
         let before = match live {
             Some(live) => self.claims.insert(run.clone(), live),
             None => self.claims.remove(run),
@@ -417,7 +341,7 @@ impl Ledgers {
         self.undo.push((run.clone(), before));
     }
 
-    fn count(&mut self, state: RunState, change: i64) {
+    pub(super) fn count(&mut self, state: RunState, change: i64) {
         self.tally[code(state) as usize] += change;
     }
 }
@@ -443,7 +367,11 @@ fn woken(row: &Row<'_>) -> Result<Woken, rusqlite::Error> {
     Ok(Woken { policy: parsed(row, 2)?, digest: Digest::from_bytes(row.get(3)?), event, received })
 }
 
-fn end_locks(sql: &mut Statements<'_>, claim: &Claim, ends: Option<u32>) -> Result<(), rusqlite::Error> {
+pub(super) fn end_locks(
+    sql: &mut Statements<'_>,
+    claim: &Claim,
+    ends: Option<u32>,
+) -> Result<(), rusqlite::Error> {
     ends.map_or(Ok(()), |position| sql.lock.end_one(&claim.run, position))
 }
 
