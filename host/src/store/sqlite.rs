@@ -4,11 +4,16 @@
 //! the conformance suite and by what is in `tests` about files.
 
 mod apply;
+#[cfg(feature = "failpoints")]
+mod faulty_disk;
+#[cfg(feature = "failpoints")]
+mod faulty_vfs;
 mod late;
 mod once;
 mod policy_state;
 mod queue;
 mod read;
+mod reserve;
 mod schema;
 mod statements;
 mod writer;
@@ -25,6 +30,9 @@ use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
 use read::Readers;
+use reserve::Reserve;
+use rusqlite::Connection;
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -50,8 +58,14 @@ impl SqliteStore {
     /// As `open`, with the late indices written once `written_at` keys wait for it: tests need not come with thousands.
     #[doc(hidden)]
     pub fn open_indexing_at(path: &Path, written_at: usize) -> Result<Arc<Self>, StoreError> {
-        let (mut conn, lock) = schema::open_for_writing(path)?;
-        let released = schema::release_running(&mut conn)?;
+        let mut reserve = Reserve::of(path);
+        let (conn, lock, released) = match open_and_put_right(path) {
+            Err(StoreError::Sqlite(error)) if writer::is_full(&error) && reserve.give_up() => {
+                open_and_put_right(path)?
+            }
+            opened => opened?,
+        };
+        reserve.keep();
         let late = Late::open(&conn, written_at)?;
         if released > 0 {
             tracing::info!(runs = released, "runs of a host that died will be continued");
@@ -60,7 +74,7 @@ impl SqliteStore {
         let of_writer = queue.clone();
         let writer = std::thread::Builder::new()
             .name("opsward-store".to_owned())
-            .spawn(move || writer::run(conn, lock, &of_writer, late))
+            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve))
             .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
         Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)) }))
@@ -109,6 +123,13 @@ impl SqliteStore {
             .await
             .map(drop)
     }
+}
+
+/// Opens the file and makes runs that a dead host left running ready again; says how many.
+fn open_and_put_right(path: &Path) -> Result<(Connection, File, usize), StoreError> {
+    let (mut conn, lock) = schema::open_for_writing(path)?;
+    let released = schema::release_running(&mut conn)?;
+    Ok((conn, lock, released))
 }
 
 impl Store for SqliteStore {

@@ -24,15 +24,15 @@ const FAILPOINTS: [&str; 13] = [
 ];
 
 /// What the sender knows: every event it sent, and whether it was ever answered 200.
-struct Sender {
+pub(crate) struct Sender {
     instance: String,
     disks: Vec<String>,
-    sent: BTreeMap<String, bool>,
+    pub(crate) sent: BTreeMap<String, bool>,
 }
 
 impl Sender {
     /// Sends a new event, as CloudMonitor would: once, without waiting for the run.
-    async fn send_new(&mut self, world: &World, host: &Host) {
+    pub(crate) async fn send_new(&mut self, world: &World, host: &Host) {
         let happening = format!("e-chaos-{:05}", self.sent.len());
         let answered = world.post(host, &executed(&self.instance, &happening)).await == Some(200);
         self.sent.insert(happening, answered);
@@ -47,7 +47,7 @@ impl Sender {
     }
 }
 
-async fn world_under_fire() -> (World, Sender) {
+pub(crate) async fn world_under_fire() -> (World, Sender) {
     let world = World::new().await;
     world.put_plugin("nightly-reset");
     let frequent = include_str!("harness/nightly-reset.toml").replace(
@@ -132,7 +132,7 @@ async fn a_kill_around_a_reset_resets_once_or_holds_the_run() {
 }
 
 /// Lets everything come to rest, then compares the sender's answers, the runs, and the clouds' effects.
-async fn judge(world: &World, host: &Host, sender: &mut Sender) {
+pub(crate) async fn judge(world: &World, host: &Host, sender: &mut Sender) {
     sender.send_unanswered(world, host).await;
     // The clock must not strike while the books are compared.
     std::fs::remove_file(world.plugins().join("nightly-reset.toml")).expect("removed");
@@ -207,7 +207,7 @@ async fn judge_resets(world: &World, runs: &[Value]) {
 }
 
 /// xorshift64: good enough to choose moments, and the seed repeats them.
-fn next(state: &mut u64) -> u64 {
+pub(crate) fn next(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;

@@ -4,6 +4,9 @@
 //! Opening does not read the whole file (`quick_check`): WAL recovery already leaves a killed host's file whole, and a
 //! check of a large store would take minutes. Pages that a disk has damaged are met when they are read.
 
+#[cfg(feature = "failpoints")]
+use super::faulty_disk;
+use crate::failpoint::wrong;
 use crate::store::StoreError;
 use opsward_core::run::RunState;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
@@ -18,18 +21,19 @@ pub(super) fn open_for_writing(path: &Path) -> Result<(Connection, File), StoreE
     }
     let lock = lock_out_other_hosts(path)?;
     // Created first, so that it and the files SQLite derives from it are for the service's user only.
-    open_private(path)?;
+    open_private(path).map_err(|source| cannot_open(path, source))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags)?;
+    let mut conn = connect(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     check_format(&conn, path, MayBeEmpty::Yes)?;
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = if wrong("sync-normal") { "NORMAL" } else { "FULL" };
+    conn.pragma_update(None, "synchronous", synchronous)?;
     conn.pragma_update(None, "foreign_keys", "OFF")?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "wal_autocheckpoint", checkpoint_pages())?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     create_tables(&mut conn)?;
     Ok((conn, lock))
@@ -42,10 +46,27 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     // program could then take the WAL for abandoned.
     path.metadata().map_err(|source| cannot_open(path, source))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags)?;
+    let conn = connect(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     check_format(&conn, path, MayBeEmpty::No)?;
     Ok(conn)
+}
+
+/// Opens the file on the disk that it is on, or on the faulty one that a test has put under it.
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+    #[cfg(feature = "failpoints")]
+    if let Some(vfs) = faulty_disk::vfs() {
+        return Connection::open_with_flags_and_vfs(path, flags, vfs);
+    }
+    Connection::open_with_flags(path, flags)
+}
+
+fn checkpoint_pages() -> i64 {
+    #[cfg(feature = "failpoints")]
+    if faulty_disk::vfs().is_some() {
+        return faulty_disk::CHECKPOINT_PAGES;
+    }
+    CHECKPOINT_PAGES
 }
 
 /// Makes runs that a dead host left running ready again. Returns how many.
@@ -82,7 +103,7 @@ fn lock_out_other_hosts(path: &Path) -> Result<File, StoreError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
-    let lock = open_private(&lock_path)?;
+    let lock = open_private(&lock_path).map_err(|source| cannot_open(&lock_path, source))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.display().to_string() }),
@@ -90,12 +111,13 @@ fn lock_out_other_hosts(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn open_private(path: &Path) -> Result<File, StoreError> {
+/// Opens a file that is for the service's user only, creating it where there is none.
+pub(super) fn open_private(path: &Path) -> Result<File, std::io::Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|source| cannot_open(path, source))
+    options.open(path)
 }
 
 fn cannot_open(path: &Path, source: std::io::Error) -> StoreError {
