@@ -31,11 +31,20 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Sends a new event, as CloudMonitor would: once, without waiting for the run.
-    pub(crate) async fn send_new(&mut self, world: &World, host: &Host) {
+    /// Sends a new event, as CloudMonitor would: once, without waiting for the run. The status, if an answer came.
+    pub(crate) async fn send_new(&mut self, world: &World, host: &Host) -> Option<u16> {
         let happening = format!("e-chaos-{:05}", self.sent.len());
-        let answered = world.post(host, &executed(&self.instance, &happening)).await == Some(200);
-        self.sent.insert(happening, answered);
+        self.send(world, host, happening).await
+    }
+
+    /// Sends an event, be it new or not.
+    pub(crate) async fn send(&mut self, world: &World, host: &Host, happening: String) -> Option<u16> {
+        let body = executed(&self.instance, &happening);
+        // Known before it is sent: a test may give up waiting for the answer.
+        let answered = self.sent.entry(happening).or_default();
+        let status = world.post(host, &body).await;
+        *answered |= status == Some(200);
+        status
     }
 
     /// Sends again what was never answered.

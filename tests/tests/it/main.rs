@@ -4,6 +4,7 @@ mod broker;
 mod chaos;
 mod check;
 mod cron;
+mod disk;
 mod doubt;
 mod endings;
 mod events;

@@ -9,12 +9,13 @@
 //! | `eio-write:<n>` | fails the n-th write and every later one |
 //! | `full:<file>` | has room for as many bytes as that file is long; without the file there is no bound |
 //!
-//! A new file is there at once: that a directory forgets it is not imitated (SQLite syncs the directory with a new journal).
-//! A file that is removed without a sync of its directory is still there after a power cut, with what it held.
+//! A removed file is still there after a power cut, with what it held, until its directory is synced: by the removal where
+//! SQLite asks for that, or by the first sync of a new journal or WAL beside it, with which the unix VFS syncs the directory.
+//! A new file is there at once: that a directory forgets it is not imitated.
 
 use super::faulty_vfs::{self, RealFile};
 use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, c_int};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,8 @@ pub(super) struct Disk {
 
 struct State {
     files: HashMap<PathBuf, Content>,
+    /// Files whose directory does not know yet that they are gone.
+    removed: BTreeSet<PathBuf>,
     /// Of the generator that chooses what reaches the disk early; never 0.
     random: u64,
     syncs: u64,
@@ -91,7 +94,7 @@ struct Content {
 impl Disk {
     fn mount(name: &'static CStr, fault: Fault) -> &'static Self {
         let random = if let Fault::Lossy { seed } = fault { seed.max(1) } else { 1 };
-        let state = State { files: HashMap::new(), random, syncs: 0, writes: 0 };
+        let state = State { files: HashMap::new(), removed: BTreeSet::new(), random, syncs: 0, writes: 0 };
         let disk = Box::leak(Box::new(Self { fault, state: Mutex::new(state) }));
         faulty_vfs::register(name, disk);
         disk
@@ -100,6 +103,7 @@ impl Disk {
     /// Makes a file's content known, unless it is.
     pub(super) fn open(&self, path: &Path, real: RealFile) -> Result<(), c_int> {
         let mut state = self.lock();
+        state.removed.remove(path);
         if !state.files.contains_key(path) {
             state.files.insert(path.to_owned(), Content { bytes: real.read()?, unsynced: Vec::new() });
         }
@@ -138,13 +142,20 @@ impl Disk {
         self.lock().files.get_mut(path).expect(OPENED).bytes.truncate(len);
     }
 
-    pub(super) fn sync(&self, path: &Path, real: RealFile, flags: c_int) -> Result<(), c_int> {
+    pub(super) fn sync(&self, path: &Path, real: RealFile, flags: c_int, also: Also) -> Result<(), c_int> {
         let state = &mut *self.lock();
         state.syncs += 1;
         if matches!(self.fault, Fault::SyncFails { from } if state.syncs >= from) {
             return Err(SQLITE_IOERR_FSYNC);
         }
-        state.files.get_mut(path).expect(OPENED).sync(real, flags)
+        state.files.get_mut(path).expect(OPENED).sync(real, flags)?;
+        if also == Also::Directory {
+            for path in std::mem::take(&mut state.removed) {
+                state.files.remove(&path);
+                std::fs::remove_file(path).ok();
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn len(&self, path: &Path) -> usize {
@@ -157,19 +168,27 @@ impl Disk {
     }
 
     /// Removes a file. Returns whether the real one is to be removed, too.
-    pub(super) fn remove(&self, path: &Path, syncs_directory: bool) -> bool {
-        let mut state = self.lock();
-        if syncs_directory {
+    pub(super) fn remove(&self, path: &Path, also: Also) -> bool {
+        let state = &mut *self.lock();
+        if also == Also::Directory {
             state.files.remove(path);
             return true;
         }
-        let known = state.files.get_mut(path);
-        known.map(|content| content.bytes.clear()).is_none()
+        state.files.entry(path.to_owned()).or_default().bytes.clear();
+        state.removed.insert(path.to_owned());
+        false
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is synced with a file.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Also {
+    Nothing,
+    Directory,
 }
 
 /// Why a file is known.

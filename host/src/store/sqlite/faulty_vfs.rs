@@ -3,8 +3,9 @@
 //!
 //! The methods are of version 2, which has no `xFetch`: SQLite then maps no file into memory behind this disk's back.
 
-use super::faulty_disk::Disk;
+use super::faulty_disk::{Also, Disk};
 use rusqlite::ffi::{self, SQLITE_OK, sqlite3_file, sqlite3_io_methods, sqlite3_vfs};
+use std::cell::Cell;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,8 @@ struct FaultyFile {
     base: sqlite3_file,
     disk: &'static Disk,
     path: PathBuf,
+    /// What the next sync saves beside the file.
+    also: Cell<Also>,
 }
 
 /// The file of the real VFS under a faulty one.
@@ -165,7 +168,10 @@ unsafe extern "C" fn open(
             below.methods().xClose.expect(COMPLETE)(below.0);
             return code;
         }
-        file.cast::<FaultyFile>().write(FaultyFile { base: sqlite3_file { pMethods: &METHODS }, disk, path });
+        let base = sqlite3_file { pMethods: &METHODS };
+        let new_journal = flags & ffi::SQLITE_OPEN_CREATE != 0 && flags & ffi::SQLITE_OPEN_MAIN_DB == 0;
+        let also = Cell::new(if new_journal { Also::Directory } else { Also::Nothing });
+        file.cast::<FaultyFile>().write(FaultyFile { base, disk, path, also });
         SQLITE_OK
     }
 }
@@ -174,7 +180,8 @@ unsafe extern "C" fn delete(vfs: *mut sqlite3_vfs, name: *const c_char, syncs_di
     // SAFETY: see above.
     unsafe {
         let Mount { disk, real } = *mount_of(vfs);
-        if !disk.remove(path_of(name), syncs_directory != 0) {
+        let also = if syncs_directory == 0 { Also::Nothing } else { Also::Directory };
+        if !disk.remove(path_of(name), also) {
             return SQLITE_OK;
         }
         (*real).xDelete.expect(COMPLETE)(real, name, syncs_directory)
@@ -236,8 +243,8 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, len: i64) -> c_int {
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: see above.
-    let (FaultyFile { disk, path, .. }, real) = unsafe { faulty(file) };
-    code(disk.sync(path, real, flags))
+    let (FaultyFile { disk, path, also, .. }, real) = unsafe { faulty(file) };
+    code(disk.sync(path, real, flags, also.replace(Also::Nothing)))
 }
 
 unsafe extern "C" fn file_size(file: *mut sqlite3_file, out: *mut i64) -> c_int {

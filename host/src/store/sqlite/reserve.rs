@@ -6,6 +6,7 @@
 use super::faulty_disk;
 use super::schema::open_private;
 use crate::failpoint::wrong;
+use std::fs::File;
 use std::io::{Error, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -90,12 +91,11 @@ impl Reserve {
     }
 
     fn make(&mut self, needed: u64) {
-        match write(&self.path, needed) {
+        match make(&self.path, needed) {
             Ok(()) => {
                 if self.away.take().is_some() {
                     tracing::info!("the disk has room again: new events are taken");
                 }
-                return;
             }
             Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 if self.away.is_none() {
@@ -111,18 +111,23 @@ impl Reserve {
                 self.away = None;
             }
         }
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(%error, "no half-made reserve to remove");
-        }
     }
 }
 
-fn write(path: &Path, needed: u64) -> Result<(), Error> {
+/// Makes the reserve if there is room for so many bytes.
+fn make(path: &Path, needed: u64) -> Result<(), Error> {
     #[cfg(feature = "failpoints")]
     if !faulty_disk::has_room(needed) {
         return Err(ErrorKind::StorageFull.into());
     }
-    let mut file = open_private(path)?;
+    let made = fill(&open_private(path)?, needed);
+    if made.is_err() {
+        std::fs::remove_file(path)?;
+    }
+    made
+}
+
+fn fill(mut file: &File, needed: u64) -> Result<(), Error> {
     file.set_len(0)?;
     let chunk = noise();
     for _ in 0..needed / CHUNK_BYTES as u64 {
