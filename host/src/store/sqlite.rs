@@ -8,6 +8,10 @@ mod check;
 mod compact;
 mod copy;
 mod damage;
+#[cfg(feature = "failpoints")]
+mod faulty_disk;
+#[cfg(feature = "failpoints")]
+mod faulty_vfs;
 pub mod in_use;
 mod late;
 mod ledger;
@@ -16,6 +20,7 @@ mod once;
 mod policy_state;
 mod queue;
 mod read;
+mod reserve;
 mod retain;
 mod schema;
 mod standing;
@@ -38,6 +43,9 @@ use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
 use read::Readers;
+use reserve::Reserve;
+use rusqlite::Connection;
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -84,10 +92,15 @@ impl SqliteStore {
     }
 
     fn open_checked(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
-        let (mut conn, lock) = schema::open_for_writing(path, bounds.checked_bytes, SystemClock.now())?;
-        damage::note_opened(&conn)?;
+        let mut reserve = Reserve::of(path);
+        let (conn, lock, released) = match open_and_put_right(path, bounds.checked_bytes) {
+            Err(StoreError::Sqlite(error)) if writer::is_full(&error) && reserve.give_up() => {
+                open_and_put_right(path, bounds.checked_bytes)?
+            }
+            opened => opened?,
+        };
+        reserve.keep();
         let restored = copy::restored(&conn)?;
-        let released = schema::release_running(&mut conn)?;
         let late = Late::open(&conn, bounds.indexed_at)?;
         if released > 0 {
             tracing::info!(runs = released, "runs of a host that died will be continued");
@@ -96,7 +109,7 @@ impl SqliteStore {
         let of_writer = queue.clone();
         let writer = std::thread::Builder::new()
             .name("opsward-store".to_owned())
-            .spawn(move || writer::run(conn, lock, &of_writer, late))
+            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve))
             .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
         Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)), restored }))
@@ -150,6 +163,14 @@ impl SqliteStore {
             .await
             .map(drop)
     }
+}
+
+/// Opens the file and makes runs that a dead host left running ready again; says how many.
+fn open_and_put_right(path: &Path, checked_bytes: u64) -> Result<(Connection, File, usize), StoreError> {
+    let (mut conn, lock) = schema::open_for_writing(path, checked_bytes, SystemClock.now())?;
+    damage::note_opened(&conn)?;
+    let released = schema::release_running(&mut conn)?;
+    Ok((conn, lock, released))
 }
 
 impl Store for SqliteStore {

@@ -46,18 +46,27 @@ const RARE: [&str; 7] = [
 const HASTE: (&str, &str) = ("OPSWARD_HASTE", "120");
 
 /// What the sender knows: every event it sent, and whether it was ever answered 200.
-struct Sender {
+pub(crate) struct Sender {
     instance: String,
     disks: Vec<String>,
-    sent: BTreeMap<String, bool>,
+    pub(crate) sent: BTreeMap<String, bool>,
 }
 
 impl Sender {
-    /// Sends a new event, as CloudMonitor would: once, without waiting for the run.
-    async fn send_new(&mut self, world: &World, host: &Host) {
+    /// Sends a new event, as CloudMonitor would: once, without waiting for the run. The status, if an answer came.
+    pub(crate) async fn send_new(&mut self, world: &World, host: &Host) -> Option<u16> {
         let happening = format!("e-chaos-{:05}", self.sent.len());
-        let answered = world.post(host, &executed(&self.instance, &happening)).await == Some(200);
-        self.sent.insert(happening, answered);
+        self.send(world, host, happening).await
+    }
+
+    /// Sends an event, be it new or not.
+    pub(crate) async fn send(&mut self, world: &World, host: &Host, happening: String) -> Option<u16> {
+        let body = executed(&self.instance, &happening);
+        // Known before it is sent: a test may give up waiting for the answer.
+        let answered = self.sent.entry(happening).or_default();
+        let status = world.post(host, &body).await;
+        *answered |= status == Some(200);
+        status
     }
 
     /// Sends again what was never answered.
@@ -69,7 +78,7 @@ impl Sender {
     }
 }
 
-async fn world_under_fire() -> (World, Sender) {
+pub(crate) async fn world_under_fire() -> (World, Sender) {
     let world = World::new().await;
     world.put_plugin("nightly-reset");
     let frequent = include_str!("harness/nightly-reset.toml").replace(
@@ -163,7 +172,7 @@ async fn a_kill_around_a_reset_resets_once() {
 }
 
 /// Lets everything come to rest, then compares the sender's answers, the runs, and the clouds' effects.
-async fn judge(world: &World, host: &Host, sender: &mut Sender) {
+pub(crate) async fn judge(world: &World, host: &Host, sender: &mut Sender) {
     sender.send_unanswered(world, host).await;
     // The clock must not strike while the books are compared.
     std::fs::remove_file(world.plugins().join("nightly-reset.toml")).expect("removed");
@@ -238,7 +247,7 @@ async fn judge_resets(world: &World, runs: &[Value]) {
 }
 
 /// xorshift64: good enough to choose moments, and the seed repeats them.
-fn next(state: &mut u64) -> u64 {
+pub(crate) fn next(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;

@@ -7,6 +7,7 @@ mod check;
 mod cron;
 mod db;
 mod deliveries;
+mod disk;
 mod doubt;
 mod endings;
 mod events;

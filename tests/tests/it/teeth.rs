@@ -1,6 +1,7 @@
 //! Seeded wrong variants of the host, each compiled in behind a test-only feature: the scenario that catches it must pass on
 //! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
 
+use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
@@ -10,8 +11,10 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 14] = [
+const VARIANTS: [&str; 16] = [
     "ack-before-commit",
+    "sync-normal",
+    "no-reserve",
     "random-token",
     "retry-once",
     "no-dedupe",
@@ -41,6 +44,8 @@ async fn every_wrong_variant_is_caught_and_the_right_one_passes() {
 async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
     match variant {
         "ack-before-commit" => an_answered_event_survives_a_kill(wrong).await,
+        "sync-normal" => an_answered_event_survives_a_power_cut(wrong).await,
+        "no-reserve" => an_effect_is_recorded_on_a_full_disk(wrong).await,
         "random-token" => a_lost_answer_gives_one_snapshot(wrong).await,
         "retry-once" => a_lost_answer_gives_one_reset(wrong).await,
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Takes the lock, which lasts as long as the returned file.
 pub(super) fn lock_out_other_hosts(path: &Path) -> Result<File, StoreError> {
     let lock_path = lock_path(path);
-    let lock = open_private(&lock_path)?;
+    let lock = open_private(&lock_path).map_err(|source| cannot_open(&lock_path, source))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.display().to_string() }),

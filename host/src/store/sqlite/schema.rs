@@ -2,7 +2,10 @@
 //! `writer`, reading to `read`, and the question whether the file is damaged to `damage`. A file of an earlier format is
 //! brought up to date here, step by step.
 
+#[cfg(feature = "failpoints")]
+use super::faulty_disk;
 use super::{copy, damage, in_use};
+use crate::failpoint::wrong;
 use crate::store::StoreError;
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
@@ -22,15 +25,16 @@ pub(super) fn open_for_writing(
     }
     let lock = in_use::lock_out_other_hosts(path)?;
     // Created first, so that it and the files SQLite derives from it are for the service's user only.
-    open_private(path)?;
+    open_private(path).map_err(|source| cannot_open(path, source))?;
     copy::refuse_wal_of_another(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags)?;
+    let mut conn = connect(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     check_format(&conn, path, MayBeEmpty::Yes)?;
     damage::refuse(&conn, path, checked_bytes)?;
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = if wrong("sync-normal") { "NORMAL" } else { "FULL" };
+    conn.pragma_update(None, "synchronous", synchronous)?;
     create_tables(&mut conn)?;
     // A copy is not in WAL mode: its mark is gone from the file itself before there is a WAL.
     copy::note_opened(&mut conn, now)?;
@@ -38,7 +42,7 @@ pub(super) fn open_for_writing(
     conn.pragma_update(None, "foreign_keys", "OFF")?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "wal_autocheckpoint", checkpoint_pages())?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     Ok((conn, lock))
 }
@@ -50,10 +54,27 @@ pub(super) fn open_for_reading(path: &Path) -> Result<(Connection, i64), StoreEr
     // program could then take the WAL for abandoned.
     path.metadata().map_err(|source| cannot_open(path, source))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags)?;
+    let conn = connect(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     let format = check_format(&conn, path, MayBeEmpty::No)?;
     Ok((conn, format))
+}
+
+/// Opens the file on the disk that it is on, or on the faulty one that a test has put under it.
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+    #[cfg(feature = "failpoints")]
+    if let Some(vfs) = faulty_disk::vfs() {
+        return Connection::open_with_flags_and_vfs(path, flags, vfs);
+    }
+    Connection::open_with_flags(path, flags)
+}
+
+fn checkpoint_pages() -> i64 {
+    #[cfg(feature = "failpoints")]
+    if faulty_disk::vfs().is_some() {
+        return faulty_disk::CHECKPOINT_PAGES;
+    }
+    CHECKPOINT_PAGES
 }
 
 /// Makes runs that a dead host left running ready again. Returns how many.
@@ -87,12 +108,13 @@ pub(super) fn stored(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-pub(super) fn open_private(path: &Path) -> Result<File, StoreError> {
+/// Opens a file that is for the service's user only, creating it where there is none.
+pub(super) fn open_private(path: &Path) -> Result<File, std::io::Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|source| cannot_open(path, source))
+    options.open(path)
 }
 
 pub(super) fn cannot_open(path: &Path, source: std::io::Error) -> StoreError {

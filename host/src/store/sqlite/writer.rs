@@ -1,6 +1,6 @@
 //! The one thread that writes. It takes whatever waits, does it in one transaction, and answers once that is on disk: the
 //! more waits, the fewer syncs each operation costs. A transaction that fails is done again one operation at a time, so
-//! that one that does not fit fails alone. A disk error closes the store, since what the disk holds is then unknown.
+//! that one that does not fit fails alone; on a full disk what is under way goes on from the `reserve`. A disk error closes the store, since what the disk holds is then unknown.
 //! Leaves what an operation does to `apply`.
 
 use super::apply::Ledgers;
@@ -9,6 +9,7 @@ use super::late::{EventKey, Late};
 use super::ledger::LedgerRow;
 use super::once;
 use super::queue::Queue;
+use super::reserve::Reserve;
 use super::statements::Statements;
 use crate::failpoint;
 use crate::store::{
@@ -101,6 +102,13 @@ pub(super) struct Intervention {
     pub(super) at: Timestamp,
 }
 
+impl Op {
+    /// Whether it makes work, rather than finishing some: not for the last room of a full disk.
+    fn begins_something(&self) -> bool {
+        matches!(self, Self::Accept(_) | Self::Fire(..) | Self::Claim { .. })
+    }
+}
+
 /// An event to record, and the key that names it.
 pub(super) struct Arrival {
     pub(super) key: EventKey,
@@ -142,10 +150,10 @@ pub(super) struct Woken {
 }
 
 /// The body of the writer thread. Ends when the queue is closed and empty, or at a disk error.
-pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, late: Late) {
+pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, late: Late, reserve: Reserve) {
     // Whatever ends this thread, nobody is left waiting.
     let _fail_on_exit = FailOnExit(queue);
-    let ended = write_until_closed(&conn, queue, late);
+    let ended = write_until_closed(&conn, queue, late, reserve);
     if let Err(error) = ended {
         tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
         queue.fail(&error.to_string());
@@ -162,10 +170,16 @@ pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, late: Late) 
     drop(lock);
 }
 
-fn write_until_closed(conn: &Connection, queue: &Queue, late: Late) -> Result<(), rusqlite::Error> {
+fn write_until_closed(
+    conn: &Connection,
+    queue: &Queue,
+    late: Late,
+    reserve: Reserve,
+) -> Result<(), rusqlite::Error> {
     let (sql, ledgers) = (Statements::prepare(conn)?, Ledgers::open(conn, late)?);
-    let mut writer = Writer { conn, sql, ledgers, revoked: Vec::new(), wrote: false };
+    let mut writer = Writer { conn, sql, ledgers, reserve, revoked: Vec::new(), wrote: false };
     while let Some(jobs) = queue.take() {
+        writer.reserve.restore();
         writer.release_revoked()?;
         writer.settle(jobs)?;
     }
@@ -183,6 +197,7 @@ struct Writer<'c> {
     conn: &'c Connection,
     sql: Statements<'c>,
     ledgers: Ledgers,
+    reserve: Reserve,
     /// Runs whose claim is over because a write of it failed: to be made ready as soon as the disk takes it.
     revoked: Vec<i64>,
     /// Whether the latest transaction changed anything.
@@ -215,6 +230,9 @@ impl Writer<'_> {
                     }
                     return Err(error);
                 }
+                if is_full(&error) && self.reserve.give_up() {
+                    return self.settle(jobs);
+                }
                 if count > 1 {
                     return jobs.into_iter().try_for_each(|job| self.settle(vec![job]));
                 }
@@ -229,7 +247,12 @@ impl Writer<'_> {
         let changes = self.conn.total_changes();
         self.sql.begin.execute([])?;
         let mut answers = Vec::with_capacity(jobs.len());
+        let nothing_new = self.reserve.is_away();
         for job in jobs.iter() {
+            if nothing_new && job.op.begins_something() {
+                answers.push(Err(StoreError::Full));
+                continue;
+            }
             match self.ledgers.apply(&mut self.sql, self.conn, &job.op) {
                 Err(StoreError::Sqlite(error)) => return Err(error),
                 answer => answers.push(answer),
@@ -326,7 +349,7 @@ impl Writer<'_> {
     }
 }
 
-fn is_full(error: &rusqlite::Error) -> bool {
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     // The shared-memory file beside the WAL has a code of its own for the same condition.
     error.sqlite_error().is_some_and(|e| {
         e.code == ErrorCode::DiskFull || e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
