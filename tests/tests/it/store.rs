@@ -3,10 +3,14 @@
 
 mod file;
 mod lock;
+pub(crate) mod memory;
 mod once;
 mod policy_state;
 mod promises;
+mod shelf;
+mod shelf_keys;
 
+use memory::Disk;
 use opsward::store::sqlite::SqliteStore;
 use opsward::store::{Claimed, NewEvent, NewRun, Store};
 use opsward_core::event::Event;
@@ -51,6 +55,21 @@ impl<const INDEXING_AT: usize> Sqlite<INDEXING_AT> {
     }
     fn open_sqlite(&self) -> Arc<SqliteStore> {
         SqliteStore::open_indexing_at(&self.path(), INDEXING_AT).expect("the store opens")
+    }
+}
+
+/// Stores in memory.
+struct Memory(Disk);
+
+impl Lab for Memory {
+    fn new() -> Self {
+        Self(Disk::default())
+    }
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(self.0.open(None))
+    }
+    fn killed(&self) -> Self {
+        Self(self.0.killed(0))
     }
 }
 
@@ -101,6 +120,7 @@ macro_rules! promises {
 }
 
 keeps_its_promises!(sqlite, Sqlite);
+keeps_its_promises!(memory_store, Memory);
 keeps_its_promises!(sqlite_indexing_early, Sqlite<3>);
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
