@@ -99,7 +99,7 @@ impl Parts {
             std::fs::write(plugins.join(format!("{}.wasm", plugin.name)), plugin.bytes).expect("written");
         }
         let snapshots = include_str!("harness/snapshot-on-reboot.toml");
-        let resets = include_str!("harness/nightly-reset.toml").replace("{cron}", "0 0 */6 * * * *");
+        let resets = include_str!("harness/nightly-reset.toml").replace("{cron}", "0 0 * * * * *");
         std::fs::write(plugins.join("snapshot-on-reboot.toml"), snapshots).expect("written");
         std::fs::write(plugins.join("nightly-reset.toml"), resets).expect("written");
         // Days take no real time that a guest's bound could be about.
@@ -127,7 +127,7 @@ impl Parts {
 
     async fn day(&self, seed: u64) -> Lived {
         let fate = Fate::new(seed);
-        let (begun, clouds) = (Instant::now(), Arc::new(Clouds::default()));
+        let (begun, clouds) = (Instant::now(), Arc::new(Clouds::new(&fate)));
         let entrance = Arc::new(Entrance::default());
         let mut outside = JoinSet::new();
         for (at, event) in deliveries(&fate) {

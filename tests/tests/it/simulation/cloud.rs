@@ -10,6 +10,7 @@ use opsward_core::catalog::Provider;
 use opsward_core::id::AccountName;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const LATE_MS_MAX: u64 = 300_000;
 const STALE_MS_MAX: u64 = 8_000;
 /// How long a reset takes.
 const RESET_MS: i64 = 90_000;
+/// How long the clouds may be out in a day.
+const OUTAGE_MS_MAX: u64 = 3_600_000;
 /// Disks in one answer, so that lists are paged.
 const PAGE: usize = 2;
 
@@ -33,8 +36,11 @@ pub(super) struct Effect {
 }
 
 /// The clouds' state, which outlives hosts.
-#[derive(Default)]
-pub(super) struct Clouds(Mutex<State>);
+pub(super) struct Clouds {
+    state: Mutex<State>,
+    /// When nothing is answered.
+    outage_ms: Range<i64>,
+}
 
 #[derive(Default)]
 struct State {
@@ -45,6 +51,12 @@ struct State {
 }
 
 impl Clouds {
+    pub(super) fn new(fate: &Fate) -> Self {
+        let from = fate.now_ms() + fate.below(24 * 3600 * 1000).cast_signed();
+        let outage_ms = from..from + fate.below(OUTAGE_MS_MAX).cast_signed();
+        Self { state: Mutex::default(), outage_ms }
+    }
+
     /// All effects, those still under way included.
     pub(super) fn effects(&self) -> Vec<Effect> {
         let mut state = self.lock();
@@ -53,7 +65,7 @@ impl Clouds {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,6 +136,9 @@ impl Way {
             fate.doubt();
             Some(Verdict::Unclear { error: error(ErrorKind::Unavailable, "Lost") })
         };
+        if self.clouds.outage_ms.contains(&now) && fate.below(10) > 0 {
+            return unclear();
+        }
         match fate.below(100) {
             0..4 => not_executed(ErrorKind::Throttled, "Throttling"),
             4..6 => not_executed(ErrorKind::Unavailable, "ConnectionRefused"),

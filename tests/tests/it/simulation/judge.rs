@@ -40,6 +40,11 @@ pub(super) fn judge(day: &Day<'_>) -> Result<(), String> {
             RunState::Failed | RunState::Dead if replay.open().is_some() => {
                 return Err(format!("run {id} ended with an effect unknown"));
             }
+            RunState::Failed | RunState::Dead
+                if was_refused(run) && resets.contains(run.event.id.as_str()) =>
+            {
+                return Err(format!("run {id} says its reset was refused, and it took place"));
+            }
             RunState::Done if run.row.policy.as_str() == "nightly-reset" => {
                 if !resets.contains(run.event.id.as_str()) {
                     return Err(format!("run {id} says done and no reset took place"));
@@ -91,6 +96,11 @@ fn resets<'a>(day: &'a Day<'_>) -> Result<BTreeSet<&'a str>, String> {
         }
     }
     Ok(found)
+}
+
+/// Whether the answer to an effect of the run is on record as an error.
+fn was_refused(run: &RunDetail) -> bool {
+    run.ledger.iter().any(|record| matches!(record.entry, Entry::Result { reply: Err(_), .. }))
 }
 
 /// Whether something happened since the intent that may have left the effect unclear.
