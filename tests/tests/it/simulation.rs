@@ -152,7 +152,7 @@ impl Parts {
                     tokio::time::sleep(LOOK).await;
                     let is_late = begun.elapsed() > DAY_END;
                     if is_late
-                        || (begun.elapsed() > DAY && outside_done(&mut outside) && settled(&*store).await)
+                        || (begun.elapsed() > DAY && outside_done(&mut outside) && settled(&store).await)
                     {
                         break;
                     }

@@ -45,27 +45,33 @@ pub(super) fn judge(day: &Day<'_>) -> Result<(), String> {
             {
                 return Err(format!("run {id} says its reset was refused, and it took place"));
             }
-            RunState::Done if run.row.policy.as_str() == "nightly-reset" => {
-                if !resets.contains(run.event.id.as_str()) {
-                    return Err(format!("run {id} says done and no reset took place"));
-                }
-            }
-            RunState::Done => {
-                let incident = run.event.incident.clone().unwrap_or_default();
-                let instance = run.event.subject.clone().unwrap_or_default();
-                let wanted = disks(&instance).into_iter().map(|disk| (disk, incident.clone()));
-                if let Some(missing) = wanted.into_iter().find(|one| !snapshots.contains_key(one)) {
-                    return Err(format!("run {id} says done without {missing:?}"));
-                }
-            }
+            RunState::Done => has_effects(run, &snapshots, &resets)?,
             _ => {}
         }
     }
     Ok(())
 }
 
+/// Whether a run that says done has had its effects, by itself or by another run of the same incident.
+fn has_effects(run: &RunDetail, snapshots: &Snapshots<'_>, resets: &BTreeSet<&str>) -> Result<(), String> {
+    let id = &run.row.id;
+    let Some(instance) = &run.event.subject else {
+        let took_place = resets.contains(run.event.id.as_str());
+        return took_place.then_some(()).ok_or_else(|| format!("run {id} says done without a reset"));
+    };
+    let incident = run.event.incident.clone().unwrap_or_default();
+    let mut wanted = disks(instance).into_iter().map(|disk| (disk, incident.clone()));
+    match wanted.find(|one| !snapshots.contains_key(one)) {
+        Some(missing) => Err(format!("run {id} says done without {missing:?}")),
+        None => Ok(()),
+    }
+}
+
+/// By disk and incident.
+type Snapshots<'a> = BTreeMap<(String, String), &'a Effect>;
+
 /// Snapshots by disk and incident, one each.
-fn snapshots(effects: &[Effect]) -> Result<BTreeMap<(String, String), &Effect>, String> {
+fn snapshots(effects: &[Effect]) -> Result<Snapshots<'_>, String> {
     let mut found = BTreeMap::new();
     for effect in effects.iter().filter(|effect| effect.resource.starts_with("d-")) {
         let incident =

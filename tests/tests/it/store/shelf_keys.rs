@@ -48,10 +48,10 @@ impl Keys {
                 }
                 self.0.retain(|_, old| old.reply.is_none() || old.at + ONCE_KEPT >= record.at);
             }
-            Entry::Result { position, .. } | Entry::NotExecuted { position, .. } => {
-                if self.0.get(&name).is_some_and(|before| has(before, *position)) {
-                    self.0.remove(&name);
-                }
+            Entry::Result { position, .. } | Entry::NotExecuted { position, .. }
+                if self.0.get(&name).is_some_and(|before| has(before, *position)) =>
+            {
+                self.0.remove(&name);
             }
             _ => {}
         }
