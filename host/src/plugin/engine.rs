@@ -120,6 +120,18 @@ impl Engine {
     /// grants no address space for the pool (a limit on virtual memory), memory is mapped for each run instead: slower,
     /// with the same bounds.
     pub fn new(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
+        let engine = Self::set_up(limits, cache)?;
+        start_ticker(&engine.0.wasm, engine.0.ticks.clone()).map_err(StartEngineError::Ticker)?;
+        Ok(engine)
+    }
+
+    /// An engine that interrupts no guest: with one thread and a turned clock, tasks then take turns the same way each time.
+    #[cfg(any(test, feature = "failpoints"))]
+    pub fn without_ticks(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
+        Self::set_up(limits, cache)
+    }
+
+    fn set_up(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
         let wasm = wasmtime::Engine::new(&pooled(&limits)).or_else(|problem| {
             tracing::warn!(%problem, "no address space for the pool of guests; runs will start more slowly");
             wasmtime::Engine::new(&on_demand(&limits))
@@ -129,7 +141,6 @@ impl Engine {
             .map_err(|source| StartEngineError::Cache { path: cache.to_owned(), source })?;
         let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
         let ticks = Arc::new(AtomicU64::new(0));
-        start_ticker(&wasm, ticks.clone()).map_err(StartEngineError::Ticker)?;
         Ok(Self(Arc::new(Inner { wasm, linker, limits, ticks, cache, compiling: Semaphore::new(1) })))
     }
 

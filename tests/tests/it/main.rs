@@ -20,6 +20,7 @@ mod registry;
 mod retries;
 mod serve;
 mod sim;
+mod simulation;
 mod store;
 mod teeth;
 mod tidy;

@@ -5,11 +5,15 @@ mod copy;
 pub(crate) mod damage;
 mod file;
 mod lock;
+pub(crate) mod memory;
 mod once;
 mod policy_state;
 mod promises;
 mod retention;
+mod shelf;
+mod shelf_keys;
 
+use memory::Disk;
 use opsward::store::sqlite::{Bounds, SqliteStore};
 use opsward::store::{Claimed, NewEvent, NewRun, Standing, Store};
 use opsward_core::event::Event;
@@ -58,6 +62,21 @@ impl<const INDEXING_AT: usize> Sqlite<INDEXING_AT> {
     }
 }
 
+/// Stores in memory.
+struct Memory(Disk);
+
+impl Lab for Memory {
+    fn new() -> Self {
+        Self(Disk::default())
+    }
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(self.0.open(None))
+    }
+    fn killed(&self) -> Self {
+        Self(self.0.killed(0))
+    }
+}
+
 macro_rules! keeps_its_promises {
     ($store:ident, $lab:ty) => {
         mod $store {
@@ -89,11 +108,6 @@ macro_rules! keeps_its_promises {
                 an_effect_that_failed_frees_its_key_and_one_without_a_result_keeps_it
                 a_key_and_the_record_it_comes_with_are_written_both_or_neither
                 an_answered_key_is_kept_for_its_time_and_not_for_ever);
-            promises!($lab, retention:
-                what_ended_before_is_deleted_and_nothing_else
-                numbers_grow_although_everything_old_is_deleted
-                a_slice_is_bounded
-                the_latest_decision_on_a_schedule_stays);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known
                 locks_outlive_hosts_claims_and_holds_and_end_with_the_run
@@ -104,6 +118,18 @@ macro_rules! keeps_its_promises {
         }
     };
 }
+macro_rules! keeps_its_disk_bounded {
+    ($store:ident, $lab:ty) => {
+        mod $store {
+            use super::*;
+            promises!($lab, retention:
+                what_ended_before_is_deleted_and_nothing_else
+                numbers_grow_although_everything_old_is_deleted
+                a_slice_is_bounded
+                the_latest_decision_on_a_schedule_stays);
+        }
+    };
+}
 macro_rules! promises {
     ($lab:ty, $promises:ident: $($name:ident)*) => {
         $(#[tokio::test] async fn $name() { $promises::$name::<$lab>().await; })*
@@ -111,7 +137,10 @@ macro_rules! promises {
 }
 
 keeps_its_promises!(sqlite, Sqlite);
+keeps_its_promises!(memory_store, Memory);
 keeps_its_promises!(sqlite_indexing_early, Sqlite<3>);
+keeps_its_disk_bounded!(sqlite_retention, Sqlite);
+keeps_its_disk_bounded!(sqlite_retention_indexing_early, Sqlite<3>);
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 

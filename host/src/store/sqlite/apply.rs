@@ -119,7 +119,10 @@ impl Ledgers {
             Op::State { claim, policy, position, op, at } => {
                 self.check(claim)?;
                 let reply = policy_state::perform(&mut sql.policy_state, policy, op)?;
-                self.append(claim, &policy_state::record(*position, op, &reply, *at))?;
+                let live = self.append(claim, &policy_state::record(*position, op, &reply, *at))?;
+                if live.is_suspect {
+                    self.clear(sql, claim, live)?;
+                }
                 Ok(Answer::State(reply))
             }
             Op::Finish { claim, records, to, note, at } => {

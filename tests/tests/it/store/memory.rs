@@ -1,0 +1,231 @@
+//! A store in memory with the promises of the one in a file, for hosts in virtual time. Each verb first passes its `Gate`,
+//! which may delay it, refuse it, or end the host before or after it takes effect. Leaves what is stored to `shelf`. Tested
+//! by the conformance suite.
+
+use super::shelf::Shelf;
+use futures::future::BoxFuture;
+use opsward::store::{
+    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Retained, RetainedUpTo,
+    RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
+};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::run::{Record, RunState, StateOp, StateReply};
+use opsward_core::time::Timestamp;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What stands between a host and its store.
+pub(crate) trait Gate: Send + Sync + 'static {
+    /// Passed before a verb takes effect; never resolves once the host is dead.
+    fn before(&self, verb: &'static str) -> BoxFuture<'_, Passage>;
+    /// Passed after it has taken effect, with what it gave.
+    fn after(&self, verb: &'static str, gave: String) -> BoxFuture<'_, ()>;
+    /// Whether the host lives: what nobody waits for is taken only from the living.
+    fn is_open(&self) -> bool;
+}
+
+/// Whether a verb is let through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passage {
+    Free,
+    /// The disk takes nothing now.
+    Full,
+}
+
+/// What outlives hosts.
+#[derive(Clone, Default)]
+pub(crate) struct Disk(Arc<Mutex<Shelf>>);
+
+impl Disk {
+    /// Opens the store on it; a store opened before has no claims any more.
+    pub(crate) fn open(&self, gate: Option<Arc<dyn Gate>>) -> MemoryStore {
+        self.lock().reopen();
+        MemoryStore { disk: self.clone(), gate, closed: AtomicBool::new(false) }
+    }
+
+    /// What would be left after a kill, of the records that nobody waited for the first `kept`.
+    pub(crate) fn killed(&self, kept: usize) -> Self {
+        let mut shelf = self.lock().clone();
+        shelf.lose_later(kept);
+        Self(Arc::new(Mutex::new(shelf)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A store on such a disk.
+pub(crate) struct MemoryStore {
+    disk: Disk,
+    gate: Option<Arc<dyn Gate>>,
+    closed: AtomicBool,
+}
+
+impl MemoryStore {
+    fn write<'a, T: std::fmt::Debug + Send + 'a>(
+        &'a self,
+        verb: &'static str,
+        claim: Option<Claim>,
+        effect: impl FnOnce(&mut Shelf) -> Result<T, StoreError> + Send + 'a,
+    ) -> Reply<'a, T> {
+        Box::pin(async move {
+            let passage = match &self.gate {
+                Some(gate) => gate.before(verb).await,
+                None => Passage::Free,
+            };
+            self.check()?;
+            let answer = {
+                let mut shelf = self.disk.lock();
+                shelf.write_later();
+                match (passage, &claim) {
+                    (Passage::Free, _) => effect(&mut shelf),
+                    (Passage::Full, Some(claim)) => {
+                        shelf.revoke(claim);
+                        Err(StoreError::Full)
+                    }
+                    (Passage::Full, None) => Err(StoreError::Full),
+                }
+            };
+            if let Some(gate) = &self.gate {
+                gate.after(verb, format!("{claim:?} {answer:?}")).await;
+            }
+            answer
+        })
+    }
+
+    fn read<'a, T: Send + 'a>(&'a self, question: impl FnOnce(&Shelf) -> T + Send + 'a) -> Reply<'a, T> {
+        Box::pin(async move { Ok(question(&self.disk.lock())) })
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match self.closed.load(Ordering::SeqCst) {
+            true => Err(StoreError::Closed("the host shuts down".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    /// What is in memory is gone soon enough: nothing is deleted before.
+    fn retain(&self, _: Timestamp, _: RetainedUpTo) -> Reply<'_, Retained> {
+        Box::pin(std::future::ready(Ok(Retained { events: 0, runs: 0, firings: 0, next: None })))
+    }
+
+    fn accept(&self, events: Vec<NewEvent>) -> Reply<'_, Vec<Acceptance>> {
+        self.write("accept", None, move |shelf| {
+            Ok(events.into_iter().map(|event| shelf.accept(event, None)).collect())
+        })
+    }
+
+    fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool> {
+        self.write("fire", None, move |shelf| Ok(shelf.fire(firing, event)))
+    }
+
+    fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>> {
+        self.write("claim", None, move |shelf| Ok(shelf.claim(limit, now)))
+    }
+
+    fn next_wake(&self) -> Reply<'_, Option<Timestamp>> {
+        self.write("next-wake", None, |shelf| Ok(shelf.next_wake()))
+    }
+
+    fn append(&self, claim: &Claim, records: Vec<Record>) -> Reply<'_, ()> {
+        let of = claim.clone();
+        self.write("append", Some(claim.clone()), move |shelf| shelf.append(&of, records))
+    }
+
+    fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError> {
+        self.check()?;
+        if self.gate.as_ref().is_none_or(|gate| gate.is_open()) {
+            self.disk.lock().append_later(claim.clone(), records);
+        }
+        Ok(())
+    }
+
+    fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once> {
+        let of = claim.clone();
+        self.write("append-once", Some(claim.clone()), move |shelf| shelf.append_once(&of, key, record))
+    }
+
+    fn lock(
+        &self,
+        claim: &Claim,
+        position: u32,
+        resources: Vec<(AccountName, String)>,
+    ) -> Reply<'_, Option<RunId>> {
+        let of = claim.clone();
+        self.write("lock", Some(claim.clone()), move |shelf| shelf.lock(&of, position, &resources))
+    }
+
+    fn unlock(&self, claim: &Claim, position: u32) -> Reply<'_, ()> {
+        let of = claim.clone();
+        self.write("unlock", Some(claim.clone()), move |shelf| shelf.unlock(&of, position))
+    }
+
+    fn state(
+        &self,
+        claim: &Claim,
+        policy: &PolicyName,
+        position: u32,
+        op: StateOp,
+        at: Timestamp,
+    ) -> Reply<'_, StateReply> {
+        let (of, policy) = (claim.clone(), policy.clone());
+        self.write("state", Some(claim.clone()), move |shelf| shelf.state(&of, &policy, position, op, at))
+    }
+
+    fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()> {
+        let of = claim.clone();
+        self.write("finish", Some(claim.clone()), move |shelf| shelf.finish(&of, records, to))
+    }
+
+    fn intervene(
+        &self,
+        claim: &Claim,
+        from: RunState,
+        key: Option<OnceKey>,
+        record: Record,
+        to: Standing,
+    ) -> Reply<'_, ()> {
+        let of = claim.clone();
+        self.write("intervene", None, move |shelf| shelf.intervene(&of, from, key, record, to))
+    }
+
+    fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState> {
+        let (policy, schedule) = (policy.clone(), schedule.to_owned());
+        self.write("schedule-state", None, move |shelf| Ok(shelf.schedule_state(&policy, &schedule)))
+    }
+
+    fn list_runs(&self, filter: RunFilter) -> Reply<'_, Vec<RunRow>> {
+        self.read(move |shelf| shelf.list_runs(&filter))
+    }
+
+    fn find_runs(&self, prefix: &str, limit: usize) -> Reply<'_, Vec<RunDetail>> {
+        let prefix = prefix.to_owned();
+        self.read(move |shelf| shelf.find_runs(&prefix, limit))
+    }
+
+    fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>> {
+        self.read(move |shelf| shelf.list_events(limit))
+    }
+
+    fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>> {
+        self.read(move |shelf| shelf.list_firings(limit))
+    }
+
+    fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>> {
+        self.read(Shelf::count_runs)
+    }
+
+    fn pinned_digests(&self) -> Reply<'_, Vec<Digest>> {
+        self.read(Shelf::pinned_digests)
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        if !self.closed.swap(true, Ordering::SeqCst) {
+            self.disk.lock().write_later();
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

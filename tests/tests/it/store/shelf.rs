@@ -1,0 +1,418 @@
+//! What a store in memory holds, and what each verb does to it. Leaves waiting, faults and answers to `memory`, natural keys
+//! and a policy's state to `shelf_keys`. Tested by the conformance suite.
+
+use super::shelf_keys::{Keys, PolicyStates};
+use opsward::store::{
+    Acceptance, Claim, Claimed, EventRow, Firing, LISTED_DEFAULT, NewEvent, NewRun, Once, OnceKey, RunDetail,
+    RunFilter, RunRow, SUSPECT_AT, ScheduleState, Standing, StoreError,
+};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How far the clock may have been ahead when a run was accepted, without that the run is roused once it is set back.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
+/// Longest note of a run, in characters.
+const NOTE_CHARS_MAX: usize = 200;
+
+/// Everything stored, and the claims in force.
+#[derive(Clone, Default)]
+pub(super) struct Shelf {
+    events: Vec<(NewEvent, Vec<RunId>)>,
+    known: BTreeSet<(String, String)>,
+    runs: Vec<Run>,
+    places: BTreeMap<String, usize>,
+    firings: Vec<Firing>,
+    keys: Keys,
+    states: PolicyStates,
+    locks: BTreeMap<(String, String), (RunId, u32)>,
+    /// Queued by `append_later`, not on the disk yet.
+    later: Vec<(Claim, Vec<Record>)>,
+    claimed_at: Option<Timestamp>,
+}
+
+#[derive(Clone)]
+struct Run {
+    new: NewRun,
+    event: usize,
+    schedule: Option<String>,
+    state: RunState,
+    epoch: u64,
+    /// The claim is in force.
+    claimed: bool,
+    faults: u32,
+    crashes: u32,
+    created: Timestamp,
+    changed: Timestamp,
+    wake: Timestamp,
+    note: Option<String>,
+    ledger: Vec<Record>,
+}
+
+impl Shelf {
+    /// Ends all claims, as a start of the host does.
+    pub(super) fn reopen(&mut self) {
+        self.write_later();
+        self.claimed_at = None;
+        for run in &mut self.runs {
+            run.claimed = false;
+            if run.state == RunState::Running {
+                run.state = RunState::Ready;
+                run.crashes += 1;
+            }
+        }
+    }
+
+    pub(super) fn append_later(&mut self, claim: Claim, records: Vec<Record>) {
+        self.later.push((claim, records));
+    }
+
+    pub(super) fn write_later(&mut self) {
+        for (claim, records) in std::mem::take(&mut self.later) {
+            // A past claim's are refused; its next verb says so.
+            self.append(&claim, records).ok();
+        }
+    }
+
+    pub(super) fn lose_later(&mut self, kept: usize) {
+        self.later.truncate(kept);
+    }
+
+    pub(super) fn accept(&mut self, new: NewEvent, schedule: Option<&str>) -> Acceptance {
+        if !self.known.insert((new.event.source.as_str().to_owned(), new.event.id.clone())) {
+            return Acceptance::Duplicate;
+        }
+        let received = new.received;
+        for run in &new.runs {
+            self.places.insert(run.id.as_str().to_owned(), self.runs.len());
+            self.runs.push(Run {
+                new: run.clone(),
+                event: self.events.len(),
+                schedule: schedule.map(str::to_owned),
+                state: RunState::Ready,
+                epoch: 0,
+                claimed: false,
+                faults: 0,
+                crashes: 0,
+                created: received,
+                changed: received,
+                wake: received,
+                note: None,
+                ledger: Vec::new(),
+            });
+        }
+        let runs = new.runs.len();
+        let ids = new.runs.iter().map(|run| run.id.clone()).collect();
+        self.events.push((new, ids));
+        Acceptance::New { runs }
+    }
+
+    pub(super) fn fire(&mut self, firing: Firing, event: Option<NewEvent>) -> bool {
+        let is_same = |known: &Firing| {
+            (&known.policy, &known.schedule, known.fire_at)
+                == (&firing.policy, &firing.schedule, firing.fire_at)
+        };
+        if self.firings.iter().any(is_same) {
+            return false;
+        }
+        if let Some(event) = event {
+            self.accept(event, Some(&firing.schedule));
+        }
+        self.firings.push(firing);
+        true
+    }
+
+    pub(super) fn claim(&mut self, limit: usize, now: Timestamp) -> Vec<Claimed> {
+        if self.claimed_at.is_none_or(|at| now < at) {
+            for run in self.runs.iter_mut().filter(|run| run.state == RunState::Ready && run.epoch == 0) {
+                if run.wake > now + AHEAD_MAX {
+                    run.wake = now;
+                }
+            }
+        }
+        self.claimed_at = Some(now);
+        let is_due = |run: &Run| run.state == RunState::Ready && run.wake <= now;
+        let mut due: Vec<usize> = (0..self.runs.len()).filter(|at| is_due(&self.runs[*at])).collect();
+        due.sort_by_key(|at| self.runs[*at].wake);
+        // Of suspects one at a time, after all others.
+        let is_suspect = |run: &Run| run.crashes >= SUSPECT_AT;
+        let (suspects, mut due): (Vec<usize>, Vec<usize>) =
+            due.into_iter().partition(|at| is_suspect(&self.runs[*at]));
+        let one_is_out = self.runs.iter().any(|run| run.state == RunState::Running && is_suspect(run));
+        due.extend(suspects.into_iter().take(usize::from(!one_is_out)));
+        due.truncate(limit);
+        due.into_iter().map(|at| self.hand_out(at, now)).collect()
+    }
+
+    fn hand_out(&mut self, at: usize, now: Timestamp) -> Claimed {
+        let run = &mut self.runs[at];
+        run.epoch += 1;
+        (run.state, run.claimed, run.changed) = (RunState::Running, true, now);
+        let event = &self.events[run.event].0;
+        Claimed {
+            claim: Claim { run: run.new.id.clone(), epoch: run.epoch },
+            policy: run.new.policy.clone(),
+            digest: run.new.digest,
+            faults: run.faults,
+            crashes: run.crashes,
+            event: event.event.clone(),
+            received: event.received,
+            ledger: run.ledger.clone(),
+        }
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        let waits = |run: &&Run| run.state == RunState::Ready && run.crashes < SUSPECT_AT;
+        self.runs.iter().filter(waits).map(|run| run.wake).min()
+    }
+
+    pub(super) fn append(&mut self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError> {
+        let at = self.place(claim)?;
+        self.write(at, &records);
+        Ok(())
+    }
+
+    pub(super) fn append_once(
+        &mut self,
+        claim: &Claim,
+        key: OnceKey,
+        record: Option<Record>,
+    ) -> Result<Once, StoreError> {
+        let at = self.place(claim)?;
+        if let Some(other) = self.keys.other(&claim.run, &key, record.as_ref()) {
+            return Ok(other);
+        }
+        if let Some(record) = record {
+            self.keys.follow(&claim.run, key, &record);
+            self.write(at, &[record]);
+        }
+        Ok(Once::First)
+    }
+
+    pub(super) fn lock(
+        &mut self,
+        claim: &Claim,
+        position: u32,
+        resources: &[(AccountName, String)],
+    ) -> Result<Option<RunId>, StoreError> {
+        self.place(claim)?;
+        let name = |(account, id): &(AccountName, String)| (account.as_str().to_owned(), id.clone());
+        let own = (claim.run.clone(), position);
+        let holder = resources.iter().find_map(|one| self.locks.get(&name(one)).filter(|has| **has != own));
+        if let Some((holder, _)) = holder {
+            return Ok(Some(holder.clone()));
+        }
+        self.locks.extend(resources.iter().map(|one| (name(one), own.clone())));
+        Ok(None)
+    }
+
+    pub(super) fn unlock(&mut self, claim: &Claim, position: u32) -> Result<(), StoreError> {
+        self.place(claim)?;
+        self.locks.retain(|_, has| *has != (claim.run.clone(), position));
+        Ok(())
+    }
+
+    pub(super) fn state(
+        &mut self,
+        claim: &Claim,
+        policy: &PolicyName,
+        position: u32,
+        op: StateOp,
+        at: Timestamp,
+    ) -> Result<StateReply, StoreError> {
+        let run = self.place(claim)?;
+        let reply = self.states.perform(policy, &op);
+        self.write(run, &[Record::new(at, Entry::State { position, op, reply: reply.clone() })]);
+        Ok(reply)
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        claim: &Claim,
+        records: Vec<Record>,
+        to: Standing,
+    ) -> Result<(), StoreError> {
+        let at = self.place(claim)?;
+        self.runs[at].claimed = false;
+        self.write(at, &records);
+        self.stand(at, &records, to);
+        Ok(())
+    }
+
+    pub(super) fn intervene(
+        &mut self,
+        claim: &Claim,
+        from: RunState,
+        key: Option<OnceKey>,
+        record: Record,
+        to: Standing,
+    ) -> Result<(), StoreError> {
+        let found = self.places.get(claim.run.as_str()).copied();
+        let stands = |at: &usize| self.runs[*at].state == from && self.runs[*at].epoch == claim.epoch;
+        let at = found.filter(stands).ok_or_else(|| StoreError::Lost(claim.run.clone()))?;
+        if let Some(key) = key {
+            self.keys.follow(&claim.run, key, &record);
+        }
+        let records = [record];
+        self.write(at, &records);
+        self.runs[at].faults = 0;
+        self.stand(at, &records, to);
+        Ok(())
+    }
+
+    /// Ends a claim whose record could not be written.
+    pub(super) fn revoke(&mut self, claim: &Claim) {
+        if let Ok(at) = self.place(claim) {
+            self.runs[at].claimed = false;
+            self.runs[at].state = RunState::Ready;
+        }
+    }
+
+    fn place(&self, claim: &Claim) -> Result<usize, StoreError> {
+        let at = self.places.get(claim.run.as_str()).copied();
+        let in_force = |at: &usize| self.runs[*at].claimed && self.runs[*at].epoch == claim.epoch;
+        at.filter(in_force).ok_or_else(|| StoreError::Lost(claim.run.clone()))
+    }
+
+    fn write(&mut self, at: usize, records: &[Record]) {
+        let run = &mut self.runs[at];
+        run.ledger.extend_from_slice(records);
+        let says_more = |record: &Record| {
+            !matches!(record.entry, Entry::Started { .. } | Entry::Waited { .. } | Entry::Log { .. })
+        };
+        if records.iter().any(says_more) {
+            run.crashes = 0;
+        }
+        let id = run.new.id.clone();
+        for record in records {
+            if let Entry::Result { position, .. } | Entry::NotExecuted { position, .. } = &record.entry {
+                self.locks.retain(|_, has| *has != (id.clone(), *position));
+            }
+        }
+    }
+
+    fn stand(&mut self, at: usize, records: &[Record], to: Standing) {
+        let run = &mut self.runs[at];
+        let (state, faulted) = match to {
+            Standing::Wake { at, faulted } => {
+                run.wake = at;
+                (RunState::Ready, faulted)
+            }
+            Standing::Held => (RunState::Held, false),
+            Standing::Done => (RunState::Done, false),
+            Standing::Failed => (RunState::Failed, false),
+            Standing::Dead => (RunState::Dead, true),
+        };
+        run.state = state;
+        run.faults += u32::from(faulted);
+        run.crashes = 0;
+        run.note = records.iter().rev().find_map(note);
+        run.changed = records.last().map_or(run.changed, |record| record.at);
+        if state.is_final() {
+            let id = run.new.id.clone();
+            self.locks.retain(|_, has| has.0 != id);
+        }
+    }
+
+    pub(super) fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> ScheduleState {
+        let of_it = |firing: &&Firing| firing.policy == *policy && firing.schedule == schedule;
+        let is_unfinished = |run: &Run| {
+            run.new.policy == *policy
+                && run.schedule.as_deref() == Some(schedule)
+                && matches!(run.state, RunState::Ready | RunState::Running | RunState::Held)
+        };
+        ScheduleState {
+            last_fire: self.firings.iter().filter(of_it).map(|firing| firing.fire_at).max(),
+            unfinished: self.runs.iter().any(is_unfinished),
+        }
+    }
+
+    pub(super) fn list_runs(&self, filter: &RunFilter) -> Vec<RunRow> {
+        let is_asked = |run: &&Run| {
+            filter.policy.as_ref().is_none_or(|policy| run.new.policy == *policy)
+                && filter.state.is_none_or(|state| run.state == state)
+        };
+        let rows = self.runs.iter().rev().filter(is_asked).map(|run| self.row(run));
+        rows.take(rows_max(filter.limit)).collect()
+    }
+
+    pub(super) fn find_runs(&self, prefix: &str, limit: usize) -> Vec<RunDetail> {
+        let found = self.places.range(prefix.to_owned()..).take_while(|(id, _)| id.starts_with(prefix));
+        let detail = |(_, at): (&String, &usize)| {
+            let run = &self.runs[*at];
+            let event = &self.events[run.event].0;
+            RunDetail {
+                row: self.row(run),
+                epoch: run.epoch,
+                event: event.event.clone(),
+                received: event.received,
+                ledger: run.ledger.clone(),
+            }
+        };
+        found.take(rows_max(limit)).map(detail).collect()
+    }
+
+    fn row(&self, run: &Run) -> RunRow {
+        let event = &self.events[run.event].0.event;
+        RunRow {
+            id: run.new.id.clone(),
+            policy: run.new.policy.clone(),
+            state: run.state,
+            digest: run.new.digest,
+            source: event.source.clone(),
+            event_id: event.id.clone(),
+            event_type: event.kind.clone(),
+            created_at: run.created,
+            changed_at: run.changed,
+            wake_at: (run.state == RunState::Ready).then_some(run.wake),
+            note: run.note.clone(),
+        }
+    }
+
+    pub(super) fn list_events(&self, limit: usize) -> Vec<EventRow> {
+        let rows = self.events.iter().rev().map(|(new, runs)| EventRow {
+            event: new.event.clone(),
+            received: new.received,
+            runs: runs.clone(),
+        });
+        rows.take(rows_max(limit)).collect()
+    }
+
+    pub(super) fn list_firings(&self, limit: usize) -> Vec<Firing> {
+        self.firings.iter().rev().take(rows_max(limit)).cloned().collect()
+    }
+
+    pub(super) fn count_runs(&self) -> Vec<(RunState, u64)> {
+        let count = |state| self.runs.iter().filter(|run| run.state == state).count() as u64;
+        RunState::ALL.iter().map(|state| (*state, count(*state))).collect()
+    }
+
+    pub(super) fn pinned_digests(&self) -> Vec<Digest> {
+        let unfinished = self.runs.iter().filter(|run| !run.state.is_final());
+        let mut digests: Vec<Digest> = unfinished.map(|run| run.new.digest).collect();
+        digests.sort_by_key(|digest| *digest.as_bytes());
+        digests.dedup();
+        digests
+    }
+}
+
+fn rows_max(limit: usize) -> usize {
+    if limit == 0 { LISTED_DEFAULT } else { limit }
+}
+
+fn note(record: &Record) -> Option<String> {
+    let text = match &record.entry {
+        Entry::Done { outcome } => outcome.summary.clone(),
+        Entry::Failed { failure } => format!("{}: {}", failure.code, failure.message),
+        Entry::Held { reason, .. } => reason.clone(),
+        Entry::Faulted { fault } => fault.message.clone(),
+        Entry::Abandoned { by, .. } => format!("given up by {by}"),
+        Entry::Retried { why, .. } => format!("to be tried again: {why}"),
+        Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),
+        Entry::NotExecuted { why, .. } => format!("did not take place: {why}"),
+        _ => return None,
+    };
+    Some(text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NOTE_CHARS_MAX).collect())
+}
