@@ -191,9 +191,13 @@ impl Session {
             .buffered(in_flight)
             .collect()
             .await;
+        // What a person must know of is not hidden behind what will pass.
+        if let Some(stop) = made.iter().filter_map(|one| one.as_ref().err()).max_by_key(|stop| stop.gravity())
+        {
+            return Err(stop.clone());
+        }
         let mut replies = Vec::with_capacity(made.len());
-        for one in made {
-            let (reply, at) = one?;
+        for (reply, at) in made.into_iter().flatten() {
             self.replay.advance(at);
             replies.push(reply);
         }

@@ -57,7 +57,8 @@ pub async fn decide(
     if decided.by.trim().is_empty() {
         return Err(DecideError::Nobody);
     }
-    let found = store.find_runs(prefix, 2).await?;
+    // An empty one begins every id.
+    let found = if prefix.is_empty() { Vec::new() } else { store.find_runs(prefix, 2).await? };
     let [run] = <[RunDetail; 1]>::try_from(found).map_err(|found| DecideError::NotOne(found.len()))?;
     let (record, key, to) = written(&run, decided, now)?;
     let claim = Claim { run: run.row.id.clone(), epoch: run.epoch };
@@ -73,7 +74,9 @@ fn written(
 ) -> Result<(Record, Option<OnceKey>, Standing), SettleError> {
     let wake = Standing::Wake { at: now, faulted: false };
     let settlement = match &decided.decision {
-        Decision::Retry => return Ok((run::retry(run.row.state, &decided.by, now)?, None, wake)),
+        Decision::Retry => {
+            return Ok((run::retry(run.row.state, &run.ledger, &decided.by, now)?, None, wake));
+        }
         Decision::Resolve(settlement) => settlement,
     };
     let settled = run::settle(run.row.state, &run.ledger, settlement, &decided.by, now)?;

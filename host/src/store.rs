@@ -57,17 +57,14 @@ pub trait Store: Send + Sync + 'static {
     fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once>;
 
     /// Takes all of `resources` for the effect at `position`, or none where another effect has one of them: `Some` names the
-    /// run. They stay taken, through restarts, until the effect has a result or is found not to have taken place, or the run
-    /// ends other than held.
+    /// run. They stay taken, through restarts, until the effect has a result, is found not to have taken place or is not made
+    /// after all (a `Call` at its position), or the run ends other than held.
     fn lock(
         &self,
         claim: &Claim,
         position: u32,
         resources: Vec<(AccountName, String)>,
     ) -> Reply<'_, Option<RunId>>;
-
-    /// Gives back what `lock` took for an effect that is not made after all.
-    fn unlock(&self, claim: &Claim, position: u32) -> Reply<'_, ()>;
 
     /// Does `op` on the policy's state and appends its record, in one transaction. Bounds: `STATE_KEYS_MAX`,
     /// `STATE_KEY_BYTES_MAX`, `STATE_VALUE_BYTES_MAX`; going over one is the policy's answer, not an error of the store. A

@@ -200,7 +200,7 @@ impl Worker {
         let context = RunContext {
             run: run.claim.run.clone(),
             policy: run.policy.clone(),
-            attempt: faults + tries.in_all,
+            attempt: tries.in_all,
             mode,
             config: policy.settings.config.clone(),
         };
@@ -300,7 +300,14 @@ impl Worker {
         if let Some(pause) = again {
             return self.sleep(claim, records, now + haste(pause), true).await;
         }
-        let Some((position, effect)) = self.open_effect(claim).await else {
+        let open = match self.open_effect(claim).await {
+            Ok(open) => open,
+            Err(error) => {
+                tracing::error!(run = %claim.run, error = &error as &dyn std::error::Error, "a dying run's ledger cannot be read");
+                return self.sleep(claim, records, now + POLICY_ABSENT_PAUSE, false).await;
+            }
+        };
+        let Some((position, effect)) = open else {
             return self.broker.store.finish(claim, records, Standing::Dead).await;
         };
         let reason = format!("call {position}, {effect}, may or may not have taken place, {reason}");
@@ -310,19 +317,14 @@ impl Worker {
     }
 
     /// An effect of the run whose result nobody knows: intents are on disk before anything is sent.
-    async fn open_effect(&self, claim: &Claim) -> Option<(u32, String)> {
-        let found = self.broker.store.find_runs(claim.run.as_str(), 1).await;
-        let run = match found {
-            Ok(found) => found.into_iter().next()?,
-            Err(error) => {
-                tracing::error!(run = %claim.run, error = &error as &dyn std::error::Error, "a dying run's ledger cannot be read");
-                return None;
-            }
+    async fn open_effect(&self, claim: &Claim) -> Result<Option<(u32, String)>, StoreError> {
+        let Some(run) = self.broker.store.find_runs(claim.run.as_str(), 1).await?.into_iter().next() else {
+            return Ok(None);
         };
         let replay = Replay::new(&run.ledger, run.received);
-        let (position, open) = replay.open()?;
-        let OpenEffect { request, since, .. } = open;
-        Some((position, format!("{} of {since}", request.brief())))
+        Ok(replay.open().map(|(position, OpenEffect { request, since, .. })| {
+            (position, format!("{} of {since}", request.brief()))
+        }))
     }
 
     /// Puts the run aside until `at`, and has the claimer look when its next look is due.

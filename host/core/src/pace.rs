@@ -82,9 +82,9 @@ impl Pace {
         self.paused_until = self.paused_until.max(now + pause);
     }
 
-    /// Whether it is as good as new, and need not be kept.
+    /// Whether nothing of it holds a call up, so that it need not be kept where there are many.
     pub fn is_idle(&self, now: Duration) -> bool {
-        self.full_at <= now && self.paused_until <= now && self.retries >= RETRIES_SAVED_MAX
+        self.full_at <= now && self.paused_until <= now
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
         assert!(pace.is_idle(ms(0)));
         pace.turn(ms(0)).expect("a turn");
         assert!(!pace.is_idle(ms(50)) && pace.is_idle(ms(100)));
-        pace.may_repeat();
-        assert!(!pace.is_idle(ms(100)));
+        pace.throttled(ms(100), None);
+        assert!(!pace.is_idle(ms(1_050)) && pace.is_idle(ms(1_100)));
     }
 }

@@ -25,11 +25,15 @@ pub const SETTLE_PAUSE: Duration = Duration::from_secs(5);
 pub const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The longest pause of a run that waits for a resource: a held run may keep it for days, and each look is a record.
 pub const LOCK_PAUSE_MAX: Duration = Duration::from_secs(600);
-/// How long after an intent a resource may stay under way before a person is asked.
+/// How long a resource may stay under way, or unreadable, while it is looked at, before a person is asked.
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(1800);
 /// How long after its last sending a request may still be carried out: Tencent, whose record of operations is what can prove
 /// that one was not, takes a signature for 300 s (FACTS 4), and a minute is for clocks that differ.
 pub const LATE_EXECUTION: Duration = Duration::from_secs(360);
+/// How long an effect of class *once* may be repeated after refusals that certainly did nothing. With the longest pause, the
+/// longest wait for a turn and the time of one call after that, its last sending is well before `LATE_EXECUTION`, even where
+/// another worker has the run by then.
+pub const ONCE_SENDING_MAX: Duration = Duration::from_secs(100);
 /// Looks after that which must all find nothing, since a read may lag behind.
 pub const STABLE_READS: u32 = 3;
 /// Between two of these looks.

@@ -195,7 +195,7 @@ async fn a_decision_is_taken_as_json_from_no_web_page_on_a_run_that_waits_for_on
         (id, json, "{}", 400, "missing field"),
         (id, json, r#"{"decision": "retry", "by": " "}"#, 400, "say who decides"),
         ("ffffffff", json, retry, 404, "no run has an id"),
-        ("", json, retry, 409, "fits more than one run"),
+        ("", json, retry, 404, "no run has an id"),
         (id, json, abandon, 409, "only a held one can be resolved"),
         (id, json, retry, 409, "only a dead or failed one"),
     ];

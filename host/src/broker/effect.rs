@@ -50,10 +50,7 @@ impl Session {
         }
         let baseline = match self.baseline(&request, params, admitted).await? {
             Ok(baseline) => baseline,
-            Err(error) => {
-                self.unlock(class, position).await?;
-                return self.refuse(position, request, error);
-            }
+            Err(error) => return self.refuse(position, request, error),
         };
         if baseline.is_some() {
             hit("after-baseline");
@@ -73,10 +70,7 @@ impl Session {
         };
         let since = match recorded {
             Turn::Ours(since) => since,
-            Turn::Others(reply, answered) => {
-                self.unlock(class, position).await?;
-                return self.answered(position, request, reply, answered);
-            }
+            Turn::Others(reply, answered) => return self.answered(position, request, reply, answered),
         };
         hit("after-intent");
         let open = OpenEffect { request, class, token, baseline, since, sent_by: None, disproofs: 0 };
@@ -91,7 +85,8 @@ impl Session {
     fn may_be_missing(&self, position: u32, class: Class) -> Option<String> {
         let restored = self.broker.restored.filter(|_| class == Class::Once && !wrong("no-restore-epoch"))?;
         let is_of_then = self.event_time.min(self.received) <= restored.opened_at;
-        (is_of_then && self.replay.disproofs(position) == 0).then(|| {
+        let is_denied = self.replay.denied_at(position).is_some_and(|at| at > restored.opened_at);
+        (is_of_then && !is_denied).then(|| {
             format!("the store was restored at {} from a copy of {}", restored.opened_at, restored.taken_at)
         })
     }
@@ -153,13 +148,6 @@ impl Session {
         }
     }
 
-    async fn unlock(&self, class: Class, position: u32) -> Result<(), Stop> {
-        if class != Class::Once {
-            return Ok(());
-        }
-        self.broker.store.unlock(&self.claim, position).await.map_err(stop)
-    }
-
     /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made.
     fn may_still_send(&self, open: &OpenEffect, params: &Value) -> bool {
         self.mode == Mode::Enforce
@@ -219,7 +207,7 @@ impl Session {
                 self.send_convergent_again(position, open, params).await
             }
             Judgement::Unchanged if open.disproofs < retry::DISPROOFS_MAX => return Ok(Found::DidNot),
-            Judgement::NotYet if self.age(open) < haste(retry::SETTLE_PATIENCE) => {
+            Judgement::NotYet if self.looked_for(open) < haste(retry::SETTLE_PATIENCE) => {
                 let why =
                     format!("may have taken place or be on its way, and its state is read again ({why})");
                 Err(self.wait(retry::settle_pause(self.age(open)), position, &open.request, &why))
@@ -253,7 +241,7 @@ impl Session {
     /// Records that the effect did not take place, and makes the call as if it had never been.
     async fn make_anew(&self, position: u32, open: OpenEffect, params: &Value) -> Result<Timed, Stop> {
         let why = "the cloud's record of the resource's operations is unchanged, and the request has expired";
-        let disproved = Entry::NotExecuted { position, why: why.to_owned() };
+        let disproved = Entry::NotExecuted { position, why: why.to_owned(), by: None };
         self.record_effect(self.once_key(&open.request).as_ref(), disproved).await?;
         self.live(position, open.request, params).await
     }
@@ -274,7 +262,7 @@ impl Session {
         };
         match (self.read_back(open, params).await?, conflict) {
             (Judgement::Done { request_id }, _) => self.proved(position, open, request_id, sends).await,
-            (Judgement::NotYet, _) if self.age(open) < haste(retry::SETTLE_PATIENCE) => {
+            (Judgement::NotYet, _) if self.looked_for(open) < haste(retry::SETTLE_PATIENCE) => {
                 let why = "was sent twice and may be on its way, and its state is read again";
                 Err(self.wait(retry::settle_pause(self.age(open)), position, &open.request, why))
             }
@@ -293,6 +281,11 @@ impl Session {
     ) -> Result<Timed, Stop> {
         let response = CallResponse::proved(request_id.unwrap_or_default());
         self.result(position, open, Ok(response), Answered::ReadBack, sends).await
+    }
+
+    /// How long its state has been looked at: a host that was down for hours has not looked at all.
+    fn looked_for(&self, open: &OpenEffect) -> Duration {
+        open.sent_by.map_or(Duration::ZERO, |begun_again| self.broker.clock.now().since(begun_again))
     }
 
     fn age(&self, open: &OpenEffect) -> Duration {

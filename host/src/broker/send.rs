@@ -9,6 +9,7 @@ use opsward_core::catalog::{Class, Provider};
 use opsward_core::id::AccountName;
 use opsward_core::retry::{self, After, refusal};
 use opsward_core::run::{Answered, Stop};
+use tokio::time::Instant;
 
 /// The way to the clouds: one attempt at a time. The real one is `cloud::CloudClient`; benchmarks answer from memory.
 pub trait Sender: Send + Sync + 'static {
@@ -74,6 +75,7 @@ impl Session {
                 reason: "the policy's account was removed from its file".to_owned(),
             });
         };
+        let begun = Instant::now();
         let mut sends = 0;
         let mut in_doubt = before == Before::MayBeSent;
         loop {
@@ -83,7 +85,10 @@ impl Session {
             in_doubt |= retry::leaves_doubt(&verdict);
             let after = if in_doubt { retry::after_send_in_doubt } else { retry::after_send };
             let mut next = after(class, verdict.clone(), sends, self.broker.cloud.spread());
-            if matches!(next, After::SendAgain(_)) && !self.broker.turns.may_repeat(account, request) {
+            let too_late = class == Class::Once && begun.elapsed() > haste(retry::ONCE_SENDING_MAX);
+            if matches!(next, After::SendAgain(_))
+                && (too_late || is_crowded(&verdict) || !self.broker.turns.may_repeat(account, request))
+            {
                 // As if it were the last time.
                 next = after(class, verdict, retry::SENDS_MAX, 0);
             }
@@ -107,7 +112,7 @@ impl Session {
         let turns = &self.broker.turns;
         let provider = self.account().map(|account| account.provider);
         if let Err(crowded) = turns.wait(account, provider, request, sends).await {
-            let error = refusal(ErrorKind::Throttled, "opsward.RateLimit", crowded.to_string());
+            let error = refusal(ErrorKind::Throttled, RATE_LIMIT, crowded.to_string());
             let error = CallError { retryable: true, ..error };
             return Verdict::NotExecuted { error, retry_after: None, remedy: Remedy::Wait };
         }
@@ -122,4 +127,11 @@ impl Session {
         turns.learn(account, request, &verdict);
         verdict
     }
+}
+
+/// The host's own code where too many calls wait for their turn.
+const RATE_LIMIT: &str = "opsward.RateLimit";
+
+fn is_crowded(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::NotExecuted { error, .. } if error.code == RATE_LIMIT)
 }

@@ -275,11 +275,6 @@ impl Store for SqliteStore {
         })
     }
 
-    fn unlock(&self, claim: &Claim, position: u32) -> Reply<'_, ()> {
-        let op = Op::Unlock { claim: claim.clone(), position };
-        Box::pin(async move { self.ask(op).await.map(drop) })
-    }
-
     fn intervene(
         &self,
         claim: &Claim,
@@ -432,7 +427,8 @@ fn note(record: &Record) -> Option<String> {
         Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
         Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),
         Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),
-        Entry::NotExecuted { why, .. } => format!("did not take place: {why}"),
+        Entry::NotExecuted { by: Some(by), .. } => format!("did not take place, says {by}"),
+        Entry::NotExecuted { why, by: None, .. } => format!("did not take place: {why}"),
         _ => return None,
     };
     Some(one_line(&text))

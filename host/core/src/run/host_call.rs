@@ -83,6 +83,20 @@ pub enum Stop {
     },
 }
 
+impl Stop {
+    /// Which of several is told: a run that belongs to somebody else writes nothing, and a person is asked before anything else
+    /// is waited for.
+    pub fn gravity(&self) -> u8 {
+        match self {
+            Self::Lost => 4,
+            Self::Held { .. } => 3,
+            Self::Diverged { .. } => 2,
+            Self::Abandoned { .. } => 1,
+            Self::WaitUntil { .. } | Self::SleepUntil(_) => 0,
+        }
+    }
+}
+
 /// Gravity of a guest's log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

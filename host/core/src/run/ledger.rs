@@ -124,8 +124,12 @@ pub enum Entry {
     NotExecuted {
         /// The effect in question.
         position: u32,
-        /// What proves it, or who says so.
+        /// What proves it; empty where a person says so.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
+        /// Who says so, where a person does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A person gave the run up, with the effect at `position` unknown for good.
     Abandoned {

@@ -16,6 +16,8 @@ pub struct Replay {
     open: BTreeSet<u32>,
     /// How often the effect at a position was found not to have taken place.
     disproofs: BTreeMap<u32, u32>,
+    /// When a person last said so of it.
+    denied: BTreeMap<u32, Timestamp>,
     /// Effects that earlier tries of the run made, and this one has not asked for yet.
     made: Vec<(CallRequest, CallResponse)>,
     next: u32,
@@ -51,7 +53,8 @@ pub struct OpenEffect {
     pub baseline: Option<String>,
     /// When the intent was recorded.
     pub since: Timestamp,
-    /// Nothing was sent after this: the run was begun again then. `None` while the claim that recorded the intent goes on.
+    /// Nothing was sent after this: the run was begun again then. `None` in the claim that recorded the intent, and in the one
+    /// after it, whose own beginning is not in the ledger yet.
     pub sent_by: Option<Timestamp>,
     /// How often this effect was found not to have taken place before.
     pub disproofs: u32,
@@ -79,6 +82,7 @@ impl Replay {
             slots: BTreeMap::new(),
             open: BTreeSet::new(),
             disproofs: BTreeMap::new(),
+            denied: BTreeMap::new(),
             made: Vec::new(),
             next: 0,
             now: begun,
@@ -113,7 +117,7 @@ impl Replay {
                     baseline: baseline.clone(),
                     since: at,
                     sent_by: None,
-                    disproofs: self.disproofs(*position),
+                    disproofs: self.disproofs.get(position).copied().unwrap_or(0),
                 };
                 self.slots.insert(*position, Slot::Open(open));
                 self.open.insert(*position);
@@ -124,9 +128,12 @@ impl Replay {
                     self.slots.insert(*position, Slot::Call { request, reply, at, changed: Changed::Yes });
                 }
             }
-            Entry::NotExecuted { position, .. } => {
+            Entry::NotExecuted { position, by, .. } => {
                 self.close(*position);
                 *self.disproofs.entry(*position).or_default() += 1;
+                if by.is_some() {
+                    self.denied.insert(*position, at);
+                }
             }
             Entry::State { position, op, reply } => {
                 self.slots.insert(*position, Slot::State { op: op.clone(), reply: reply.clone(), at });
@@ -177,6 +184,7 @@ impl Replay {
         }
         self.open.clear();
         self.disproofs.clear();
+        self.denied.clear();
         self.next = 0;
         self.log_lines = 0;
         self.advance(at);
@@ -195,16 +203,21 @@ impl Replay {
 
     /// An effect that may or may not have taken place, as far as the ledger it began with tells.
     pub fn open(&self) -> Option<(u32, &OpenEffect)> {
-        let position = self.open.first()?;
-        match self.slots.get(position) {
-            Some(Slot::Open(open)) => Some((*position, open)),
+        let position = *self.open.first()?;
+        Some((position, self.open_at(position)?))
+    }
+
+    /// The effect at `position`, where it may or may not have taken place.
+    pub fn open_at(&self, position: u32) -> Option<&OpenEffect> {
+        match self.slots.get(&position) {
+            Some(Slot::Open(open)) => Some(open),
             _ => None,
         }
     }
 
-    /// How often the effect at `position` was found, or said, not to have taken place.
-    pub fn disproofs(&self, position: u32) -> u32 {
-        self.disproofs.get(&position).copied().unwrap_or(0)
+    /// When a person last said that the effect at `position` did not take place.
+    pub fn denied_at(&self, position: u32) -> Option<Timestamp> {
+        self.denied.get(&position).copied()
     }
 
     /// The run's time: that of the last record the guest has seen.

@@ -47,6 +47,11 @@ pub enum SettleError {
     /// Only a run that was given up, or failed, can be tried again.
     #[error("the run is {}: only a dead or failed one can be tried again", .0.as_str())]
     NotEnded(RunState),
+    /// It may have made an effect of which nobody knows.
+    #[error(
+        "call {0} of this run may have taken place, and was given up: in another try it could take place twice"
+    )]
+    UnknownForGood(u32),
 }
 
 /// Longest name of a person kept, in characters: an address, with room.
@@ -65,7 +70,13 @@ pub fn settle(
     }
     let by: String = by.chars().take(BY_CHARS_MAX).collect();
     let replay = Replay::new(ledger, Timestamp::default());
-    let effect = replay.open().map(|(position, open)| (position, open.clone()));
+    // What the run is held for, if several effects are unknown.
+    let held = ledger.iter().rev().find_map(|record| match record.entry {
+        Entry::Held { position, .. } => Some(position),
+        _ => None,
+    });
+    let held = held.and_then(|position| Some((position, replay.open_at(position)?)));
+    let effect = held.or_else(|| replay.open()).map(|(position, open)| (position, open.clone()));
     let position = effect.as_ref().map(|(position, _)| *position);
     let (entry, to) = match (settlement, position) {
         (Settlement::Abandon, position) => (Entry::Abandoned { position, by }, RunState::Dead),
@@ -75,7 +86,7 @@ pub fn settle(
             (Entry::Result { position, reply, answered: Answered::Person { by }, sends: 0 }, RunState::Ready)
         }
         (Settlement::NotDone, Some(position)) => {
-            (Entry::NotExecuted { position, why: format!("{by} says so") }, RunState::Ready)
+            (Entry::NotExecuted { position, why: String::new(), by: Some(by) }, RunState::Ready)
         }
     };
     Ok(Settled { record: Record::new(now, entry), effect, to })
@@ -103,7 +114,10 @@ pub fn tries(ledger: &[Record]) -> Tries {
 }
 
 /// Decides what trying a run again, asked for `by` somebody, writes into its ledger.
-pub fn retry(state: RunState, by: &str, now: Timestamp) -> Result<Record, SettleError> {
+pub fn retry(state: RunState, ledger: &[Record], by: &str, now: Timestamp) -> Result<Record, SettleError> {
+    if let Some((position, _)) = Replay::new(ledger, Timestamp::default()).open() {
+        return Err(SettleError::UnknownForGood(position));
+    }
     match state {
         RunState::Dead | RunState::Failed => {
             let by: String = by.chars().take(BY_CHARS_MAX).collect();
@@ -156,12 +170,25 @@ mod tests {
         assert_eq!((settled.to, settled.effect.map(|(at, _)| at)), (RunState::Ready, Some(3)));
 
         let settled = settle(RunState::Held, &ledger(), &Settlement::NotDone, "ops", t(9)).expect("held");
-        assert_eq!(settled.record.entry, Entry::NotExecuted { position: 3, why: "ops says so".into() });
+        assert_eq!(
+            settled.record.entry,
+            Entry::NotExecuted { position: 3, why: String::new(), by: Some("ops".into()) }
+        );
         assert_eq!(settled.to, RunState::Ready);
 
         let settled = settle(RunState::Held, &ledger(), &Settlement::Abandon, "ops", t(9)).expect("held");
         assert_eq!(settled.record.entry, Entry::Abandoned { position: Some(3), by: "ops".into() });
         assert_eq!(settled.to, RunState::Dead);
+    }
+
+    #[test]
+    fn of_several_unknown_effects_the_one_that_the_run_is_held_for_is_settled() {
+        let mut ledger = ledger();
+        let Entry::Intent { request, .. } = ledger[0].entry.clone() else { panic!("an intent") };
+        let other = Entry::Intent { position: 1, request, class: Class::Token, token: None, baseline: None };
+        ledger.insert(0, Record::new(t(0), other));
+        let settled = settle(RunState::Held, &ledger, &Settlement::NotDone, "ops", t(9)).expect("held");
+        assert_eq!(settled.effect.map(|(position, _)| position), Some(3));
     }
 
     #[test]
@@ -191,7 +218,9 @@ mod tests {
     fn only_an_ended_run_that_did_not_work_is_tried_again() {
         for state in RunState::ALL {
             let may = matches!(state, RunState::Dead | RunState::Failed);
-            assert_eq!(retry(state, "ops", t(9)).is_ok(), may, "{state:?}");
+            assert_eq!(retry(state, &[], "ops", t(9)).is_ok(), may, "{state:?}");
         }
+        let refused = retry(RunState::Dead, &ledger(), "ops", t(9));
+        assert_eq!(refused, Err(SettleError::UnknownForGood(3)), "it was abandoned with an effect unknown");
     }
 }

@@ -76,9 +76,11 @@ impl Step<'_> {
     /// Action, region, what it is about, the answer, and the token.
     fn call_cells(&self) -> Option<[String; 5]> {
         let Said::Call { request, result, token } = &self.said else { return None };
-        let action = format!("{}:{}", request.service, request.action);
+        // A guest may ask for anything, also for what a terminal would obey.
+        let action = cut(&format!("{}:{}", request.service, request.action), CELL_CHARS_MAX);
+        let region = cut(&request.region, CELL_CHARS_MAX);
         let token = token.map(|token| format!("token {}", cut(token, TOKEN_CHARS))).unwrap_or_default();
-        Some([action, request.region.clone(), about(request), result.clone(), token])
+        Some([action, region, about(request), result.clone(), token])
     }
 }
 
@@ -149,8 +151,9 @@ fn outcome(position: u32, later: &[Record]) -> Option<(Timestamp, String)> {
         Entry::Result { position: of, reply, answered, sends } if *of == position => {
             Some((record.at, answer(reply, answered, *sends)))
         }
-        Entry::NotExecuted { position: of, why } if *of == position => {
-            Some((record.at, cut(&format!("did not take place: {why}"), CELL_CHARS_MAX)))
+        Entry::NotExecuted { position: of, why, by } if *of == position => {
+            let says = by.as_ref().map_or_else(|| format!(": {why}"), |by| format!(", says {by}"));
+            Some((record.at, cut(&format!("did not take place{says}"), CELL_CHARS_MAX)))
         }
         _ => None,
     })

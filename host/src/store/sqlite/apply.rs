@@ -107,11 +107,6 @@ impl Ledgers {
                 self.check(claim)?;
                 Ok(Answer::Locked(sql.lock.take(&claim.run, *position, resources)?))
             }
-            Op::Unlock { claim, position } => {
-                self.check(claim)?;
-                sql.lock.end_one(&claim.run, *position)?;
-                Ok(Answer::Written)
-            }
             Op::Intervene(intervention) => {
                 self.intervene(sql, intervention)?;
                 Ok(Answer::Written)

@@ -6,10 +6,12 @@ use opsward_core::id::{AccountName, RunId};
 use opsward_core::run::{Entry, Record};
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
-/// The effect whose locks end with `records`: a result is known, or it did not take place.
+/// The effect whose locks end with `records`: a result is known, it did not take place, or it is not made after all.
 pub(super) fn ended_by(records: &[Record]) -> Option<u32> {
     records.iter().rev().find_map(|record| match record.entry {
-        Entry::Result { position, .. } | Entry::NotExecuted { position, .. } => Some(position),
+        Entry::Result { position, .. }
+        | Entry::NotExecuted { position, .. }
+        | Entry::Call { position, .. } => Some(position),
         _ => None,
     })
 }

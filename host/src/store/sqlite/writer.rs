@@ -62,10 +62,6 @@ pub(super) enum Op {
         position: u32,
         resources: Vec<(AccountName, String)>,
     },
-    Unlock {
-        claim: Claim,
-        position: u32,
-    },
     Intervene(Box<Intervention>),
     State {
         claim: Claim,
@@ -314,7 +310,6 @@ impl Writer<'_> {
             if let Op::Append { claim, .. }
             | Op::AppendOnce { claim, .. }
             | Op::Lock { claim, .. }
-            | Op::Unlock { claim, .. }
             | Op::State { claim, .. }
             | Op::Finish { claim, .. } = &job.op
             {

@@ -5,7 +5,7 @@ use super::once::{done, failed, intent, key, ledger, two_runs};
 use super::*;
 use opsward::store::{Claim, Once, Standing, StoreError};
 use opsward_core::id::AccountName;
-use opsward_core::run::RunState;
+use opsward_core::run::{Answered, RunState};
 
 fn resources(ids: &[&str]) -> Vec<(AccountName, String)> {
     let account: AccountName = "lab".parse().expect("a name");
@@ -17,7 +17,14 @@ async fn lock(store: &dyn Store, claim: &Claim, position: u32, ids: &[&str]) -> 
 }
 
 fn not_executed(position: u32) -> Record {
-    Record::new(NOW, Entry::NotExecuted { position, why: "unchanged".into() })
+    Record::new(NOW, Entry::NotExecuted { position, why: "unchanged".into(), by: None })
+}
+
+/// An effect that was refused, or answered by another's.
+fn not_made(position: u32) -> Record {
+    let Entry::Intent { request, .. } = intent(position).entry else { unreachable!("it is one") };
+    let Entry::Result { reply, .. } = failed(position).entry else { unreachable!("it is one") };
+    Record::new(NOW, Entry::Call { position, request, reply, answered: Answered::Host })
 }
 
 pub(super) async fn a_resource_has_one_effect_until_its_outcome_is_known<L: Lab>() {
@@ -34,7 +41,7 @@ pub(super) async fn a_resource_has_one_effect_until_its_outcome_is_known<L: Lab>
         "another effect of the same run waits too"
     );
     assert_eq!(lock(&*store, &second, 0, &["ins-3"]).await, None, "nothing was taken with what was refused");
-    for (position, outcome) in [(0, done(0, "s-1")), (1, failed(1)), (2, not_executed(2))] {
+    for (position, outcome) in [(0, done(0, "s-1")), (1, failed(1)), (2, not_executed(2)), (4, not_made(4))] {
         lock(&*store, &first, position, &["ins-9"]).await;
         assert_eq!(lock(&*store, &second, 7, &["ins-9"]).await, holder, "{position}");
         store.append(&first, vec![intent(position)]).await.expect("appended");
@@ -45,7 +52,7 @@ pub(super) async fn a_resource_has_one_effect_until_its_outcome_is_known<L: Lab>
         );
         store.append(&first, vec![outcome]).await.expect("appended");
         assert_eq!(lock(&*store, &second, 7, &["ins-9"]).await, None, "{position}");
-        store.unlock(&second, 7).await.expect("given back");
+        store.append(&second, vec![not_made(7)]).await.expect("given back");
     }
     lock(&*store, &first, 3, &["ins-8"]).await;
     store.append_once(&first, key("k"), Some(intent(3))).await.expect("appended");

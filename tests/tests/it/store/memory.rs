@@ -158,11 +158,6 @@ impl Store for MemoryStore {
         self.write("lock", Some(claim.clone()), move |shelf| shelf.lock(&of, position, &resources))
     }
 
-    fn unlock(&self, claim: &Claim, position: u32) -> Reply<'_, ()> {
-        let of = claim.clone();
-        self.write("unlock", Some(claim.clone()), move |shelf| shelf.unlock(&of, position))
-    }
-
     fn state(
         &self,
         claim: &Claim,

@@ -208,12 +208,6 @@ impl Shelf {
         Ok(None)
     }
 
-    pub(super) fn unlock(&mut self, claim: &Claim, position: u32) -> Result<(), StoreError> {
-        self.place(claim)?;
-        self.locks.retain(|_, has| *has != (claim.run.clone(), position));
-        Ok(())
-    }
-
     pub(super) fn state(
         &mut self,
         claim: &Claim,
@@ -287,7 +281,10 @@ impl Shelf {
         }
         let id = run.new.id.clone();
         for record in records {
-            if let Entry::Result { position, .. } | Entry::NotExecuted { position, .. } = &record.entry {
+            if let Entry::Result { position, .. }
+            | Entry::NotExecuted { position, .. }
+            | Entry::Call { position, .. } = &record.entry
+            {
                 self.locks.retain(|_, has| *has != (id.clone(), *position));
             }
         }

@@ -64,7 +64,7 @@ fn recorded_calls_answer_as_before_and_the_first_unrecorded_one_is_live() {
 #[test]
 fn an_effect_that_did_not_take_place_is_live_again_and_counted() {
     let mut ledger = ledger();
-    ledger.push(Record::new(t(17), Entry::NotExecuted { position: 2, why: "unchanged".into() }));
+    ledger.push(Record::new(t(17), Entry::NotExecuted { position: 2, why: "unchanged".into(), by: None }));
     let mut replay = Replay::new(&ledger, t(9));
     assert_eq!(replay.open(), None);
     for action in ["DescribeDisks", "CreateSnapshot"] {
