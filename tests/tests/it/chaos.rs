@@ -43,7 +43,7 @@ const RARE: [&str; 7] = [
     "after-sleep",
 ];
 /// Waits of minutes, as for a request that may still be on its way, become seconds.
-const HASTE: (&str, &str) = ("OPSWARD_HASTE", "120");
+pub(crate) const HASTE: (&str, &str) = ("OPSWARD_HASTE", "120");
 
 /// What the sender knows: every event it sent, and whether it was ever answered 200.
 pub(crate) struct Sender {

@@ -1,14 +1,14 @@
 //! Hosts on a disk that fails: power cuts, failing syncs, no room. The disk is `OPSWARD_DISK`'s, which `faulty_disk` of the
 //! store describes. The judge is the one of `chaos`: nothing answered is lost, nothing happens twice.
 
-use crate::chaos::{Sender, judge, next, world_under_fire};
+use crate::chaos::{HASTE, Sender, judge, next, world_under_fire};
 use crate::harness::{Host, PATIENCE, World, eventually, executed, long, seed};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Power cuts in one world: its runs must fit in one list, and its judge reads them all.
-const CUTS_IN_A_WORLD: u64 = 50;
+/// Rounds in one world: its judge reads all its runs, which must fit in one list.
+const ROUNDS_IN_A_WORLD: u64 = 25;
 /// What the reserve beside a store holds.
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// Events that must not be needed to fill a disk or to meet its n-th sync.
@@ -20,61 +20,65 @@ const FILLERS_MAX: usize = 2000;
 async fn power_cuts_lose_nothing_answered_and_double_nothing() {
     let mut random = seed("power_cuts");
     let cuts = rounds(3, 25, 1000);
-    let (mut cut, mut answered) = (0, 0);
-    while cut < cuts {
+    let mut answered = 0;
+    for cuts in worlds(cuts) {
         let (world, mut sender) = world_under_fire().await;
-        for _ in 0..CUTS_IN_A_WORLD.min(cuts - cut) {
-            let disk = format!("lossy:{}", next(&mut random));
-            let host = world.start_with(&[("OPSWARD_DISK", &disk)]).await.expect("a whole store");
-            assert_there(&world, &host, &sender).await;
-            let until_the_cut = Duration::from_millis(200 + next(&mut random) % 400);
-            let load = async {
-                loop {
-                    sender.send_new(&world, &host).await;
-                    tokio::time::sleep(Duration::from_millis(next(&mut random) % 40)).await;
-                }
-            };
-            tokio::time::timeout(until_the_cut, load).await.expect_err("the load has no end");
-            host.kill().await;
-            cut += 1;
+        for _ in 0..cuts {
+            cut_power_under_load(&world, &mut sender, &mut random).await;
         }
-        let host = world.start().await;
-        assert_there(&world, &host, &sender).await;
-        answered += answered_by(&sender).len() as u64;
-        judge(&world, &host, &mut sender).await;
+        answered += judge_answered(&world, &mut sender).await;
     }
     println!("{cuts} power cuts, {answered} events answered before one");
     assert!(answered >= 3 * cuts, "too few events to mean anything");
 }
 
+async fn cut_power_under_load(world: &World, sender: &mut Sender, random: &mut u64) {
+    let disk = format!("lossy:{}", next(random));
+    let host = world.start_with(&[HASTE, ("OPSWARD_DISK", &disk)]).await.expect("a whole store");
+    assert_there(world, &host, sender).await;
+    let until_the_cut = Duration::from_millis(200 + next(random) % 400);
+    let load = async {
+        loop {
+            sender.send_new(world, &host).await;
+            tokio::time::sleep(Duration::from_millis(next(random) % 40)).await;
+        }
+    };
+    tokio::time::timeout(until_the_cut, load).await.expect_err("the load has no end");
+    host.kill().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_failed_sync_nothing_is_answered_and_the_host_ends() {
     let mut random = seed("failed_sync");
-    let (world, mut sender) = world_under_fire().await;
-    let (rounds, mut met) = (rounds(3, 40, 500), 0);
-    for round in 0..rounds {
-        // One in five is a failing write, of which there are a few for each sync.
-        let disk = match round % 5 {
-            4 => format!("eio-write:{}", 50 + next(&mut random) % 300),
-            _ => format!("eio-sync:{}", 5 + next(&mut random) % 60),
-        };
-        let Some(mut host) = world.start_with(&[("OPSWARD_DISK", &disk)]).await else { continue };
-        assert_there(&world, &host, &sender).await;
-        until_refused(&world, &host, &mut sender).await;
-        for _ in 0..3 {
-            assert_ne!(sender.send_new(&world, &host).await, Some(200), "{disk}: answered after the error");
+    let errors = rounds(3, 40, 500);
+    let (mut met, mut answered) = (0, 0);
+    for errors in worlds(errors) {
+        let (world, mut sender) = world_under_fire().await;
+        for round in 0..errors {
+            // One in five is a failing write, of which there are a few for each sync.
+            let disk = match round % 5 {
+                4 => format!("eio-write:{}", 50 + next(&mut random) % 300),
+                _ => format!("eio-sync:{}", 5 + next(&mut random) % 60),
+            };
+            met += u64::from(meet_a_disk_error(&world, &mut sender, &disk).await);
         }
-        let ended = tokio::time::timeout(PATIENCE, host.child.wait()).await.expect("ends by itself");
-        let code = ended.expect("waited").code();
-        assert!(code.is_some_and(|code| code != 0), "{disk}: ended with {code:?}");
-        met += 1;
+        answered += judge_answered(&world, &mut sender).await;
     }
-    let answered = answered_by(&sender).len() as u64;
-    let host = world.start().await;
-    assert_there(&world, &host, &sender).await;
-    judge(&world, &host, &mut sender).await;
-    println!("{met} of {rounds} errors met while serving, {answered} events answered");
-    assert!(2 * met >= rounds && answered >= met, "too few events to mean anything");
+    println!("{met} of {errors} errors met while serving, {answered} events answered");
+    assert!(2 * met >= errors && answered >= met, "too few events to mean anything");
+}
+
+/// Returns whether the host was ready before the error.
+async fn meet_a_disk_error(world: &World, sender: &mut Sender, disk: &str) -> bool {
+    let Some(mut host) = world.start_with(&[("OPSWARD_DISK", disk)]).await else { return false };
+    until_refused(world, &host, sender).await;
+    for _ in 0..3 {
+        assert_ne!(sender.send_new(world, &host).await, Some(200), "{disk}: answered after the error");
+    }
+    let ended = tokio::time::timeout(PATIENCE, host.child.wait()).await.expect("ends by itself");
+    let code = ended.expect("waited").code();
+    assert!(code.is_some_and(|code| code != 0), "{disk}: ended with {code:?}");
+    true
 }
 
 #[tokio::test]
@@ -91,38 +95,42 @@ async fn a_host_whose_disk_fails_at_the_start_says_so_with_its_exit_code() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_events_finishes_what_is_under_way_and_loses_nothing() {
     let mut random = seed("full_disk");
-    let (world, mut sender) = world_under_fire().await;
-    let rounds = rounds(3, 20, 500);
-    for round in 0..rounds {
-        let size = DiskSize::with_room(&world, next(&mut random) % 400_000);
-        let host =
-            world.start_with(&size.env()).await.expect("a full disk does not keep a host from starting");
-        assert_there(&world, &host, &sender).await;
-        for _ in 0..2 {
-            assert_eq!(until_refused(&world, &host, &mut sender).await, Some(503));
+    let disks = rounds(3, 20, 500);
+    let mut answered = 0;
+    for disks in worlds(disks) {
+        let (world, mut sender) = world_under_fire().await;
+        for round in 0..disks {
+            let size = DiskSize::with_room(&world, next(&mut random) % 400_000);
+            let host = fill_under_load(&world, &mut sender, &size).await;
+            // It takes the host seconds to notice: not each time.
+            if round % 5 == 0 {
+                size.lift();
+                let refused = sender.sent.keys().next_back().expect("sent").clone();
+                eventually("events to be taken again", async || {
+                    (sender.send(&world, &host, refused.clone()).await == Some(200)).then_some(())
+                })
+                .await;
+            }
+            host.kill().await;
         }
-        assert_there(&world, &host, &sender).await;
-        assert_admin_answers(&world, &host).await;
-        eventually("what is under way to end", async || {
-            world.runs(&host).await.iter().all(|run| run["state"] != "running").then_some(())
-        })
-        .await;
-        if round % 5 == 0 {
-            size.lift();
-            let refused = sender.sent.keys().next_back().expect("sent").clone();
-            eventually("events to be taken again", async || {
-                (sender.send(&world, &host, refused.clone()).await == Some(200)).then_some(())
-            })
-            .await;
-        }
-        host.kill().await;
+        answered += judge_answered(&world, &mut sender).await;
     }
-    let answered = answered_by(&sender).len() as u64;
-    let host = world.start().await;
-    assert_there(&world, &host, &sender).await;
-    judge(&world, &host, &mut sender).await;
-    println!("{rounds} full disks, {answered} events answered");
-    assert!(answered >= rounds, "too few events to mean anything");
+    println!("{disks} full disks, {answered} events answered");
+    assert!(answered >= disks, "too few events to mean anything");
+}
+
+async fn fill_under_load(world: &World, sender: &mut Sender, size: &DiskSize<'_>) -> Host {
+    let host = world.start_with(&size.env()).await.expect("a full disk does not keep a host from starting");
+    for _ in 0..2 {
+        assert_eq!(until_refused(world, &host, sender).await, Some(503));
+    }
+    assert_there(world, &host, sender).await;
+    assert_admin_answers(world, &host).await;
+    eventually("what is under way to end", async || {
+        world.runs(&host).await.iter().all(|run| run["state"] != "running").then_some(())
+    })
+    .await;
+    host
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -263,6 +271,21 @@ fn rounds(short: u64, of_long: u64, of_soak: u64) -> u64 {
         None if long() => of_long,
         None => short,
     }
+}
+
+/// How many of the rounds each world has.
+fn worlds(rounds: u64) -> impl Iterator<Item = u64> {
+    let begun = (0..rounds).step_by(ROUNDS_IN_A_WORLD as usize);
+    begun.map(move |begun| ROUNDS_IN_A_WORLD.min(rounds - begun))
+}
+
+/// Judges with a host on a disk that works; returns how many events were answered before.
+async fn judge_answered(world: &World, sender: &mut Sender) -> u64 {
+    let answered = answered_by(sender).len() as u64;
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    assert_there(world, &host, sender).await;
+    judge(world, &host, sender).await;
+    answered
 }
 
 /// Sends new events until one is not answered 200; that one's status.

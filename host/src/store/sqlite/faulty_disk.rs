@@ -216,7 +216,7 @@ impl Content {
 
     /// After a write in four, some sectors of some unsynced write reach the disk: what a kernel does when it pleases.
     fn leak(&mut self, random: &mut u64, real: RealFile) -> Result<(), c_int> {
-        if next(random) % 4 != 0 {
+        if below(random, 4) > 0 {
             return Ok(());
         }
         let range = &self.unsynced[below(random, self.unsynced.len())];
@@ -228,7 +228,7 @@ impl Content {
             let from = range.start + first * SECTOR;
             real.write(&self.bytes[from..end.min(from + count * SECTOR)], from)?;
         }
-        if next(random) % 2 == 0 { self.cut(real) } else { Ok(()) }
+        if below(random, 2) == 0 { self.cut(real) } else { Ok(()) }
     }
 
     fn sync(&mut self, real: RealFile, flags: c_int) -> Result<(), c_int> {
