@@ -1,7 +1,5 @@
 //! Builds the guests of `guests/` as components, for `tests/it` and `benches`.
 
-use std::path::Path;
-
 #[path = "../plugins/bundle/wasm_build.rs"]
 mod wasm_build;
 
@@ -20,8 +18,7 @@ fn main() {
 }
 
 fn build_guests() -> Result<(), String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let root = root.canonicalize().map_err(|error| format!("{}: {error}", root.display()))?;
+    let root = wasm_build::workspace("..")?;
     let watched = ["Cargo.toml", ".cargo/config.toml", "wit", "tests/build.rs", "tests/guests"];
     wasm_build::watch(&root, &watched);
     wasm_build::watch(&root, &["plugins/sdk/src", "plugins/sdk/Cargo.toml", "plugins/bundle/wasm_build.rs"]);

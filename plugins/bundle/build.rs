@@ -13,8 +13,7 @@ fn main() {
 }
 
 fn bundle() -> Result<(), String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let root = root.canonicalize().map_err(|error| format!("{}: {error}", root.display()))?;
+    let root = wasm_build::workspace("../..")?;
     let mut policies = packages_in(&root.join("plugins"))?;
     policies.retain(|package| !NOT_POLICIES.contains(&package.as_str()));
 
