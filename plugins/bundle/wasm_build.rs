@@ -46,7 +46,8 @@ pub(crate) fn build(root: &Path, packages: &[String], target: &str) -> Result<Ve
 /// The workspace, which lies `up` from the package of this build script. Asked for as it runs: one that was compiled in another
 /// checkout would look there.
 pub(crate) fn workspace(up: &str) -> Result<PathBuf, String> {
-    let package = env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR for build scripts")?;
+    let package =
+        env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR for build scripts")?;
     let root = Path::new(&package).join(up);
     root.canonicalize().map_err(|error| format!("{}: {error}", root.display()))
 }

@@ -182,29 +182,26 @@ pub(crate) async fn judge(world: &World, host: &Host, sender: &mut Sender) {
     );
     let frequent = frequent.replace("\"nobody\"", "\"cloudmonitor\", type = \"none.such\"");
     world.write("plugins.d/nightly-reset.toml", &frequent);
-    let runs = eventually("all runs to come to rest", async || {
+    let (runs, effects) = eventually("all runs to come to rest", async || {
         let runs = world.runs(host).await;
+        let effects = world.sim_get("effects").await;
         let rests = |run: &Value| {
             ["done", "failed", "held", "dead"].contains(&run["state"].as_str().unwrap_or_default())
         };
         let snapshots = runs.iter().filter(|run| run["policy"] == "snapshot-on-reboot").count();
-        (snapshots >= sender.sent.len() && runs.iter().all(rests)).then_some(runs)
+        let rest = snapshots >= sender.sent.len() && runs.iter().all(rests);
+        // The host may take the schedule away a moment later: a firing since the first look belongs to neither book.
+        (rest && world.runs(host).await == runs).then_some((runs, effects))
     })
     .await;
-    judge_snapshots(world, sender, &runs).await;
-    judge_resets(world, &runs).await;
+    let effects = effects.as_array().expect("a list");
+    judge_snapshots(sender, &runs, effects);
+    judge_resets(&runs, effects);
 }
 
-async fn judge_snapshots(world: &World, sender: &Sender, runs: &[Value]) {
+fn judge_snapshots(sender: &Sender, runs: &[Value], effects: &[Value]) {
     let mut made: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for effect in world
-        .sim_get("effects")
-        .await
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter(|e| e["action"] == "CreateSnapshot")
-    {
+    for effect in effects.iter().filter(|e| e["action"] == "CreateSnapshot") {
         let text = effect["params"].to_string();
         let happening =
             sender.sent.keys().find(|happening| text.contains(happening.as_str())).expect("traceable");
@@ -224,11 +221,8 @@ async fn judge_snapshots(world: &World, sender: &Sender, runs: &[Value]) {
 }
 
 /// Each reset the cloud saw belongs to one run, and no run has two.
-async fn judge_resets(world: &World, runs: &[Value]) {
-    let effects = world.sim_get("effects").await;
+fn judge_resets(runs: &[Value], effects: &[Value]) {
     let resets: BTreeSet<String> = effects
-        .as_array()
-        .expect("a list")
         .iter()
         .filter(|e| e["action"] == "ResetInstance")
         .map(|e| e["request_id"].as_str().expect("id").to_owned())
