@@ -31,7 +31,8 @@ pub trait Store: Send + Sync + 'static {
     fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool>;
 
     /// Takes at most `limit` runs whose wake time has come, oldest wake time first, marks them running and raises their
-    /// epoch. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a
+    /// epoch. The one verb that need not be on disk when it is answered, since losing a claim means claiming again: whoever has
+    /// one makes no effect before a verb that waits. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a
     /// dead host are ready again, with a crash counted; of those that have `SUSPECT_AT` crashes one at a time is handed out, after
     /// all others. A run whose ledger cannot be read
     /// is not handed out but held, with the reason as its note.

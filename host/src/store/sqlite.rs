@@ -8,6 +8,7 @@ mod check;
 mod compact;
 mod copy;
 mod damage;
+mod early;
 #[cfg(feature = "failpoints")]
 mod faulty_disk;
 #[cfg(feature = "failpoints")]
@@ -37,6 +38,7 @@ use super::{
     RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
 use crate::clock::{Clock as _, SystemClock};
+use early::Early;
 use late::{Late, event_key};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
@@ -93,7 +95,8 @@ impl SqliteStore {
 
     fn open_checked(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
         let mut reserve = Reserve::of(path);
-        let (conn, lock, released) = match open_and_put_right(path, bounds.checked_bytes) {
+        let Opened { conn, lock, was_closed, released } = match open_and_put_right(path, bounds.checked_bytes)
+        {
             Err(StoreError::Sqlite(error)) if writer::is_full(&error) && reserve.give_up() => {
                 open_and_put_right(path, bounds.checked_bytes)?
             }
@@ -106,10 +109,10 @@ impl SqliteStore {
             tracing::info!(runs = released, "runs of a host that died will be continued");
         }
         let queue = Arc::new(Queue::new());
-        let of_writer = queue.clone();
+        let (of_writer, early) = (queue.clone(), Early::after(was_closed));
         let writer = std::thread::Builder::new()
             .name("opsward-store".to_owned())
-            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve))
+            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve, early))
             .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
         Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)), restored }))
@@ -165,12 +168,22 @@ impl SqliteStore {
     }
 }
 
-/// Opens the file and makes runs that a dead host left running ready again; says how many.
-fn open_and_put_right(path: &Path, checked_bytes: u64) -> Result<(Connection, File, usize), StoreError> {
+struct Opened {
+    conn: Connection,
+    lock: File,
+    /// Whether the host before came to its end.
+    was_closed: bool,
+    /// Runs it left running, which are ready again.
+    released: usize,
+}
+
+/// Opens the file and makes runs that a dead host left running ready again.
+fn open_and_put_right(path: &Path, checked_bytes: u64) -> Result<Opened, StoreError> {
     let (mut conn, lock) = schema::open_for_writing(path, checked_bytes, SystemClock.now())?;
+    let was_closed = damage::closed_cleanly(&conn);
     damage::note_opened(&conn)?;
     let released = schema::release_running(&mut conn)?;
-    Ok((conn, lock, released))
+    Ok(Opened { conn, lock, was_closed, released })
 }
 
 impl Store for SqliteStore {

@@ -96,7 +96,8 @@ async fn an_event_over_which_hosts_die_is_parked_and_the_others_go_on() {
         }
         deaths += 1;
     }
-    assert_eq!(deaths, 5);
+    // The first may come before the claim is on disk, and is then not counted.
+    assert!((5..=6).contains(&deaths), "{deaths} deaths");
 }
 
 /// Has 40 runs meet a cloud that throttles everything; the host is `wrong` in this way.

@@ -199,6 +199,11 @@ async fn claim_at(store: &dyn Store, now: Timestamp) -> Claimed {
     store.claim(1, now).await.expect("claimed").pop().expect("a run is ready")
 }
 
+/// Waits until what was claimed is on disk: a claim is handed out before.
+async fn on_disk(store: &dyn Store) {
+    store.next_wake().await.expect("asked");
+}
+
 /// An event received at `at` whose run was done at once.
 pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp) {
     store.accept(vec![event(id, at, &["a"])]).await.expect("accepted");

@@ -27,6 +27,8 @@ pub(super) struct Ledgers {
     rows: BTreeMap<i64, String>,
     tally: [i64; 6],
     late: Late,
+    /// Added to the epoch of every claim: more than any that was handed out and did not reach the disk.
+    outdated: u64,
     /// The time of the latest claim; the end of time before the first.
     claimed_at: Timestamp,
     next_run: i64,
@@ -55,6 +57,7 @@ impl Ledgers {
             rows: BTreeMap::new(),
             tally: [0; 6],
             late,
+            outdated: 0,
             claimed_at: Timestamp::from_ms(i64::MAX),
             next_run,
             next_run_kept: next_run,
@@ -218,6 +221,7 @@ impl Ledgers {
             claimed.extend(taken(&mut sql.suspect.query([now.ms()])?)?);
         }
         for (seq, run) in &mut claimed {
+            run.claim.epoch += self.outdated;
             // A first claim has no ledger to read.
             if run.claim.epoch > 1 {
                 if let Some(records) = self.rows.remove(seq) {
@@ -278,6 +282,11 @@ impl Ledgers {
             self.rows.remove(&run);
         }
         Ok(slice.retained)
+    }
+
+    /// Makes the claims of a transaction that did not happen worth less than the next: their holders write nothing more.
+    pub(super) fn outdate_claims(&mut self) {
+        self.outdated += 1;
     }
 
     /// Ends a claim without writing; returns its run's key if the claim was in force.

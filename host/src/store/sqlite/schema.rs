@@ -257,12 +257,12 @@ CREATE INDEX runs_suspect ON runs (crashes, state) WHERE crashes >= 2;
 ";
 
 /// - `sum` is the checksum of a row's run and text; null in rows from before it: they are not checked.
-/// - `shutdown` says whether the last host closed the file.
+/// - `shutdown` says whether the last host closed the file; where nobody can know, only a file without runs counts as closed.
 /// - `restored` has a row for each time a host opened a copy of the store.
 const UPKEEP: &str = "
 ALTER TABLE ledger ADD COLUMN sum INTEGER;
 CREATE TABLE shutdown (clean INTEGER NOT NULL) STRICT;
-INSERT INTO shutdown VALUES (0);
+INSERT INTO shutdown SELECT NOT EXISTS (SELECT 1 FROM runs);
 CREATE TABLE restored (taken_at INTEGER NOT NULL, opened_at INTEGER NOT NULL) STRICT;
 ";
 

@@ -1,10 +1,12 @@
 //! The one thread that writes. It takes whatever waits, does it in one transaction, and answers once that is on disk: the
 //! more waits, the fewer syncs each operation costs. A transaction that fails is done again one operation at a time, so
-//! that one that does not fit fails alone; on a full disk what is under way goes on from the `reserve`. A disk error closes the store, since what the disk holds is then unknown.
-//! Leaves what an operation does to `apply`.
+//! that one that does not fit fails alone; on a full disk what is under way goes on from the `reserve`. A disk error closes the
+//! store, since what the disk holds is then unknown. Leaves what an operation does to `apply`, and the one answer that does
+//! not wait for the disk to `early`.
 
 use super::apply::Ledgers;
 use super::damage;
+use super::early::Early;
 use super::late::{EventKey, Late};
 use super::ledger::LedgerRow;
 use super::once;
@@ -146,10 +148,17 @@ pub(super) struct Woken {
 }
 
 /// The body of the writer thread. Ends when the queue is closed and empty, or at a disk error.
-pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, late: Late, reserve: Reserve) {
+pub(super) fn run(
+    conn: Connection,
+    lock: File,
+    queue: &Arc<Queue>,
+    late: Late,
+    reserve: Reserve,
+    early: Early,
+) {
     // Whatever ends this thread, nobody is left waiting.
     let _fail_on_exit = FailOnExit(queue);
-    let ended = write_until_closed(&conn, queue, late, reserve);
+    let ended = write_until_closed(&conn, queue, late, reserve, early);
     if let Err(error) = ended {
         tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
         queue.fail(&error.to_string());
@@ -171,9 +180,10 @@ fn write_until_closed(
     queue: &Queue,
     late: Late,
     reserve: Reserve,
+    early: Early,
 ) -> Result<(), rusqlite::Error> {
     let (sql, ledgers) = (Statements::prepare(conn)?, Ledgers::open(conn, late)?);
-    let mut writer = Writer { conn, sql, ledgers, reserve, revoked: Vec::new(), wrote: false };
+    let mut writer = Writer { conn, sql, ledgers, reserve, early, revoked: Vec::new(), wrote: false };
     while let Some(jobs) = queue.take() {
         writer.reserve.restore();
         writer.release_revoked()?;
@@ -194,6 +204,7 @@ struct Writer<'c> {
     sql: Statements<'c>,
     ledgers: Ledgers,
     reserve: Reserve,
+    early: Early,
     /// Runs whose claim is over because a write of it failed: to be made ready as soon as the disk takes it.
     revoked: Vec<i64>,
     /// Whether the latest transaction changed anything.
@@ -204,21 +215,26 @@ impl Writer<'_> {
     /// Does `jobs` and answers them. An error is one after which nothing more may be written.
     fn settle(&mut self, mut jobs: Vec<Job>) -> Result<(), rusqlite::Error> {
         let begun = Instant::now();
-        let count = jobs.len();
         match self.transact(&mut jobs) {
             Ok(answers) => {
                 if self.wrote {
                     failpoint::hit("after-commit-before-reply");
                 }
                 metrics::histogram!("opsward_store_commit_seconds").record(begun.elapsed().as_secs_f64());
-                metrics::counter!("opsward_store_operations_total").increment(count as u64);
+                metrics::counter!("opsward_store_operations_total").increment(jobs.len() as u64);
                 for (job, answer) in jobs.into_iter().zip(answers) {
                     self.reply(job, answer);
+                }
+                for claim in self.early.written() {
+                    self.revoke(&claim);
                 }
                 Ok(())
             }
             Err(error) => {
                 self.roll_back()?;
+                if self.early.not_written(&mut jobs) {
+                    self.ledgers.outdate_claims();
+                }
                 if is_fatal(&error) {
                     let reason = error.to_string();
                     for reply in jobs.into_iter().filter_map(|job| job.reply) {
@@ -229,7 +245,7 @@ impl Writer<'_> {
                 if is_full(&error) && self.reserve.give_up() {
                     return self.settle(jobs);
                 }
-                if count > 1 {
+                if jobs.len() > 1 {
                     return jobs.into_iter().try_for_each(|job| self.settle(vec![job]));
                 }
                 self.refuse(jobs, error);
@@ -269,6 +285,7 @@ impl Writer<'_> {
             // The mistake shows only if the sender hears of it before a kill.
             std::thread::sleep(std::time::Duration::from_millis(300));
         }
+        self.early.hand_out(jobs, &mut answers);
         if self.wrote {
             failpoint::hit("before-commit");
             if failpoint::wrong("disk-error") {

@@ -132,6 +132,9 @@ async fn runs_claimed_for_somebody_who_has_left_are_for_the_next() {
     let lab = <Sqlite>::new();
     let store = lab.open_sqlite();
     store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
+    // After a host that died a claim waits for the disk, and can be left meanwhile.
+    let killed = lab.killed();
+    let store = killed.open_sqlite();
     let mut left = store.claim(1, NOW);
     // Polled once it is with the writer; nobody takes the answer.
     let pending = std::future::poll_fn(|cx| Poll::Ready(left.as_mut().poll(cx).is_pending())).await;

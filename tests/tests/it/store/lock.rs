@@ -118,6 +118,7 @@ pub(super) async fn a_decision_settles_key_and_lock_and_lets_the_run_go_on<L: La
         let again = claim_one(&*store).await;
         assert_eq!((&again.claim.run, again.claim.epoch), (&first.run, 2));
         assert_eq!(again.ledger.last(), Some(&record));
+        on_disk(&*store).await;
         let counts = store.count_runs().await.expect("counted");
         assert!(
             counts.contains(&(RunState::Held, 0)) && counts.contains(&(RunState::Running, 2)),
