@@ -11,6 +11,7 @@ pub use upkeep::{Restored, Retained, RetainedUpTo};
 use futures::future::BoxFuture;
 use opsward_core::call::CallResponse;
 use opsward_core::event::Event;
+use opsward_core::guardrail::{Limit, Over};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -51,11 +52,18 @@ pub trait Store: Send + Sync + 'static {
     /// behind that more would not fit in memory.
     fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError>;
 
-    /// What `append` is to the intent or the result of an effect with a natural key, which follows the record in the same
-    /// transaction: an intent takes the key; a result that is a success leaves its reply with the key, which is then kept for
+    /// What `append` is to the intent or the result of an effect that falls under `limits` or has a natural key. Both follow the
+    /// record in the same transaction. An intent counts against the limits, until the effect is known to have changed nothing;
+    /// `Over` means that one has no room, and nothing was written. An intent takes the key; a result that is a success leaves its reply with the key, which is then kept for
     /// `ONCE_KEPT` or a little longer; one that is an error frees it, and so does `NotExecuted`. An effect without a result keeps its key. `Later` means
     /// that another effect has the key, and nothing was written; a result never gets it. Without a record it only looks.
-    fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once>;
+    fn append_once(
+        &self,
+        claim: &Claim,
+        key: Option<OnceKey>,
+        limits: Vec<Limit>,
+        record: Option<Record>,
+    ) -> Reply<'_, Once>;
 
     /// Takes all of `resources` for the effect at `position`, or none where another effect has one of them: `Some` names the
     /// run. They stay taken, through restarts, until the effect has a result, is found not to have taken place or is not made
@@ -228,6 +236,8 @@ pub enum Once {
         /// Its answer, once it is known.
         reply: Option<CallResponse>,
     },
+    /// Nobody for now: a limit has no room for it.
+    Over(Over),
 }
 
 /// A run to work on.

@@ -11,6 +11,7 @@ pub mod config;
 pub mod endpoint;
 pub mod event;
 pub mod grant;
+pub mod guardrail;
 pub mod id;
 pub mod pace;
 pub mod pattern;

@@ -7,6 +7,7 @@ use crate::store::{Decision, Firing, NewEvent, NewRun, Standing};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use opsward_core::event::Event;
 use opsward_core::grant::Grants;
+use opsward_core::guardrail::Guardrails;
 use opsward_core::id::RunId;
 use opsward_core::retry::RetrySettings;
 use opsward_core::run::{Entry, LogLevel, Mode, Record};
@@ -228,6 +229,7 @@ fn a_policy_is_shown_without_its_config() {
         warnings: Vec::new(),
         secrets: Vec::new(),
         retry: RetrySettings::default(),
+        guardrails: Guardrails::default(),
     };
     let told = Description {
         name: "nightly-reset".into(),

@@ -8,6 +8,7 @@ use crate::failpoint::{haste, hit, wrong};
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::{self, Class, Judgement};
+use opsward_core::guardrail::{self, Limit};
 use opsward_core::retry;
 use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput, client_token};
 use serde_json::Value;
@@ -39,7 +40,7 @@ impl Session {
         // Before the baseline: an answer that is known needs no state of the resource, which may be gone by now.
         if let Some(key) = &key
             && class != Class::Token
-            && let Turn::Others(reply, answered) = self.turn(key, None).await?
+            && let Turn::Others(reply, answered) = self.turn(Some(key), Vec::new(), None).await?
         {
             return self.answered(position, request, reply, answered);
         }
@@ -66,7 +67,7 @@ impl Session {
         hit("before-intent");
         let recorded = match wrong("intent-after-send") {
             true => Turn::Ours(self.broker.clock.now()),
-            false => self.record_effect(key.as_ref(), intent).await?,
+            false => self.record_effect(key.as_ref(), self.limits(admitted), intent).await?,
         };
         let since = match recorded {
             Turn::Ours(since) => since,
@@ -123,6 +124,20 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The guardrails that the effect falls under.
+    fn limits(&self, admitted: &Admitted) -> Vec<Limit> {
+        let settings = &self.policy.settings;
+        settings.account.as_ref().map_or_else(Vec::new, |account| {
+            guardrail::limits(
+                &settings.guardrails,
+                &settings.name,
+                account,
+                admitted.class,
+                &admitted.resources,
+            )
+        })
     }
 
     /// Keeps other effects of class once from the same resources until the outcome of this one is known; where there is one
@@ -242,7 +257,7 @@ impl Session {
     async fn make_anew(&self, position: u32, open: OpenEffect, params: &Value) -> Result<Timed, Stop> {
         let why = "the cloud's record of the resource's operations is unchanged, and the request has expired";
         let disproved = Entry::NotExecuted { position, why: why.to_owned(), by: None };
-        self.record_effect(self.once_key(&open.request).as_ref(), disproved).await?;
+        self.record_effect(self.once_key(&open.request).as_ref(), Vec::new(), disproved).await?;
         self.live(position, open.request, params).await
     }
 
@@ -302,7 +317,8 @@ impl Session {
     ) -> Result<Timed, Stop> {
         hit("before-result");
         let result = Entry::Result { position, reply: reply.clone(), answered, sends };
-        let recorded = self.record_effect(self.once_key(&open.request).as_ref(), result).await?;
+        let key = self.once_key(&open.request);
+        let recorded = self.record_effect(key.as_ref(), Vec::new(), result).await?;
         hit("after-result");
         self.remember(&open.request, &reply);
         match recorded {

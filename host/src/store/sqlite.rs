@@ -4,6 +4,7 @@
 //! the conformance suite and by what is in `tests` about files.
 
 mod apply;
+mod budget;
 mod check;
 mod compact;
 mod copy;
@@ -38,8 +39,10 @@ use super::{
     RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
 use crate::clock::{Clock as _, SystemClock};
+use budget::Spending;
 use early::Early;
 use late::{Late, event_key};
+use opsward_core::guardrail::Limit;
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -260,14 +263,27 @@ impl Store for SqliteStore {
         self.queue.push_later(append(claim, &records))
     }
 
-    fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once> {
-        let change = once::Change::of(record.as_ref());
-        let ends = lock::ended_by(record.as_slice());
-        let records = lines(record.as_slice());
-        let op = Op::AppendOnce { claim: claim.clone(), key, change, records, ends };
+    fn append_once(
+        &self,
+        claim: &Claim,
+        key: Option<OnceKey>,
+        limits: Vec<Limit>,
+        record: Option<Record>,
+    ) -> Reply<'_, Once> {
+        let op = Op::AppendOnce {
+            claim: claim.clone(),
+            key: key.map(|key| (key, once::Change::of(record.as_ref()))),
+            spending: Spending::of(limits, record.as_ref()),
+            records: lines(record.as_slice()),
+            ends: lock::ended_by(record.as_slice()),
+        };
         Box::pin(async move {
-            let Answer::AppendedOnce(other) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
-            let Some(once::First { run, reply }) = other else { return Ok(Once::First) };
+            let once::First { run, reply } = match self.ask(op).await? {
+                Answer::Written => return Ok(Once::First),
+                Answer::Over(over) => return Ok(Once::Over(over)),
+                Answer::Later(first) => first,
+                _ => unreachable!("{IN_KIND}"),
+            };
             let reply = reply.map(|text| serde_json::from_str(&text)).transpose();
             let reply =
                 reply.map_err(|e| StoreError::Unreadable { run: run.clone(), problem: e.to_string() })?;

@@ -40,6 +40,8 @@ action = "cbs:DescribeDisks"
 [[allow]]
 action = "cvm:ResetInstance"
 resource = ["ins-1", "ins-2"]
+[guardrails]
+cool-down = "none"
 "#;
 
 #[tokio::test]

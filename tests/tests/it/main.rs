@@ -11,6 +11,7 @@ mod disk;
 mod doubt;
 mod endings;
 mod events;
+mod guardrails;
 mod harness;
 mod held;
 mod hostile;

@@ -1,6 +1,7 @@
 //! What every store promises (`promises`), run against each store there is, and what is particular to a store in a
 //! file (`file`, `damage`, `copy`). A second store is one more `Lab` and one more `promises!`.
 
+mod budget;
 mod copy;
 pub(crate) mod damage;
 mod file;
@@ -108,6 +109,10 @@ macro_rules! keeps_its_promises {
                 an_effect_that_failed_frees_its_key_and_one_without_a_result_keeps_it
                 a_key_and_the_record_it_comes_with_are_written_both_or_neither
                 an_answered_key_is_kept_for_its_time_and_not_for_ever);
+            promises!($lab, budget:
+                an_effect_counts_with_its_intent_and_through_kills
+                an_effect_without_room_leaves_no_trace
+                what_an_effect_counted_is_given_back_if_it_changed_nothing);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known
                 locks_outlive_hosts_claims_and_holds_and_end_with_the_run
@@ -212,6 +217,8 @@ pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp)
     store.finish(&claim, records, Standing::Done).await.expect("finished");
 }
 
-/// Takes from a file what only the newest format has.
+/// Takes from a file what it has had since format 4.
 const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
+/// What only the newest format has.
+const SINCE_5: &str = "DROP TABLE spent;";

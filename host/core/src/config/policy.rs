@@ -5,7 +5,7 @@ use super::finding::ConfigError;
 use super::host::{HostSettings, find_account};
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::PolicyFile;
-use super::{PolicySettings, defaults, retry};
+use super::{PolicySettings, defaults, guardrails, retry};
 use crate::grant::{AllowEntry, GrantFinding, Grants};
 use crate::id::{AccountName, PolicyName};
 use crate::pattern::{OnEntry, Patterns};
@@ -40,6 +40,7 @@ pub(super) fn resolve(
     let grants = grants(source, &file.allow, account.as_ref(), host, &mut errors, &mut warnings);
     let config = json_table(source, &file.config, &mut errors);
     let retry = retry::resolve(source, &file.retry, &mut errors);
+    let guardrails = guardrails::resolve(source, &file.guardrails, &mut errors);
     let known: Vec<&str> = host.secrets.keys().map(String::as_str).collect();
     for (at, name) in file.secrets.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
         let fix = match known.as_slice() {
@@ -64,6 +65,7 @@ pub(super) fn resolve(
             config: Value::Object(config).to_string().into(),
             secrets: file.secrets,
             retry,
+            guardrails,
             warnings,
         }),
         _ => Err(errors.into_iter().chain(warnings).collect()),

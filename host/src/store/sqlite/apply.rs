@@ -4,6 +4,7 @@
 
 use super::late::Late;
 use super::ledger::{self, LedgerRow};
+use super::lock::Ended;
 use super::read::{event_at, parsed};
 use super::schema::{code, stored};
 use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
@@ -87,24 +88,33 @@ impl Ledgers {
             }
             Op::Append { claim, records, ends, progress } => {
                 let live = self.append(claim, records)?;
-                end_locks(sql, claim, *ends)?;
+                end_effect(sql, claim, *ends)?;
                 if *progress && live.is_suspect {
                     self.clear(sql, claim, live)?;
                 }
                 Ok(Answer::Written)
             }
-            Op::AppendOnce { claim, key, change, records, ends } => {
-                self.check(claim)?;
-                let other = sql.once.other(&claim.run, key, change)?;
-                if other.is_none() {
-                    let live = self.append(claim, records)?;
-                    sql.once.perform(&claim.run, key, change)?;
-                    end_locks(sql, claim, *ends)?;
-                    if live.is_suspect && !records.is_empty() {
-                        self.clear(sql, claim, live)?;
-                    }
+            Op::AppendOnce { claim, key, spending, records, ends } => {
+                let live = self.check(claim)?;
+                if let Some((key, change)) = key
+                    && let Some(first) = sql.once.other(&claim.run, key, change)?
+                {
+                    return Ok(Answer::Later(first));
                 }
-                Ok(Answer::AppendedOnce(other))
+                if let Some(spending) = spending
+                    && let Some(over) = sql.budget.spend(&claim.run, spending)?
+                {
+                    return Ok(Answer::Over(over));
+                }
+                self.append(claim, records)?;
+                if let Some((key, change)) = key {
+                    sql.once.perform(&claim.run, key, change)?;
+                }
+                end_effect(sql, claim, *ends)?;
+                if live.is_suspect && !records.is_empty() {
+                    self.clear(sql, claim, live)?;
+                }
+                Ok(Answer::Written)
             }
             Op::Lock { claim, position, resources } => {
                 self.check(claim)?;
@@ -374,12 +384,15 @@ fn woken(row: &Row<'_>) -> Result<Woken, rusqlite::Error> {
     Ok(Woken { policy: parsed(row, 2)?, digest: Digest::from_bytes(row.get(3)?), event, received })
 }
 
-pub(super) fn end_locks(
+/// Frees what an effect held until its outcome was known.
+pub(super) fn end_effect(
     sql: &mut Statements<'_>,
     claim: &Claim,
-    ends: Option<u32>,
+    ended: Option<Ended>,
 ) -> Result<(), rusqlite::Error> {
-    ends.map_or(Ok(()), |position| sql.lock.end_one(&claim.run, position))
+    let Some(Ended { position, changed }) = ended else { return Ok(()) };
+    sql.lock.end_one(&claim.run, position)?;
+    if changed { Ok(()) } else { sql.budget.give_back(&claim.run, position) }
 }
 
 fn schedule_state(

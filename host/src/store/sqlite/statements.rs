@@ -2,7 +2,7 @@
 
 use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
-use super::{late, lock, once, policy_state, retain};
+use super::{budget, late, lock, once, policy_state, retain};
 use crate::store::SUSPECT_AT;
 use rusqlite::{Connection, Statement};
 
@@ -35,6 +35,7 @@ pub(super) struct Statements<'c> {
     pub(super) once: once::Statements<'c>,
     pub(super) retain: retain::Statements<'c>,
     pub(super) lock: lock::Statements<'c>,
+    pub(super) budget: budget::Statements<'c>,
     pub(super) standing: Statement<'c>,
     pub(super) clear: Statement<'c>,
     pub(super) forgive: Statement<'c>,
@@ -99,6 +100,7 @@ impl<'c> Statements<'c> {
             once: once::Statements::prepare(conn)?,
             retain: retain::Statements::prepare(conn)?,
             lock: lock::Statements::prepare(conn)?,
+            budget: budget::Statements::prepare(conn)?,
             standing: sql(
                 "SELECT seq, state, epoch FROM runs WHERE id = ?1 AND seq IN (
                    SELECT run FROM run_ids WHERE id = ?1

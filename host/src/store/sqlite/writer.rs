@@ -5,10 +5,12 @@
 //! not wait for the disk to `early`.
 
 use super::apply::Ledgers;
+use super::budget::Spending;
 use super::damage;
 use super::early::Early;
 use super::late::{EventKey, Late};
 use super::ledger::LedgerRow;
+use super::lock::Ended;
 use super::once;
 use super::queue::Queue;
 use super::reserve::Reserve;
@@ -18,6 +20,7 @@ use crate::store::{
     Acceptance, Claim, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
 };
 use opsward_core::event::Event;
+use opsward_core::guardrail::Over;
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -47,17 +50,16 @@ pub(super) enum Op {
     Append {
         claim: Claim,
         records: String,
-        /// The effect whose locks end with it.
-        ends: Option<u32>,
+        ends: Option<Ended>,
         /// Whether it says more than that the run was begun again.
         progress: bool,
     },
     AppendOnce {
         claim: Claim,
-        key: OnceKey,
-        change: once::Change,
+        key: Option<(OnceKey, once::Change)>,
+        spending: Option<Spending>,
         records: String,
-        ends: Option<u32>,
+        ends: Option<Ended>,
     },
     Lock {
         claim: Claim,
@@ -92,8 +94,7 @@ pub(super) struct Intervention {
     pub(super) claim: Claim,
     pub(super) from: RunState,
     pub(super) key: Option<(OnceKey, once::Change)>,
-    /// The effect whose locks end with it.
-    pub(super) ends: Option<u32>,
+    pub(super) ends: Option<Ended>,
     pub(super) records: String,
     pub(super) to: Standing,
     pub(super) note: Option<String>,
@@ -120,8 +121,10 @@ pub(super) enum Answer {
     Claimed(Vec<RawClaimed>),
     NextWake(Option<Timestamp>),
     ScheduleState(ScheduleState),
-    /// Another effect that has the natural key.
-    AppendedOnce(Option<once::First>),
+    /// Nothing was written: another effect has the natural key.
+    Later(once::First),
+    /// Nothing was written: a limit has no room.
+    Over(Over),
     /// The run that has one of the resources.
     Locked(Option<RunId>),
     State(StateReply),

@@ -175,7 +175,7 @@ async fn a_check_finds_whatever_does_not_fit_together() {
     }
     store.accept(vec![event("last", NOW, &["a"])]).await.expect("accepted");
     let claim = claim_one(&*store).await.claim;
-    store.append_once(&claim, once::key("k"), Some(once::intent(1))).await.expect("appended");
+    store.append_once(&claim, Some(once::key("k")), vec![], Some(once::intent(1))).await.expect("appended");
     let firing = Firing {
         policy: policy("a"),
         schedule: "daily".to_owned(),

@@ -8,6 +8,7 @@ use opsward::store::{
     Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Retained, RetainedUpTo,
     RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
+use opsward_core::guardrail::Limit;
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -143,9 +144,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once> {
+    fn append_once(
+        &self,
+        claim: &Claim,
+        key: Option<OnceKey>,
+        limits: Vec<Limit>,
+        record: Option<Record>,
+    ) -> Reply<'_, Once> {
         let of = claim.clone();
-        self.write("append-once", Some(claim.clone()), move |shelf| shelf.append_once(&of, key, record))
+        let append = move |shelf: &mut Shelf| shelf.append_once(&of, key, &limits, record);
+        self.write("append-once", Some(claim.clone()), append)
     }
 
     fn lock(
