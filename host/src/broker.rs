@@ -3,19 +3,21 @@
 //! HTTP to `cloud`, and the guest to `plugin`.
 
 mod effect;
+mod halted;
 mod known;
 mod once;
 mod readback;
 mod send;
 mod turns;
 
+pub use halted::Halted;
 pub use send::{AccountFacts, Sender};
 
 use known::Known;
 use turns::Turns;
 
 use crate::clock::Clock;
-use crate::failpoint::wrong;
+use crate::failpoint::{haste, wrong};
 use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Restored, Store, StoreError};
@@ -23,6 +25,7 @@ use futures::StreamExt as _;
 use opsward_core::admit::{self, Admitted};
 use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind, secrets_named};
 use opsward_core::catalog::{Class, Provider};
+use opsward_core::guardrail::Halt;
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
 use opsward_core::run::{
@@ -46,6 +49,8 @@ const CALLS_BEGIN: Duration = Duration::from_secs(300);
 /// Answers of one run in bytes: more than its guest's memory can hold at a time, and what a ledger may grow to that is read
 /// as a whole for each claim. A hundred pages of a hundred instances have half of it.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// When a run whose policy is halted looks again whether it is resumed.
+pub(crate) const HALTED_PAUSE: Duration = Duration::from_secs(10);
 /// Longest sleep: seven days.
 pub const SLEEP_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 
@@ -61,6 +66,8 @@ pub struct Broker {
     closing: Arc<AtomicBool>,
     turns: Arc<Turns>,
     known: Arc<Known>,
+    /// Whom a person has halted.
+    pub halted: Halted,
     /// Whether the store is a restored copy, in which effects may be missing.
     restored: Option<Restored>,
 }
@@ -101,7 +108,7 @@ impl Broker {
     /// A broker that nothing is under way in.
     pub fn new(store: Arc<dyn Store>, cloud: Arc<dyn Sender>, clock: Arc<dyn Clock>) -> Self {
         let (closing, turns, known) = (Arc::default(), Arc::default(), Arc::default());
-        Self { store, cloud, clock, closing, turns, known, restored: None }
+        Self { store, cloud, clock, closing, turns, known, halted: Halted::default(), restored: None }
     }
 
     /// The same on a store that may be a restored copy.
@@ -278,8 +285,14 @@ impl Session {
     }
 
     /// Leaves calls to the next claim of the run where the host ends or this claim has lasted long: better than to have one cut
-    /// off half-way.
+    /// off half-way. The same where the policy is halted.
     fn may_begin(&self) -> Result<(), Stop> {
+        if let Some(halt) = self.halted() {
+            return Err(Stop::WaitUntil {
+                at: self.broker.clock.now() + haste(HALTED_PAUSE),
+                why: halt.to_string(),
+            });
+        }
         if self.broker.closing.load(Ordering::Relaxed) || self.begun.elapsed() > CALLS_BEGIN {
             let why = "the host ends, or this claim has lasted long".to_owned();
             return Err(Stop::WaitUntil { at: self.broker.clock.now(), why });
@@ -376,6 +389,11 @@ impl Session {
                 Err(Stop::Diverged { message: format!("call {position} was an effect, not a state access") })
             }
         }
+    }
+
+    /// What keeps this policy from sending.
+    fn halted(&self) -> Option<Halt> {
+        self.broker.halted.of(&self.policy.settings.name).filter(|_| !wrong("no-halt"))
     }
 
     fn account(&self) -> Option<send::AccountFacts> {

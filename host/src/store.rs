@@ -11,7 +11,7 @@ pub use upkeep::{Restored, Retained, RetainedUpTo};
 use futures::future::BoxFuture;
 use opsward_core::call::CallResponse;
 use opsward_core::event::Event;
-use opsward_core::guardrail::{Limit, Over};
+use opsward_core::guardrail::{Halt, Halts, Limit, Over};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -101,6 +101,13 @@ pub trait Store: Send + Sync + 'static {
         record: Record,
         to: Standing,
     ) -> Reply<'_, ()>;
+
+    /// Halts a policy, or all, until `resume`; a second halt of the same says anew who and why.
+    fn halt(&self, halt: Halt) -> Reply<'_, ()>;
+    /// Ends the halt of a policy, or the one of all. Returns whether there was one.
+    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool>;
+    /// The halts in force.
+    fn halts(&self) -> Reply<'_, Halts>;
 
     /// What is recorded of a schedule, for the next decision.
     fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState>;

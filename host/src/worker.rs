@@ -1,7 +1,7 @@
 //! The worker: claims runs whose time has come, runs each in a fresh guest, and records how it ended. Leaves host calls to
 //! the broker, the sandbox to the engine, and when to try again to `opsward_core::retry`.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, HALTED_PAUSE};
 use crate::failpoint::{haste, hit, wrong};
 use crate::plugin::engine::{Engine, Revision};
 use crate::plugin::registry::Registry;
@@ -163,6 +163,10 @@ impl Worker {
         let id = &run.claim.run;
         if run.crashes >= retry::CRASHES_MAX {
             return self.park(&run).await;
+        }
+        if let Some(halt) = self.broker.halted.of(&run.policy) {
+            tracing::warn!(run = %id, %halt, "the run waits");
+            return self.sleep(&claim, vec![], now + haste(HALTED_PAUSE), false).await;
         }
         let live = self.policies.load().find(&run.policy).cloned();
         // Another account is another cloud: what a run began in one, it neither settles nor goes on with in another.

@@ -1,6 +1,10 @@
 //! Guardrails: how many granted effects a policy may make, and how often on one resource. Pure: which limits an effect falls
 //! under, whether it fits, and what a refusal says. Leaves counting to the store, in the transaction that records the intent, so
-//! that a crash or a restart makes no room. Tested below.
+//! that a crash or a restart makes no room, and the kill switch to `halt`. Tested below.
+
+mod halt;
+
+pub use halt::{Halt, Halts};
 
 use crate::call::{CallError, ErrorKind};
 use crate::catalog::Class;

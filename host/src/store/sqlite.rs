@@ -14,6 +14,7 @@ mod early;
 mod faulty_disk;
 #[cfg(feature = "failpoints")]
 mod faulty_vfs;
+mod halt;
 pub mod in_use;
 mod late;
 mod ledger;
@@ -42,7 +43,7 @@ use crate::clock::{Clock as _, SystemClock};
 use budget::Spending;
 use early::Early;
 use late::{Late, event_key};
-use opsward_core::guardrail::Limit;
+use opsward_core::guardrail::{Halt, Halts, Limit};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -324,6 +325,23 @@ impl Store for SqliteStore {
         };
         let op = Op::Intervene(Box::new(decided));
         Box::pin(async move { self.ask(op).await.map(drop) })
+    }
+
+    fn halt(&self, halt: Halt) -> Reply<'_, ()> {
+        Box::pin(async move { self.ask(Op::Halt(Box::new(halt))).await.map(drop) })
+    }
+
+    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool> {
+        Box::pin(async move {
+            let Answer::Resumed(ended) = self.ask(Op::Resume(policy)).await? else {
+                unreachable!("{IN_KIND}")
+            };
+            Ok(ended)
+        })
+    }
+
+    fn halts(&self) -> Reply<'_, Halts> {
+        self.read(|reader| reader.halts().map(Halts))
     }
 
     fn state(

@@ -112,7 +112,8 @@ macro_rules! keeps_its_promises {
             promises!($lab, budget:
                 an_effect_counts_with_its_intent_and_through_kills
                 an_effect_without_room_leaves_no_trace
-                what_an_effect_counted_is_given_back_if_it_changed_nothing);
+                what_an_effect_counted_is_given_back_if_it_changed_nothing
+                a_halt_lasts_until_it_is_ended_also_through_a_kill);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known
                 locks_outlive_hosts_claims_and_holds_and_end_with_the_run
@@ -221,4 +222,4 @@ pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp)
 const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
 /// What only the newest format has.
-const SINCE_5: &str = "DROP TABLE spent;";
+const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";

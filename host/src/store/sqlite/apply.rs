@@ -9,7 +9,7 @@ use super::read::{event_at, parsed};
 use super::schema::{code, stored};
 use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
 use super::writer::{Answer, Arrival, Op, RawClaimed, Woken};
-use super::{policy_state, retain};
+use super::{halt, policy_state, retain};
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, StoreError};
 use opsward_core::id::{Digest, PolicyName, RunId};
@@ -124,6 +124,11 @@ impl Ledgers {
                 self.intervene(sql, intervention)?;
                 Ok(Answer::Written)
             }
+            Op::Halt(halted) => {
+                halt::halt(conn, halted)?;
+                Ok(Answer::Written)
+            }
+            Op::Resume(policy) => Ok(Answer::Resumed(halt::resume(conn, policy.as_ref())?)),
             Op::State { claim, policy, position, op, at } => {
                 self.check(claim)?;
                 let reply = policy_state::perform(&mut sql.policy_state, policy, op)?;

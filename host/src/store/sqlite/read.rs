@@ -2,12 +2,14 @@
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
 use super::damage;
+use super::halt;
 use super::ledger::{self, LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
 use super::schema::{self, code, stored};
 use crate::store::{
     Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
 };
 use opsward_core::event::Event;
+use opsward_core::guardrail::Halt;
 use opsward_core::id::{Digest, RunId};
 use opsward_core::run::{Record, RunState};
 use opsward_core::time::Timestamp;
@@ -53,6 +55,11 @@ impl Reader {
         let policy = filter.policy.as_ref().map(|p| p.as_str());
         let rows = statement.query_map(params![policy, rows_max(filter.limit)], run_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The halts in force.
+    pub fn halts(&self) -> Result<Vec<Halt>, StoreError> {
+        if self.format < schema::HALTS_FORMAT { Ok(Vec::new()) } else { Ok(halt::list(&self.conn)?) }
     }
 
     /// The runs whose id begins with `prefix`, each with its event and ledger; at most `limit`.

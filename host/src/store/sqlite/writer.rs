@@ -20,7 +20,7 @@ use crate::store::{
     Acceptance, Claim, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
 };
 use opsward_core::event::Event;
-use opsward_core::guardrail::Over;
+use opsward_core::guardrail::{Halt, Over};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -67,6 +67,8 @@ pub(super) enum Op {
         resources: Vec<(AccountName, String)>,
     },
     Intervene(Box<Intervention>),
+    Halt(Box<Halt>),
+    Resume(Option<PolicyName>),
     State {
         claim: Claim,
         policy: PolicyName,
@@ -128,6 +130,7 @@ pub(super) enum Answer {
     /// The run that has one of the resources.
     Locked(Option<RunId>),
     State(StateReply),
+    Resumed(bool),
     Retained(Retained),
     Written,
 }

@@ -1,10 +1,11 @@
-//! What every store promises of limits: an effect counts with its intent, for good unless it changed nothing.
+//! What every store promises of guardrails: an effect counts with its intent, for good unless it changed nothing, and a halt
+//! lasts until somebody ends it.
 
 use super::lock::not_executed;
 use super::once::{done, failed, intent, key, ledger, two_runs};
 use super::*;
 use opsward::store::{Claim, Once, Standing};
-use opsward_core::guardrail::{Limit, Quota, Scope};
+use opsward_core::guardrail::{Halt, Limit, Quota, Scope};
 use opsward_core::run::RunState;
 use std::time::Duration;
 
@@ -80,4 +81,25 @@ pub(super) async fn what_an_effect_counted_is_given_back_if_it_changed_nothing<L
     assert_eq!(begin(&*store, &second, intent(0), vec![limit("p", 1)]).await, Once::First);
     store.append(&second, vec![done(0, "s-1")]).await.expect("appended");
     assert!(is_over(&begin(&*store, &second, intent(1), vec![limit("p", 1)]).await), "it took place");
+}
+
+pub(super) async fn a_halt_lasts_until_it_is_ended_also_through_a_kill<L: Lab>() {
+    let halt = |of: Option<&str>, why: &str| Halt {
+        policy: of.map(policy),
+        by: "ops".into(),
+        why: why.into(),
+        at: NOW,
+    };
+    let lab = L::new();
+    let store = lab.open();
+    for halt in [halt(Some("a"), "first"), halt(None, "all"), halt(Some("a"), "second")] {
+        store.halt(halt).await.expect("halted");
+    }
+    let killed = lab.killed();
+    let store = killed.open();
+    assert_eq!(store.halts().await.expect("asked").0, [halt(None, "all"), halt(Some("a"), "second")]);
+    assert!(store.resume(None).await.expect("resumed"));
+    assert!(!store.resume(None).await.expect("asked"), "it is over");
+    assert!(!store.resume(Some(policy("b"))).await.expect("asked"), "it was none");
+    assert_eq!(store.halts().await.expect("asked").0, [halt(Some("a"), "second")]);
 }

@@ -6,7 +6,7 @@ use opsward::store::{
     Acceptance, Claim, Claimed, EventRow, Firing, LISTED_DEFAULT, NewEvent, NewRun, Once, OnceKey, RunDetail,
     RunFilter, RunRow, SUSPECT_AT, ScheduleState, Standing, StoreError,
 };
-use opsward_core::guardrail::Limit;
+use opsward_core::guardrail::{Halt, Halts, Limit};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -29,6 +29,7 @@ pub(super) struct Shelf {
     keys: Keys,
     states: PolicyStates,
     spent: Spent,
+    halts: BTreeMap<Option<PolicyName>, Halt>,
     locks: BTreeMap<(String, String), (RunId, u32)>,
     /// Queued by `append_later`, not on the disk yet.
     later: Vec<(Claim, Vec<Record>)>,
@@ -198,6 +199,18 @@ impl Shelf {
             self.write(at, &[record]);
         }
         Ok(Once::First)
+    }
+
+    pub(super) fn halt(&mut self, halt: Halt) {
+        self.halts.insert(halt.policy.clone(), halt);
+    }
+
+    pub(super) fn resume(&mut self, policy: Option<&PolicyName>) -> bool {
+        self.halts.remove(&policy.cloned()).is_some()
+    }
+
+    pub(super) fn halts(&self) -> Halts {
+        Halts(self.halts.values().cloned().collect())
     }
 
     pub(super) fn lock(
