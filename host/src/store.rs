@@ -98,7 +98,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Runs, newest first.
     fn list_runs(&self, filter: RunFilter) -> Reply<'_, Vec<RunRow>>;
-    /// The runs whose id begins with `prefix`, each with its event and ledger; at most `limit`.
+    /// The runs whose id begins with `prefix`, each with its event and ledger, as far as they can be read; at most `limit`.
     fn find_runs(&self, prefix: &str, limit: usize) -> Reply<'_, Vec<RunDetail>>;
     /// Events, newest first.
     fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>>;
@@ -319,8 +319,23 @@ pub struct RunDetail {
     pub event: Event,
     /// When the event was received.
     pub received: Timestamp,
-    /// All its records.
+    /// All its records that can be read.
     pub ledger: Vec<Record>,
+    /// What of it cannot be read, and why; nearly always empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<String>,
+}
+
+impl RunDetail {
+    /// All its records; an error where one of them, or anything else of the run, cannot be read.
+    pub fn whole_ledger(&self) -> Result<&[Record], StoreError> {
+        match self.damage.first() {
+            None => Ok(&self.ledger),
+            Some(problem) => {
+                Err(StoreError::Unreadable { run: self.row.id.clone(), problem: problem.clone() })
+            }
+        }
+    }
 }
 
 /// An event in a list.

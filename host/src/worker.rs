@@ -321,7 +321,7 @@ impl Worker {
         let Some(run) = self.broker.store.find_runs(claim.run.as_str(), 1).await?.into_iter().next() else {
             return Ok(None);
         };
-        let replay = Replay::new(&run.ledger, run.received);
+        let replay = Replay::new(run.whole_ledger()?, run.received);
         Ok(replay.open().map(|(position, OpenEffect { request, since, .. })| {
             (position, format!("{} of {since}", request.brief()))
         }))
