@@ -34,7 +34,7 @@ pub trait Store: Send + Sync + 'static {
     /// epoch. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a
     /// dead host are ready again, with a crash counted; of those that have `SUSPECT_AT` crashes one at a time is handed out, after
     /// all others. A run whose ledger cannot be read
-    /// is not handed out but held, with the reason as its note.
+    /// is not handed out but held, with the reason as its note. On a full disk only runs that were claimed before are.
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>>;
 
     /// The earliest wake time of a ready run that is no suspect.
