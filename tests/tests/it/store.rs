@@ -4,6 +4,7 @@
 mod copy;
 pub(crate) mod damage;
 mod file;
+mod golden;
 mod lock;
 pub(crate) mod memory;
 mod once;
