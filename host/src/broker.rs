@@ -30,7 +30,7 @@ use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
 use opsward_core::run::{
     Answered, Entry, HostReply, HostRequest, Mode, Next, OpenEffect, Record, Replay, StateOp, Stop,
-    parse_params,
+    answer_bytes, parse_params,
 };
 use opsward_core::time::Timestamp;
 use serde_json::Value;
@@ -46,7 +46,7 @@ pub const CALL_ALL_CONCURRENCY_MAX: u32 = 16;
 /// How long after its beginning a claim of a run may begin a call. The longest call of them all, with everything that settles
 /// it, takes a quarter of an hour; both are within what the engine gives a claim.
 const CALLS_BEGIN: Duration = Duration::from_secs(300);
-/// Answers of one run in bytes: more than its guest's memory can hold at a time, and what a ledger may grow to that is read
+/// Answers of one run in bytes, over all its tries: more than its guest's memory can hold at a time, and what a ledger may grow to that is read
 /// as a whole for each claim. A hundred pages of a hundred instances have half of it.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// When a run whose policy is halted looks again whether it is resumed.
@@ -86,7 +86,7 @@ pub struct Session {
     replay: Replay,
     last_records: Vec<Record>,
     begun: Instant,
-    /// Of the answers the guest has got from clouds, in this claim and those before.
+    /// Of the answers that the ledger has, or is about to have: those of earlier claims and tries as well.
     answer_bytes: AtomicUsize,
     /// When this session stops waiting for natural keys; set by the first wait.
     once_deadline: OnceLock<Instant>,
@@ -135,7 +135,7 @@ impl Broker {
             received: claimed.received,
             last_records: Vec::new(),
             begun: Instant::now(),
-            answer_bytes: AtomicUsize::new(0),
+            answer_bytes: AtomicUsize::new(answer_bytes(&claimed.ledger)),
             once_deadline: OnceLock::new(),
         }
     }
@@ -242,8 +242,9 @@ impl Session {
         if matches!(planned, Planned::Open(..) | Planned::Live(..)) {
             self.may_begin()?;
         }
+        let is_new = !matches!(planned, Planned::Recorded(_));
         let made = self.answer(planned).await?;
-        if let Ok(response) = &made.0 {
+        if is_new && let Ok(response) = &made.0 {
             self.answer_bytes.fetch_add(response.body.len(), Ordering::Relaxed);
         }
         Ok(made)

@@ -36,7 +36,7 @@ pub trait Store: Send + Sync + 'static {
     /// one makes no effect before a verb that waits. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a
     /// dead host are ready again, with a crash counted; of those that have `SUSPECT_AT` crashes one at a time is handed out, after
     /// all others. A run whose ledger cannot be read
-    /// is not handed out but held, with the reason as its note.
+    /// is not handed out but held, with the reason as its note. On a full disk only runs that were claimed before are.
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>>;
 
     /// The earliest wake time of a ready run that is no suspect.
@@ -114,7 +114,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Runs, newest first.
     fn list_runs(&self, filter: RunFilter) -> Reply<'_, Vec<RunRow>>;
-    /// The runs whose id begins with `prefix`, each with its event and ledger; at most `limit`.
+    /// The runs whose id begins with `prefix`, each with its event and ledger, as far as they can be read; at most `limit`.
     fn find_runs(&self, prefix: &str, limit: usize) -> Reply<'_, Vec<RunDetail>>;
     /// Events, newest first.
     fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>>;
@@ -337,8 +337,23 @@ pub struct RunDetail {
     pub event: Event,
     /// When the event was received.
     pub received: Timestamp,
-    /// All its records.
+    /// All its records that can be read.
     pub ledger: Vec<Record>,
+    /// What of it cannot be read, and why; nearly always empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<String>,
+}
+
+impl RunDetail {
+    /// All its records; an error where one of them, or anything else of the run, cannot be read.
+    pub fn whole_ledger(&self) -> Result<&[Record], StoreError> {
+        match self.damage.first() {
+            None => Ok(&self.ledger),
+            Some(problem) => {
+                Err(StoreError::Unreadable { run: self.row.id.clone(), problem: problem.clone() })
+            }
+        }
+    }
 }
 
 /// An event in a list.

@@ -23,6 +23,7 @@ mod once;
 mod policy_state;
 mod queue;
 mod read;
+mod readable;
 mod reserve;
 mod retain;
 mod schema;

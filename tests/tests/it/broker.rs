@@ -6,14 +6,14 @@ use opsward::plugin::GuestCalls as _;
 use opsward::plugin::engine::{Engine, Limits, Revision};
 use opsward::policy::LivePolicy;
 use opsward::store::sqlite::SqliteStore;
-use opsward::store::{NewEvent, NewRun, Store as _};
+use opsward::store::{NewEvent, NewRun, Standing, Store as _};
 use opsward_core::answer::Verdict;
 use opsward_core::call::{CallReply, CallRequest, CallResponse};
 use opsward_core::catalog::Provider;
 use opsward_core::config::{load_host, load_policy};
 use opsward_core::event::Event;
 use opsward_core::id::{AccountName, RunId};
-use opsward_core::run::{HostReply, HostRequest, Mode, Stop};
+use opsward_core::run::{Entry, HostReply, HostRequest, Mode, Record, Stop};
 use opsward_core::time::Timestamp;
 use std::future::Future;
 use std::path::Path;
@@ -58,6 +58,36 @@ async fn answers_that_no_guest_could_hold_are_no_longer_asked_for() {
         replies.iter().filter_map(|reply| reply.as_ref().err()).map(|error| error.code.as_str()).collect();
     assert_eq!(refused, ["opsward.AnswersTooLarge"; 3]);
     assert_eq!(lab.cloud.sent("DescribeDisks"), wanted - 3);
+}
+
+#[tokio::test]
+async fn answers_of_earlier_tries_count() {
+    const BODY_BYTES: usize = 4 << 20;
+    let lab =
+        Lab::new(Cloud { body: format!("\"{}\"", "x".repeat(BODY_BYTES - 2)), ..Cloud::default() }).await;
+    let of_first = ANSWER_BYTES_MAX / BODY_BYTES / 2;
+    let of_second = ANSWER_BYTES_MAX / BODY_BYTES - of_first;
+    let ask = async |session: &mut Session, count| {
+        let read = call("cbs:DescribeDisks", "{}");
+        let request = HostRequest::CallAll { requests: vec![read; count], max_concurrency: 1 };
+        let Ok(HostReply::CallAll(replies)) = session.perform(request).await else { panic!("answers") };
+        replies.iter().filter(|reply| reply.is_ok()).count()
+    };
+    let mut session = lab.session("reader").await;
+    assert_eq!(ask(&mut session, of_first).await, of_first);
+    let (claim, mut records) = session.into_claim();
+    records.push(Record::new(NOW, Entry::Retried { why: "it may pass".to_owned(), by: None }));
+    lab.store.finish(&claim, records, Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
+
+    let mut session = lab.claimed().await;
+    assert_eq!(ask(&mut session, of_second + 2).await, of_second);
+    assert_eq!(lab.cloud.sent("DescribeDisks"), of_first + of_second);
+    let (claim, records) = session.into_claim();
+    lab.store.finish(&claim, records, Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
+
+    let mut session = lab.claimed().await;
+    assert_eq!(ask(&mut session, of_second + 2).await, of_second, "what was answered is answered again");
+    assert_eq!(lab.cloud.sent("DescribeDisks"), of_first + of_second);
 }
 
 #[tokio::test]
@@ -186,6 +216,11 @@ impl Lab {
         let run = NewRun { id, policy: name, digest: self.policy.revision.digest };
         let new = NewEvent { event, raw: Vec::new(), received: NOW, runs: vec![run] };
         self.store.accept(vec![new]).await.expect("accepted");
+        self.claimed().await
+    }
+
+    /// The same of a run that is ready.
+    async fn claimed(&self) -> Session {
         let claimed = self.store.claim(1, NOW).await.expect("claimed").remove(0);
         self.broker.session(claimed, self.policy.clone(), Mode::Enforce)
     }

@@ -5,6 +5,7 @@ mod budget;
 mod copy;
 pub(crate) mod damage;
 mod file;
+mod golden;
 mod lock;
 pub(crate) mod memory;
 mod once;
@@ -159,7 +160,7 @@ fn policy(name: &str) -> PolicyName {
 }
 
 /// An event of source `hook` received at `received`, with a run for each of `policies`.
-fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEvent {
+pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEvent {
     let source = "hook".parse().expect("a source name");
     let run = |name: &&str| NewRun {
         id: RunId::derive(&source, id, &policy(name)),

@@ -6,6 +6,7 @@ use super::late::Late;
 use super::ledger::{self, LedgerRow};
 use super::lock::Ended;
 use super::read::{event_at, parsed};
+use super::reserve::Room;
 use super::schema::{code, stored};
 use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
 use super::writer::{Answer, Arrival, Op, RawClaimed, Woken};
@@ -70,6 +71,7 @@ impl Ledgers {
         sql: &mut Statements<'_>,
         conn: &Connection,
         op: &Op,
+        room: Room,
     ) -> Result<Answer, StoreError> {
         match op {
             Op::Accept(events) => events
@@ -78,9 +80,9 @@ impl Ledgers {
                 .collect::<Result<_, _>>()
                 .map(Answer::Accepted),
             Op::Fire(firing, event) => self.fire(sql, conn, firing, event.as_deref()).map(Answer::Fired),
-            Op::Claim { limit, now } => self.claim(sql, *limit, *now).map(Answer::Claimed),
+            Op::Claim { limit, now } => self.claim(sql, *limit, *now, least_epoch(room)).map(Answer::Claimed),
             Op::NextWake => {
-                let wake: Option<i64> = sql.next_wake.query_row([], |row| row.get(0))?;
+                let wake: Option<i64> = sql.next_wake.query_row([least_epoch(room)], |row| row.get(0))?;
                 Ok(Answer::NextWake(wake.map(Timestamp::from_ms)))
             }
             Op::ScheduleState(policy, schedule) => {
@@ -225,13 +227,14 @@ impl Ledgers {
         sql: &mut Statements<'_>,
         limit: usize,
         now: Timestamp,
+        least_epoch: i64,
     ) -> Result<Vec<RawClaimed>, StoreError> {
         if now < self.claimed_at {
             // No run waits before it has begun: what came under a clock that ran ahead must not wait for that time.
             sql.rouse.execute([now.ms(), (now + AHEAD_MAX).ms()])?;
         }
         self.claimed_at = now;
-        let mut claimed = taken(&mut sql.ready.query(params![now.ms(), stored(limit)])?)?;
+        let mut claimed = taken(&mut sql.ready.query(params![now.ms(), stored(limit), least_epoch])?)?;
         if claimed.len() < limit {
             claimed.extend(taken(&mut sql.suspect.query([now.ms()])?)?);
         }
@@ -366,6 +369,11 @@ impl Ledgers {
     pub(super) fn count(&mut self, state: RunState, change: i64) {
         self.tally[code(state) as usize] += change;
     }
+}
+
+/// Epoch of the runs to claim where there is such room: one that has begun has been claimed.
+fn least_epoch(room: Room) -> i64 {
+    i64::from(room != Room::ForAll)
 }
 
 /// Runs as `CLAIMED_COLUMNS` and their events, each with its key.

@@ -63,7 +63,7 @@ impl<'c> Statements<'c> {
             ready: sql(&format!(
                 "SELECT {CLAIMED_COLUMNS}, {EVENT_COLUMNS}
                  FROM runs r INDEXED BY runs_not_done JOIN events e ON e.seq = r.event
-                 WHERE r.state = 0 AND r.state <> 3 AND r.wake <= ?1 AND r.crashes < {SUSPECT_AT}
+                 WHERE r.state = 0 AND r.state <> 3 AND r.wake <= ?1 AND r.crashes < {SUSPECT_AT} AND r.epoch >= ?3
                  ORDER BY r.wake, r.seq LIMIT ?2"
             ))?,
             suspect: sql(&format!(
@@ -88,7 +88,7 @@ impl<'c> Statements<'c> {
             tally: sql("UPDATE tally SET runs = runs + ?2 WHERE state = ?1")?,
             next_wake: sql(&format!(
                 "SELECT min(wake) FROM runs INDEXED BY runs_not_done
-                 WHERE state = 0 AND state <> 3 AND crashes < {SUSPECT_AT}"
+                 WHERE state = 0 AND state <> 3 AND crashes < {SUSPECT_AT} AND epoch >= ?1"
             ))?,
             last_fire: sql("SELECT max(fire_at) FROM firings WHERE policy = ?1 AND schedule = ?2")?,
             unfinished: sql(

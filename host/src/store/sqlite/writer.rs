@@ -13,7 +13,7 @@ use super::ledger::LedgerRow;
 use super::lock::Ended;
 use super::once;
 use super::queue::Queue;
-use super::reserve::Reserve;
+use super::reserve::{Reserve, Room};
 use super::statements::Statements;
 use crate::failpoint;
 use crate::store::{
@@ -104,9 +104,13 @@ pub(super) struct Intervention {
 }
 
 impl Op {
-    /// Whether it makes work, rather than finishing some: not for the last room of a full disk.
-    fn begins_something(&self) -> bool {
-        matches!(self, Self::Accept(_) | Self::Fire(..) | Self::Claim { .. })
+    /// Whether it is done where there is no more room than that: what makes work is not for the last room of a full disk.
+    fn may_be_done(&self, room: Room) -> bool {
+        match self {
+            Self::Accept(_) | Self::Fire(..) => room == Room::ForAll,
+            Self::Claim { .. } => room != Room::ForNoClaim,
+            _ => true,
+        }
     }
 }
 
@@ -265,13 +269,13 @@ impl Writer<'_> {
         let changes = self.conn.total_changes();
         self.sql.begin.execute([])?;
         let mut answers = Vec::with_capacity(jobs.len());
-        let nothing_new = self.reserve.is_away();
+        let room = self.reserve.room();
         for job in jobs.iter() {
-            if nothing_new && job.op.begins_something() {
+            if !job.op.may_be_done(room) {
                 answers.push(Err(StoreError::Full));
                 continue;
             }
-            match self.ledgers.apply(&mut self.sql, self.conn, &job.op) {
+            match self.ledgers.apply(&mut self.sql, self.conn, &job.op, room) {
                 Err(StoreError::Sqlite(error)) => return Err(error),
                 answer => answers.push(answer),
             }
@@ -338,6 +342,9 @@ impl Writer<'_> {
             {
                 tracing::warn!(run = %claim.run, %full, "a record could not be written: the run will be claimed again");
                 self.revoke(claim);
+                if full {
+                    self.reserve.used_up();
+                }
             }
             if let (Some(reply), Some(error)) = (job.reply, error.take()) {
                 let answer = if full { StoreError::Full } else { StoreError::Sqlite(error) };

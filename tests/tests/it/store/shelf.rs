@@ -369,6 +369,7 @@ impl Shelf {
                 event: event.event.clone(),
                 received: event.received,
                 ledger: run.ledger.clone(),
+                damage: Vec::new(),
             }
         };
         found.take(rows_max(limit)).map(detail).collect()

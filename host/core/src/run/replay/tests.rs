@@ -49,6 +49,15 @@ fn ledger() -> Vec<Record> {
 }
 
 #[test]
+fn answers_of_all_tries_are_counted() {
+    let mut both = ledger();
+    both.push(Record::new(t(20), Entry::Retried { why: "x".into(), by: None }));
+    both.extend(ledger());
+    let counted = [&[][..], &ledger(), &both].map(crate::run::answer_bytes);
+    assert_eq!(counted, [0, 2 * "{}".len(), 4 * "{}".len()]);
+}
+
+#[test]
 fn recorded_calls_answer_as_before_and_the_first_unrecorded_one_is_live() {
     let mut replay = Replay::new(&ledger(), t(9));
     assert_eq!(replay.now(), t(9));
