@@ -117,7 +117,7 @@ impl Replay {
                     baseline: baseline.clone(),
                     since: at,
                     sent_by: None,
-                    disproofs: self.disproofs.get(position).copied().unwrap_or(0),
+                    disproofs: self.disproofs_at(*position),
                 };
                 self.slots.insert(*position, Slot::Open(open));
                 self.open.insert(*position);
@@ -213,6 +213,11 @@ impl Replay {
             Some(Slot::Open(open)) => Some(open),
             _ => None,
         }
+    }
+
+    /// How often the effect at `position` was found not to have taken place, or not to have reached its goal.
+    pub fn disproofs_at(&self, position: u32) -> u32 {
+        self.disproofs.get(&position).copied().unwrap_or(0)
     }
 
     /// When a person last said that the effect at `position` did not take place.
