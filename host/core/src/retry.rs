@@ -38,8 +38,8 @@ pub const LATE_EXECUTION: Duration = Duration::from_secs(360);
 /// sending of an effect of class *once* is well before `LATE_EXECUTION`, even where another worker has the run by then; and a
 /// call with its baseline and a look at what it did ends within what the engine leaves it (`WALL_GRACE`, 900 s).
 pub const SENDING_MAX: Duration = Duration::from_secs(100);
-/// Sendings of one *convergent* effect, over all claims and tries, whose goal stays unmet, before a person is asked: a cloud that
-/// loses as many is no matter of luck.
+/// Sendings of one *convergent* effect, over all claims of its run, whose goal stays unmet, before a person is asked: a cloud
+/// that loses as many is no matter of luck.
 pub const CONVERGENT_SENDS_MAX: u32 = 5;
 /// Looks that must all say the same before it is believed, since a read may lag behind.
 pub const STABLE_READS: u32 = 3;

@@ -9,7 +9,7 @@ use opsward_core::admit::Admitted;
 use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::{self, Class, Judgement};
 use opsward_core::retry::{self, Settling};
-use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput, client_token};
+use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput};
 use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
@@ -339,11 +339,12 @@ impl Session {
 
     fn token(&self, position: u32, request: &CallRequest) -> String {
         let action = format!("{}:{}@{}", request.service, request.action, request.region);
-        client_token(TokenInput {
+        self.replay.token(TokenInput {
             source: &self.source,
             event_id: &self.event_id,
             policy: &self.policy.settings.name,
             position,
+            nth: 0,
             action: &action,
             params: &request.params,
         })
