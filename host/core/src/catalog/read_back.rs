@@ -7,6 +7,7 @@ use crate::call::CallRequest;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// How to see the state of a resource that an action acts on.
 #[derive(Debug, Clone)]
@@ -44,6 +45,18 @@ pub struct Proof {
     pub started: bool,
     /// A state that a settled resource comes to by this action only.
     pub state: Option<String>,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.as_ref().map(|state| format!("it is {state}"));
+        let proofs = [
+            self.gone.then(|| "it is gone".to_owned()),
+            self.started.then(|| "it was started since".to_owned()),
+            state,
+        ];
+        f.write_str(&proofs.into_iter().flatten().collect::<Vec<_>>().join(", or "))
+    }
 }
 
 /// What an answer shows of one resource.
