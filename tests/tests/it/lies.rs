@@ -2,7 +2,7 @@
 //! is not lost where its run says done, not made twice where that matters, and a person is asked only where nobody can
 //! know. The judge is outside the host: what the clouds received, what they did, and how the runs ended.
 //!
-//! About 900 calls, most of them the host's looks at a machine whose effect is unknown; 3,500 with `OPSWARD_LONG`, a hundred
+//! About 900 calls, most of them the host's looks at a machine whose effect is unknown; 4,300 with `OPSWARD_LONG`, a hundred
 //! times that with `SOAK`.
 
 mod convergent;
