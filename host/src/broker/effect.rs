@@ -199,8 +199,8 @@ impl Session {
         open.class == Class::Convergent && open.disproofs > 0
     }
 
-    /// Looks whether the effect that this claim has sent took place. What is made anew, is in a claim of its own: one that may
-    /// not have ended by then is no longer than a claim may be.
+    /// Looks whether the effect that this claim has sent took place. Making it anew is left to the next claim: this one has spent
+    /// its time on sending and looking.
     async fn look_again(
         &self,
         position: u32,
