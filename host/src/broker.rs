@@ -259,11 +259,20 @@ impl Session {
             Planned::Refused(position, request, error) => self.refuse(position, request, error),
             // Rare, and large: kept out of every call's future.
             Planned::Open(position, open, params) => Box::pin(self.settle(position, open, &params)).await,
-            Planned::Live(position, request, params) => self.live(position, request, &params).await,
+            Planned::Live(position, request, params) => {
+                self.live(position, request, &params, self.replay.disproofs_at(position)).await
+            }
         }
     }
 
-    async fn live(&self, position: u32, request: CallRequest, params: &Value) -> Result<Timed, Stop> {
+    /// Makes a call that has no answer; `disproofs` is how often it was found not to have reached what it leads to.
+    async fn live(
+        &self,
+        position: u32,
+        request: CallRequest,
+        params: &Value,
+        disproofs: u32,
+    ) -> Result<Timed, Stop> {
         let account =
             self.account().ok_or_else(|| Stop::Abandoned { reason: "the account is gone".to_owned() })?;
         let admitted = match self.admit(&request, params, account.provider) {
@@ -280,7 +289,7 @@ impl Session {
         }
         match (admitted.class, self.mode) {
             (Class::Read, _) => self.read(position, request).await,
-            (_, Mode::Enforce) => self.effect(position, request, params, &admitted).await,
+            (_, Mode::Enforce) => self.effect(position, request, params, &admitted, disproofs).await,
             (_, Mode::DryRun | Mode::Approve | Mode::Off) => self.simulate(position, request),
         }
     }

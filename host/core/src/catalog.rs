@@ -8,7 +8,7 @@ mod read_back;
 
 pub use entry::{Action, Paging, Rate};
 pub use params::{RegionConflict, odd_name, place_region, reserved, resources};
-pub use read_back::{Baseline, Judgement, ReadBack, judge};
+pub use read_back::{Baseline, Judgement, Proof, ReadBack, Sight, judge};
 
 use entry::Service;
 use serde::{Deserialize, Serialize};
@@ -160,6 +160,11 @@ mod tests {
                     "{at}: only a convergent action has a goal"
                 );
                 if let Some(read_back) = &action.read_back {
+                    let is_judged_so = read_back.proof != Proof::default();
+                    assert!(
+                        !is_judged_so || action.class == Class::Once,
+                        "{at}: only what must not be repeated needs a proof"
+                    );
                     assert_eq!(class_of(provider, &action.service, &read_back.action), Class::Read, "{at}");
                 }
             }

@@ -1,7 +1,7 @@
 //! Sending one call to the cloud, when it is its turn, again where `retry` says so, and reads. Leaves effects to `effect`.
 
 use super::{Session, Timed};
-use crate::failpoint::{haste, wrong};
+use crate::failpoint::{haste, unhasted, wrong};
 use futures::future::BoxFuture;
 use opsward_core::answer::{Remedy, Verdict};
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
@@ -85,9 +85,10 @@ impl Session {
             in_doubt |= retry::leaves_doubt(&verdict);
             let after = if in_doubt { retry::after_send_in_doubt } else { retry::after_send };
             let mut next = after(class, verdict.clone(), sends, self.broker.cloud.spread());
-            let too_late = class == Class::Once && begun.elapsed() > haste(retry::ONCE_SENDING_MAX);
-            if matches!(next, After::SendAgain(_))
-                && (too_late || is_own_refusal(&verdict) || !self.broker.turns.may_repeat(account, request))
+            if let After::SendAgain(pause) = next
+                && (!retry::may_send_again(unhasted(begun.elapsed()), pause)
+                    || is_own_refusal(&verdict)
+                    || !self.broker.turns.may_repeat(account, request))
             {
                 // As if it were the last time.
                 next = after(class, verdict, retry::SENDS_MAX, 0);

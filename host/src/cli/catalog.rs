@@ -4,7 +4,7 @@
 use super::runs::Output;
 use super::text::{Align, aligned, cut};
 use anyhow::bail;
-use opsward_core::catalog::{self, Action, Class, PROVIDERS, Provider};
+use opsward_core::catalog::{self, Action, Class, PROVIDERS, Proof, Provider};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
@@ -123,9 +123,12 @@ fn show(action: &Action, out: &mut impl Write) -> std::io::Result<()> {
         Class::Once => "never sent on a guess: proved by reading, or the run is held",
     };
     let resources: Vec<String> = action.resource_params().collect();
-    let read_back = action.read_back.as_ref().map(|read| match &read.goal {
-        Some(goal) => format!("{}:{}, goal {goal}", read.service, read.action),
-        None => format!("{}:{}", read.service, read.action),
+    let read_back = action.read_back.as_ref().map(|read| match (&read.goal, &read.proof) {
+        (Some(goal), _) => format!("{}:{}, goal {goal}", read.service, read.action),
+        (None, proof) if *proof != Proof::default() => {
+            format!("{}:{}, proved when {proof}", read.service, read.action)
+        }
+        (None, _) => format!("{}:{}", read.service, read.action),
     });
     let rows = [
         ("class", Some(format!("{}: {promise}", action.class.as_str()))),
@@ -163,6 +166,7 @@ fn as_json(action: &Action) -> Value {
         "rate": action.rate.map(|rate| rate.to_string()),
         "paging": action.paging,
         "read_back": action.read_back.as_ref().map(|read| format!("{}:{}", read.service, read.action)),
+        "proof": action.read_back.as_ref().filter(|read| read.proof != Proof::default()).map(|read| read.proof.to_string()),
         "goal": action.read_back.as_ref().and_then(|read| read.goal.clone()),
         "answers_with_credentials": action.answers_with_credentials,
         "source": action.source,

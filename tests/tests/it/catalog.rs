@@ -36,6 +36,8 @@ async fn one_action_is_shown_whole_and_an_unknown_one_with_how_it_is_treated() {
         "FACTS 12",
     ];
     assert!(facts.iter().all(|fact| shown.contains(fact)), "{shown}");
+    let (code, shown) = opsward(&["catalog", "show", "ecs:DeleteSnapshot"]).await;
+    assert!(code == Some(0) && shown.contains("ecs:DescribeSnapshots, proved when it is gone"), "{shown}");
     let (code, shown) = opsward(&["catalog", "show", "ecs:WipeEverything"]).await;
     assert!(code != Some(0) && shown.contains("class once"), "{shown}");
     let (code, shown) = opsward(&["catalog", "ls", "ResetInst", "--class", "read"]).await;

@@ -2,13 +2,16 @@
 //! is not lost where its run says done, not made twice where that matters, and a person is asked only where nobody can
 //! know. The judge is outside the host: what the clouds received, what they did, and how the runs ended.
 //!
-//! About 900 calls, most of them the host's looks at a machine whose effect is unknown; 3,500 with `OPSWARD_LONG`, a hundred
+//! About 900 calls, most of them the host's looks at a machine whose effect is unknown; 4,300 with `OPSWARD_LONG`, a hundred
 //! times that with `SOAK`.
 
 mod convergent;
 mod judge;
 mod lag;
+mod proof;
 mod stage;
+
+pub(crate) use convergent::{a_lag_of_two_changes, a_success_while_stopping};
 
 use crate::harness::{Host, TOKEN, World, long, seed};
 use judge::{Happened, Tally, judge};
@@ -112,14 +115,16 @@ async fn one_event(world: &World, host: &Host, lane: &Lane, id: &str, random: &m
         let listed = listed.as_array().expect("a list").clone();
         listed.into_iter().filter(|one| one["params"].to_string().contains(&lane.naming)).collect()
     };
-    let effects = since("effects").await.into_iter().filter(|effect| effect["caller"] != "operator");
+    let (others, effects): (Vec<_>, Vec<_>) =
+        since("effects").await.into_iter().partition(|effect| effect["caller"] == "operator");
     Happened {
         event: id.to_owned(),
         action,
         state: run["state"].as_str().expect("a state").to_owned(),
         note: run["note"].as_str().unwrap_or_default().to_owned(),
         goal_reached: stage::settled_state(lane, &world.sim_get("state").await) == goal,
-        effects: effects.collect(),
+        effects,
+        restarted_by_another: !others.is_empty(),
         requests: since("requests").await,
     }
 }

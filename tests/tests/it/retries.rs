@@ -2,6 +2,7 @@
 //! What a try has made, no later one makes again.
 
 use crate::harness::{World, eventually, executed};
+use opsward_core::retry::SENDING_MAX;
 use serde_json::json;
 use std::process::Output;
 
@@ -62,6 +63,22 @@ async fn a_run_that_keeps_failing_is_dead_and_tried_again_when_a_person_asks() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_throttling_is_not_answered_by_a_storm_of_calls() {
     calls_in_a_storm("").await.expect("within the budget");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_sendings_of_a_call_have_one_deadline() {
+    let world = World::new().await;
+    world.try_snapshots("{ attempts = 1 }");
+    // Each answer takes as long as all sendings may.
+    let slow = json!({ "action": "DescribeDisks", "kind": "throttle", "times": 100, "delay_ms": 1000 });
+    world.sim_post("faults", slow).await;
+    assert_eq!(SENDING_MAX.as_secs(), 100);
+    let host = world.start_with(&[("OPSWARD_HASTE", "100")]).await.expect("ready");
+    let (instance, _) = world.machine(3).await;
+    world.post(&host, &executed(&instance, "e-slow")).await;
+    let runs = world.settled_runs(&host, 1).await;
+    assert_eq!(runs[0]["state"], "dead", "{runs:#?}");
+    assert_eq!(world.sim_get("counts").await["requests"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,13 +6,14 @@ use crate::doubt::goes_on_in_another_account;
 use crate::guardrails::a_fleet_is_not_reset;
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
+use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::once::notification;
 use crate::retries::calls_in_a_storm;
 use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 17] = [
+const VARIANTS: [&str; 19] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -30,6 +31,8 @@ const VARIANTS: [&str; 17] = [
     "changed-params",
     "account-from-file",
     "no-restore-epoch",
+    "trusts-success",
+    "one-look",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,6 +64,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "changed-params" => a_lost_answer_is_got_again(wrong).await,
         "account-from-file" => goes_on_in_another_account(wrong).await,
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
+        "trusts-success" => a_success_while_stopping(wrong).await,
+        "one-look" => a_lag_of_two_changes(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),
     }

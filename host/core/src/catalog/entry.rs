@@ -1,7 +1,7 @@
 //! One action of the catalog, and how the catalog's files are read. Leaves the files' content to `host/core/catalog`,
 //! and looking an action up to the parent. Tested by the parent's test of every entry.
 
-use super::read_back::{IdsForm, ReadBack};
+use super::read_back::{IdsForm, Proof, ReadBack};
 use super::{Class, Provider};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -148,9 +148,7 @@ impl TypedService {
         let resolve_read_back = |name: &str, action: &TypedAction| match &action.read_back {
             None => Ok(None),
             Some(read_back) => match read_backs.get(read_back) {
-                Some(typed) => {
-                    Ok(Some(typed.resolve(service, region_field(&typed.action), action.goal.clone())))
-                }
+                Some(typed) => Ok(Some(typed.resolve(service, region_field(&typed.action), action))),
                 None => Err(CatalogError::ReadBack { action: name.to_owned(), read_back: read_back.clone() }),
             },
         };
@@ -202,6 +200,9 @@ struct TypedAction {
     read_back: Option<String>,
     /// The settled state that a convergent action leads to.
     goal: Option<String>,
+    /// What shows that an action of class *once* took place, where the cloud keeps no record of operations.
+    #[serde(default)]
+    proof: Proof,
     source: String,
 }
 
@@ -222,15 +223,18 @@ struct TypedReadBack {
     operation: Option<String>,
     operation_state: Option<String>,
     operation_request_id: Option<String>,
+    /// When the resource was last started.
+    started: Option<String>,
     settled: Vec<String>,
 }
 
 impl TypedReadBack {
-    fn resolve(&self, service: &str, region_field: Option<String>, goal: Option<String>) -> ReadBack {
+    fn resolve(&self, service: &str, region_field: Option<String>, of: &TypedAction) -> ReadBack {
         ReadBack {
             service: service.to_owned(),
             action: self.action.clone(),
-            goal,
+            goal: of.goal.clone(),
+            proof: of.proof.clone(),
             ids_field: self.ids.clone(),
             ids_form: self.ids_form,
             region_field,
@@ -240,6 +244,7 @@ impl TypedReadBack {
             operation_field: self.operation.clone(),
             operation_state_field: self.operation_state.clone(),
             operation_request_id_field: self.operation_request_id.clone(),
+            started_field: self.started.clone(),
             settled: self.settled.clone(),
         }
     }

@@ -14,6 +14,8 @@ impl Policy for Calls {
         const REASON: &str = "because the event says so";
         let actions = [
             "ecs:CreateSnapshot",
+            "ecs:DeleteSnapshot",
+            "ecs:ReInitDisk",
             "ecs:RebootInstance",
             "ecs:StartInstance",
             "ecs:StopInstance",
