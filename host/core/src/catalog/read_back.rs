@@ -25,7 +25,7 @@ pub struct ReadBack {
     pub(super) operation_state_field: Option<String>,
     pub(super) operation_request_id_field: Option<String>,
     /// States in which nothing is under way.
-    pub(super) settled: Vec<String>,
+    pub settled: Vec<String>,
 }
 
 /// How the read wants its list of ids.
