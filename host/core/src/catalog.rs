@@ -1,11 +1,13 @@
-//! What is known of each cloud action: its class, token field, resource parameters, read-back. Data in
+//! What is known of each cloud action: its class, token field, resource parameters, read-back, error codes. Data in
 //! `host/core/catalog/*.toml`, compiled in and read once. Leaves who may call an action to `grant`, and calling to the
-//! host. Tested below (every entry), beside `params` and `read_back`, and against the vendors' schemas in `tests/`.
+//! host. Tested below (every entry), beside `codes`, `params` and `read_back`, and against the vendors' schemas in `tests/`.
 
+mod codes;
 mod entry;
 mod params;
 mod read_back;
 
+pub use codes::{Code, Meaning, codes, meaning};
 pub use entry::{Action, Paging, ParamsIn, Rate};
 pub use params::{RegionConflict, odd_name, place_region, reserved, resources};
 pub use read_back::{Baseline, Judgement, ReadBack, judge};
