@@ -45,6 +45,10 @@ pub fn canonical(
 /// Finds out what `request`, in canonical form with its parsed `params`, would do; refuses what no policy may ask.
 pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Result<Admitted, CallError> {
     let CallRequest { service, action, once, .. } = request;
+    if !catalog::is_spoken(provider, service) {
+        let message = format!("`{service}` speaks REST, and the host has no client for it yet");
+        return Err(refusal(ErrorKind::Invalid, "opsward.ProtocolNotSpoken", message));
+    }
     let names = params.as_object().into_iter().flatten().map(|(name, _)| name);
     if let Some(name) = names.into_iter().find(|name| catalog::reserved(provider, name)) {
         let message = format!("parameter `{name}` is the host's: leave it out");
@@ -125,6 +129,9 @@ mod tests {
             ("ecs:CreateSnapshot", r#"{"DiskId":"d-1","Di\u017fkId":"d-2"}"#, "opsward.InvalidParams"),
             ("sts:AssumeRole", r#"{"RoleArn":"x"}"#, "opsward.Credentials"),
             ("ecs:DescribeInstanceVncPasswd", r#"{"InstanceId":"i-1"}"#, "opsward.Credentials"),
+            ("mns:SendMessage", r#"{"QueueName":"q"}"#, "opsward.ProtocolNotSpoken"),
+            ("mns:GetQueueAttributes", r#"{"QueueName":"q"}"#, "opsward.ProtocolNotSpoken"),
+            ("mns:GetSomethingNew", "{}", "opsward.ProtocolNotSpoken"),
         ];
         for (action, params, code) in table {
             let asked = request(action, "cn-hangzhou", params);

@@ -8,7 +8,7 @@ use opsward::policy::LivePolicy;
 use opsward::store::sqlite::SqliteStore;
 use opsward::store::{NewEvent, NewRun, Standing, Store as _};
 use opsward_core::answer::Verdict;
-use opsward_core::call::{CallReply, CallRequest, CallResponse};
+use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::Provider;
 use opsward_core::config::{load_host, load_policy};
 use opsward_core::event::Event;
@@ -125,6 +125,20 @@ async fn calls_wait_for_their_turn_at_the_actions_rate() {
     assert!(begun.elapsed() >= Duration::from_millis(1_150), "220 calls within {:?}", begun.elapsed());
 }
 
+#[tokio::test]
+async fn a_call_that_the_host_has_no_client_for_is_refused_before_it_is_begun() {
+    let lab = Lab::new(Cloud { provider: Provider::Alibaba, ..Cloud::default() }).await;
+    let mut session = lab.session("sender").await;
+    let send = HostRequest::Call(call("mns:SendMessage", r#"{"QueueName":"q-1"}"#));
+    let Ok(HostReply::Call(Err(error))) = session.perform(send).await else { panic!("no refusal") };
+    assert_eq!((error.code.as_str(), error.kind), ("opsward.ProtocolNotSpoken", ErrorKind::Invalid));
+    assert!(error.message.contains("no client for it yet"), "{error}");
+    assert_eq!(lab.cloud.sent("SendMessage"), 0);
+    // An intent would be on disk by the time of the answer.
+    let runs = lab.store.find_runs("", 10).await.expect("read");
+    assert!(runs.len() == 1 && runs[0].ledger.iter().all(|r| !matches!(r.entry, Entry::Intent { .. })));
+}
+
 fn call(action: &str, params: &str) -> CallRequest {
     let (service, action) = action.split_once(':').expect("service:Action");
     let (service, action, params) = (service.to_owned(), action.to_owned(), params.to_owned());
@@ -133,6 +147,7 @@ fn call(action: &str, params: &str) -> CallRequest {
 
 /// Answers every call with the same body; resets wait at the gate.
 struct Cloud {
+    provider: Provider,
     body: String,
     gate: Semaphore,
     asked: Mutex<Vec<String>>,
@@ -140,7 +155,8 @@ struct Cloud {
 
 impl Default for Cloud {
     fn default() -> Self {
-        Self { body: "{}".to_owned(), gate: Semaphore::new(0), asked: Mutex::default() }
+        let (gate, asked) = (Semaphore::new(0), Mutex::default());
+        Self { provider: Provider::Tencent, body: "{}".to_owned(), gate, asked }
     }
 }
 
@@ -152,7 +168,7 @@ impl Cloud {
 
 impl Sender for Cloud {
     fn account(&self, _: &AccountName) -> Option<AccountFacts> {
-        Some(AccountFacts { provider: Provider::Tencent, region: Some("ap-shanghai".to_owned()) })
+        Some(AccountFacts { provider: self.provider, region: Some("ap-shanghai".to_owned()) })
     }
 
     fn send<'a>(

@@ -222,6 +222,20 @@ async fn grants_and_what_the_plugin_asks_for_are_compared() {
 }
 
 #[tokio::test]
+async fn a_granted_action_that_the_host_has_no_client_for_is_warned_of() {
+    let site = Site::new();
+    let granted =
+        "action = \"mns:SendMessage\"\nresource = [\"q-1\"]\n[[allow]]\naction = \"ecs:DescribeDisks\"";
+    site.swap("plugins.d/snapshot-on-reboot.toml", "action = \"ecs:DescribeDisks\"", granted);
+    let (text, code) = site.check(Output::Table).await;
+    let warning = "warning: `mns:SendMessage` is a REST call, and the host has no client for these yet";
+    for expected in [warning, "plugins.d/snapshot-on-reboot.toml:7:10", "its calls will be refused"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    assert_eq!(code, ExitCode::SUCCESS);
+}
+
+#[tokio::test]
 async fn a_bad_host_file_is_shown_alone_and_a_secret_in_it_never() {
     let site = Site::new();
     site.swap("opsward.toml", "secret-key = { file = \"key\" }", "secret-key = \"hunter2\"");

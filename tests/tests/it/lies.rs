@@ -176,9 +176,11 @@ async fn runs_of(world: &World, host: &Host, lane: &Lane) -> Vec<Value> {
 /// A person gives a held run up, which frees its machine.
 async fn give_up(world: &World, host: &Host, run: &Value) {
     let id = run["id"].as_str().expect("an id");
-    let url = format!("http://{}/api/v1/runs/{id}/decision", host.admin);
-    let request = world.http.post(url).header("content-type", "application/json");
-    let decision = json!({ "decision": { "resolve": "abandon" }, "by": "the test" });
+    let url = format!("http://{}/api/v1/runs/{id}", host.admin);
+    let shown = world.http.get(&url).send().await.expect("admin answers").text().await.expect("a body");
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let request = world.http.post(format!("{url}/decision")).header("content-type", "application/json");
+    let decision = json!({ "decision": { "resolve": "abandon" }, "epoch": shown["epoch"], "by": "the test" });
     let answer = request.body(decision.to_string()).send().await.expect("admin answers");
     answer.error_for_status().expect("taken");
 }

@@ -1,5 +1,5 @@
-//! One action of the catalog, and how the catalog's files are read. Leaves the files' content to `host/core/catalog`,
-//! and looking an action up to the parent. Tested by the parent's test of every entry.
+//! One action of the catalog, and how the catalog's files of actions are read. Leaves the files' content to
+//! `host/core/catalog`, error codes to `codes`, and looking an action up to the parent. Tested by the parent's test of every entry.
 
 use super::read_back::{IdsForm, Proof, ReadBack};
 use super::{Class, Provider};
@@ -19,6 +19,11 @@ pub struct Action {
     pub version: String,
     /// The vendor's name: `CreateSnapshot`.
     pub name: String,
+    /// Where its parameters go.
+    pub params_in: ParamsIn,
+    /// Method and target of a REST call: `DELETE /queues/{QueueName}/messages?ReceiptHandle`. In braces and behind `?` are
+    /// parameters; the listing actions have theirs in `x-mns-*` headers, and all others are elements of the XML body.
+    pub rest: Option<String>,
     /// What repeating it may do.
     pub class: Class,
     /// The parameter that takes the idempotency token; present exactly for class `Token`.
@@ -98,6 +103,18 @@ impl fmt::Display for Rate {
     }
 }
 
+/// Where the parameters of a service's calls go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParamsIn {
+    /// The URL's query; under signature v1 the same text is sent as a form instead.
+    Query,
+    /// A JSON body.
+    JsonBody,
+    /// Path, query, headers and an XML body: the action's `rest` says which where.
+    Rest,
+}
+
 /// How a read's answer is turned over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,12 +125,15 @@ pub enum Paging {
     NextToken,
     /// `Offset` and `Limit`.
     Offset,
+    /// The answer's `NextMarker`, given back in a header.
+    Marker,
 }
 
 /// A known service.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) version: String,
+    pub(super) params_in: ParamsIn,
     pub(super) actions: BTreeMap<String, Action>,
 }
 
@@ -136,6 +156,7 @@ pub(super) enum CatalogError {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct TypedService {
     version: String,
+    params_in: ParamsIn,
     #[serde(default)]
     read_backs: BTreeMap<String, TypedReadBack>,
     actions: BTreeMap<String, TypedAction>,
@@ -143,7 +164,7 @@ struct TypedService {
 
 impl TypedService {
     fn resolve(self, provider: Provider, service: &str) -> Result<Service, CatalogError> {
-        let Self { version, read_backs, actions } = self;
+        let Self { version, params_in, read_backs, actions } = self;
         let region_field = |action: &str| actions.get(action).and_then(|a| a.region.clone());
         let resolve_read_back = |name: &str, action: &TypedAction| match &action.read_back {
             None => Ok(None),
@@ -159,6 +180,8 @@ impl TypedService {
                 service: service.to_owned(),
                 version: version.clone(),
                 name: name.clone(),
+                params_in,
+                rest: action.rest.clone(),
                 class: action.class,
                 token_field: action.token.clone(),
                 region_field: action.region.clone(),
@@ -173,7 +196,7 @@ impl TypedService {
             };
             resolved.insert(name.clone(), entry);
         }
-        Ok(Service { version, actions: resolved })
+        Ok(Service { version, params_in, actions: resolved })
     }
 }
 
@@ -186,6 +209,7 @@ fn path_of(text: &str) -> Vec<String> {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct TypedAction {
     class: Class,
+    rest: Option<String>,
     token: Option<String>,
     #[serde(default)]
     resources: Vec<String>,

@@ -31,7 +31,7 @@ pub struct ReadBack {
     pub(super) operation_request_id_field: Option<String>,
     pub(super) started_field: Option<String>,
     /// States in which nothing is under way.
-    pub(super) settled: Vec<String>,
+    pub settled: Vec<String>,
 }
 
 /// What shows that an action took place. Whose doing it was it does not show: a machine that somebody else restarted in the same

@@ -36,6 +36,9 @@ pub enum GrantProblem {
         /// A known one that is near.
         nearest: Option<&'static str>,
     },
+    /// The host has no client for what the service speaks; a warning.
+    #[error("`{0}` is a REST call, and the host has no client for these yet")]
+    NotSpoken(String),
     /// The action is not in the catalog though its service is; a warning.
     #[error("`{action}` is not in the catalog; it counts as class {}", .class.as_str())]
     UnknownAction {
@@ -82,7 +85,7 @@ pub enum GrantProblem {
 impl GrantProblem {
     /// Whether the entry works all the same.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::UnknownService { .. } | Self::UnknownAction { .. })
+        matches!(self, Self::UnknownService { .. } | Self::UnknownAction { .. } | Self::NotSpoken(_))
     }
 
     /// What to write instead.
@@ -91,7 +94,7 @@ impl GrantProblem {
             Self::Malformed(_) => "write `service:Action`, such as `ecs:CreateSnapshot`".into(),
             Self::UnknownService { nearest: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::UnknownAction { nearest: Some(near), .. } => format!("did you mean `{near}`?"),
-            Self::UnknownService { .. } => "its calls will be refused".into(),
+            Self::UnknownService { .. } | Self::NotSpoken(_) => "its calls will be refused".into(),
             Self::UnknownAction { .. } => "check the spelling".into(),
             Self::OpenEffect(_) => {
                 "name each action; only reads may end in `*`: `Describe*`, `Get*`, `List*`".into()
@@ -155,6 +158,9 @@ fn check_action(action: &ActionPattern, provider: Provider, find: &mut Find<'_>)
         let nearest = nearest(service, catalog::services(provider));
         let provider = provider.as_str();
         find("action", None, GrantProblem::UnknownService { service: service.to_owned(), provider, nearest });
+    }
+    if !catalog::is_spoken(provider, service) {
+        find("action", None, GrantProblem::NotSpoken(text.clone()));
     }
     if !action.is_exact() {
         if !catalog::READ_WORDS.iter().any(|word| name.starts_with(word)) {
@@ -319,5 +325,13 @@ mod tests {
             ["`esc` is no service of alibaba that this release knows: did you mean `ecs`?"]
         );
         assert!(warnings("ecs:Describe*", &[]).is_empty());
+        for (action, queue) in [("mns:SendMessage", &["q"][..]), ("mns:Get*", &[])] {
+            assert_eq!(
+                warnings(action, queue),
+                [format!(
+                    "`{action}` is a REST call, and the host has no client for these yet: its calls will be refused"
+                )]
+            );
+        }
     }
 }
