@@ -39,7 +39,7 @@ fn format_of(path: &Path) -> i64 {
 #[tokio::test]
 async fn a_golden_file_of_each_format_opens_with_all_that_is_in_it() {
     let lab = <Sqlite>::new();
-    fill(&*lab.open_sqlite()).await;
+    fill(&lab.open_sqlite()).await;
     let present = format_of(&lab.path());
     if std::env::var_os("OPSWARD_WRITE_STORE").is_some() && !file_of(present).exists() {
         std::fs::copy(lab.path(), file_of(present)).expect("written");
