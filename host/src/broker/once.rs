@@ -56,7 +56,7 @@ impl Session {
         loop {
             let at = self.broker.clock.now();
             let record = entry.clone().map(|entry| Record::new(at, entry));
-            let asked = self.broker.store.append_once(&self.claim, key.cloned(), limits.clone(), record);
+            let asked = self.broker.store.append_effect(&self.claim, key.cloned(), limits.clone(), record);
             match asked.await.map_err(stop)? {
                 Once::First => return Ok(Turn::Ours(at)),
                 Once::Over(over) => return Ok(Turn::Others(Err(over.refusal()), Answered::Host)),

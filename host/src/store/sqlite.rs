@@ -6,6 +6,7 @@
 mod apply;
 mod budget;
 mod check;
+mod claimed;
 mod compact;
 mod copy;
 mod damage;
@@ -19,6 +20,7 @@ pub mod in_use;
 mod late;
 mod ledger;
 mod lock;
+mod note;
 mod once;
 mod policy_state;
 mod queue;
@@ -44,9 +46,11 @@ use crate::clock::{Clock as _, SystemClock};
 use budget::Spending;
 use early::Early;
 use late::{Late, event_key};
+use ledger::lines;
+use note::{note, one_line};
 use opsward_core::guardrail::{Halt, Halts, Limit};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
-use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
 use read::Readers;
@@ -57,10 +61,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use writer::{Answer, Arrival, Intervention, Job, Op, RawClaimed, Woken};
-
-/// Longest note of a run, in characters: one line of a wide terminal.
-const NOTE_CHARS_MAX: usize = 200;
+use writer::{Answer, Arrival, Intervention, Job, Op};
 
 /// Where the store begins to do things otherwise.
 #[doc(hidden)]
@@ -218,27 +219,10 @@ impl Store for SqliteStore {
             let Answer::Claimed(raw) = answer else { unreachable!("{IN_KIND}") };
             let mut claimed = Vec::with_capacity(raw.len());
             for run in raw {
-                let RawClaimed { claim, faults, crashes, woken, ledger } = run;
-                let unreadable = |e: rusqlite::Error| StoreError::Unreadable {
-                    run: claim.run.clone(),
-                    problem: e.to_string(),
-                };
-                let read = woken.map_err(unreadable);
-                match read.and_then(|woken| Ok((woken, ledger::records(&claim.run, &ledger)?))) {
-                    Ok((Woken { policy, digest, event, received }, ledger)) => {
-                        claimed.push(Claimed {
-                            claim,
-                            policy,
-                            digest,
-                            faults,
-                            crashes,
-                            event,
-                            received,
-                            ledger,
-                        });
-                    }
+                match run.read() {
+                    Ok(run) => claimed.push(run),
                     // The others are claimed all the same, and this one is claimed again.
-                    Err(error) => {
+                    Err((claim, error)) => {
                         if let Err(problem) = self.hold_unreadable(claim, &error).await {
                             tracing::error!(%problem, "a run with an unreadable ledger is not held yet");
                         }
@@ -265,14 +249,14 @@ impl Store for SqliteStore {
         self.queue.push_later(append(claim, &records))
     }
 
-    fn append_once(
+    fn append_effect(
         &self,
         claim: &Claim,
         key: Option<OnceKey>,
         limits: Vec<Limit>,
         record: Option<Record>,
     ) -> Reply<'_, Once> {
-        let op = Op::AppendOnce {
+        let op = Op::AppendEffect {
             claim: claim.clone(),
             key: key.map(|key| (key, once::Change::of(record.as_ref()))),
             spending: Spending::of(limits, record.as_ref()),
@@ -456,32 +440,4 @@ fn append(claim: &Claim, records: &[Record]) -> Op {
         ends: lock::ended_by(records),
         progress: records.iter().any(says_more),
     }
-}
-
-/// Records as the ledger keeps them: one JSON text a line.
-fn lines(records: &[Record]) -> String {
-    let texts = records.iter().map(|record| serde_json::to_string(record).expect("a record is plain data"));
-    texts.collect::<Vec<_>>().join("\n")
-}
-
-fn note(record: &Record) -> Option<String> {
-    let text = match &record.entry {
-        Entry::Done { outcome } => outcome.summary.clone(),
-        Entry::Failed { failure } => format!("{}: {}", failure.code, failure.message),
-        Entry::Held { reason, .. } => reason.clone(),
-        Entry::Faulted { fault } => fault.message.clone(),
-        Entry::Waited { why } => why.clone(),
-        Entry::Abandoned { by, .. } => format!("given up by {by}"),
-        Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
-        Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),
-        Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),
-        Entry::NotExecuted { by: Some(by), .. } => format!("did not take place, says {by}"),
-        Entry::NotExecuted { why, by: None, .. } => format!("did not take place: {why}"),
-        _ => return None,
-    };
-    Some(one_line(&text))
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NOTE_CHARS_MAX).collect()
 }

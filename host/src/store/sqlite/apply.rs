@@ -2,21 +2,21 @@
 //! force and how many runs stand where. Both follow the transaction: kept when it commits, undone when it does not.
 //! Leaves transactions and answers to `writer`. Tested by the conformance suite.
 
+use super::claimed::{RawClaimed, taken};
 use super::late::Late;
 use super::ledger::{self, LedgerRow};
 use super::lock::Ended;
-use super::read::{event_at, parsed};
 use super::reserve::Room;
 use super::schema::{code, stored};
-use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
-use super::writer::{Answer, Arrival, Op, RawClaimed, Woken};
+use super::statements::Statements;
+use super::writer::{Answer, Arrival, Op};
 use super::{halt, policy_state, retain};
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, StoreError};
-use opsward_core::id::{Digest, PolicyName, RunId};
+use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ impl Ledgers {
                 }
                 Ok(Answer::Written)
             }
-            Op::AppendOnce { claim, key, spending, records, ends } => {
+            Op::AppendEffect { claim, key, spending, records, ends } => {
                 let live = self.check(claim)?;
                 if let Some((key, change)) = key
                     && let Some(first) = sql.once.other(&claim.run, key, change)?
@@ -373,28 +373,7 @@ impl Ledgers {
 
 /// Epoch of the runs to claim where there is such room: one that has begun has been claimed.
 fn least_epoch(room: Room) -> i64 {
-    i64::from(room != Room::ForAll)
-}
-
-/// Runs as `CLAIMED_COLUMNS` and their events, each with its key.
-fn taken(rows: &mut Rows<'_>) -> Result<Vec<(i64, RawClaimed)>, rusqlite::Error> {
-    let mut taken = Vec::new();
-    while let Some(row) = rows.next()? {
-        let epoch: i64 = row.get(4)?;
-        // One that cannot be read must not keep the others from being claimed.
-        let id = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
-        let claim = Claim { run: RunId::from_text(id), epoch: epoch.unsigned_abs() + 1 };
-        let (faults, crashes, woken) = (row.get(5)?, row.get(6)?, woken(row));
-        taken.push((row.get(0)?, RawClaimed { claim, faults, crashes, woken, ledger: Vec::new() }));
-    }
-    Ok(taken)
-}
-
-/// What a claimed run is about, from the same row.
-fn woken(row: &Row<'_>) -> Result<Woken, rusqlite::Error> {
-    row.get_ref(1)?.as_str()?;
-    let (event, received) = event_at(row, CLAIMED_COLUMN_COUNT)?;
-    Ok(Woken { policy: parsed(row, 2)?, digest: Digest::from_bytes(row.get(3)?), event, received })
+    i64::from(room != Room::Plenty)
 }
 
 /// Frees what an effect held until its outcome was known.

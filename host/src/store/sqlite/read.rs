@@ -107,7 +107,7 @@ impl Reader {
         let mut rows = statement.query([rows_max(limit)])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
-            let (event, received) = event_at(row, 2)?;
+            let (event, received) = event_at(row, 2).or_else(|_| readable::event_at(row, 2))?;
             let span: [i64; 2] = [row.get(0)?, row.get(1)?];
             let runs = run_ids.query_map(span, |row| row.get::<_, String>(0).map(RunId::from_text))?;
             events.push(EventRow { event, received, runs: runs.collect::<Result<_, _>>()? });

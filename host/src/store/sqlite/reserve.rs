@@ -42,15 +42,15 @@ struct Away {
     is_used_up: bool,
 }
 
-/// What there is room for.
+/// How much room there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
-    /// Whatever comes.
-    ForAll,
-    /// Runs that have begun.
-    ForTheBegun,
-    /// What is under way, if that.
-    ForNoClaim,
+    /// For whatever comes.
+    Plenty,
+    /// For runs that have begun.
+    Reserved,
+    /// For what is under way, if that: no run is claimed.
+    None,
 }
 
 impl Reserve {
@@ -68,12 +68,12 @@ impl Reserve {
         }
     }
 
-    /// What there is room for, as far as is known.
+    /// How much room there is, as far as is known.
     pub(super) fn room(&self) -> Room {
         match self.away {
-            None => Room::ForAll,
-            Some(Away { is_used_up: false, .. }) => Room::ForTheBegun,
-            Some(Away { is_used_up: true, .. }) => Room::ForNoClaim,
+            None => Room::Plenty,
+            Some(Away { is_used_up: false, .. }) => Room::Reserved,
+            Some(Away { is_used_up: true, .. }) => Room::None,
         }
     }
 
@@ -185,18 +185,18 @@ mod tests {
         let mut reserve = Reserve::of(&store);
         assert_eq!(len(), None);
         reserve.keep();
-        assert_eq!((len(), reserve.room()), (Some(RESERVE_BYTES), Room::ForAll));
+        assert_eq!((len(), reserve.room()), (Some(RESERVE_BYTES), Room::Plenty));
         reserve.restore();
         reserve.keep();
         assert_eq!(len(), Some(RESERVE_BYTES), "it is there already");
 
         assert!(reserve.give_up());
-        assert_eq!((len(), reserve.room()), (None, Room::ForTheBegun));
+        assert_eq!((len(), reserve.room()), (None, Room::Reserved));
         assert!(!reserve.give_up(), "there is nothing more to give");
         reserve.used_up();
-        assert_eq!(reserve.room(), Room::ForNoClaim);
+        assert_eq!(reserve.room(), Room::None);
         reserve.restore();
-        assert_eq!((len(), reserve.room()), (Some(RESERVE_BYTES), Room::ForAll));
+        assert_eq!((len(), reserve.room()), (Some(RESERVE_BYTES), Room::Plenty));
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
         std::fs::create_dir(beside(&store)).expect("something in the way");
         let mut reserve = Reserve::of(&store);
         reserve.keep();
-        assert_eq!(reserve.room(), Room::ForAll);
+        assert_eq!(reserve.room(), Room::Plenty);
     }
 
     #[test]

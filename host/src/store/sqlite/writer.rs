@@ -6,10 +6,10 @@
 
 use super::apply::Ledgers;
 use super::budget::Spending;
+use super::claimed::RawClaimed;
 use super::damage;
 use super::early::Early;
 use super::late::{EventKey, Late};
-use super::ledger::LedgerRow;
 use super::lock::Ended;
 use super::once;
 use super::queue::Queue;
@@ -19,9 +19,8 @@ use crate::failpoint;
 use crate::store::{
     Acceptance, Claim, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
 };
-use opsward_core::event::Event;
 use opsward_core::guardrail::{Halt, Over};
-use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::{RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode};
@@ -54,7 +53,7 @@ pub(super) enum Op {
         /// Whether it says more than that the run was begun again.
         progress: bool,
     },
-    AppendOnce {
+    AppendEffect {
         claim: Claim,
         key: Option<(OnceKey, once::Change)>,
         spending: Option<Spending>,
@@ -107,8 +106,8 @@ impl Op {
     /// Whether it is done where there is no more room than that: what makes work is not for the last room of a full disk.
     fn may_be_done(&self, room: Room) -> bool {
         match self {
-            Self::Accept(_) | Self::Fire(..) => room == Room::ForAll,
-            Self::Claim { .. } => room != Room::ForNoClaim,
+            Self::Accept(_) | Self::Fire(..) => room == Room::Plenty,
+            Self::Claim { .. } => room != Room::None,
             _ => true,
         }
     }
@@ -137,24 +136,6 @@ pub(super) enum Answer {
     Resumed(bool),
     Retained(Retained),
     Written,
-}
-
-/// A claimed run, its ledger unread.
-pub(super) struct RawClaimed {
-    pub(super) claim: Claim,
-    pub(super) faults: u32,
-    pub(super) crashes: u32,
-    /// An error is this run's own.
-    pub(super) woken: Result<Woken, rusqlite::Error>,
-    pub(super) ledger: Vec<LedgerRow>,
-}
-
-/// What a claimed run is about.
-pub(super) struct Woken {
-    pub(super) policy: PolicyName,
-    pub(super) digest: Digest,
-    pub(super) event: Event,
-    pub(super) received: Timestamp,
 }
 
 /// The body of the writer thread. Ends when the queue is closed and empty, or at a disk error.
@@ -335,7 +316,7 @@ impl Writer<'_> {
         let mut error = Some(error);
         for job in jobs {
             if let Op::Append { claim, .. }
-            | Op::AppendOnce { claim, .. }
+            | Op::AppendEffect { claim, .. }
             | Op::Lock { claim, .. }
             | Op::State { claim, .. }
             | Op::Finish { claim, .. } = &job.op

@@ -20,7 +20,7 @@ fn limit(policy: &str, max: u32) -> Limit {
 }
 
 async fn begin(store: &dyn Store, claim: &Claim, record: Record, limits: Vec<Limit>) -> Once {
-    store.append_once(claim, None, limits, Some(record)).await.expect("asked")
+    store.append_effect(claim, None, limits, Some(record)).await.expect("asked")
 }
 
 fn is_over(once: &Once) -> bool {
@@ -51,9 +51,9 @@ pub(super) async fn an_effect_without_room_leaves_no_trace<L: Lab>() {
     let [first, second] = two_runs(&*store).await;
     let both = || vec![limit("roomy", 9), limit("tight", 1)];
     assert_eq!(begin(&*store, &first, intent(0), both()).await, Once::First);
-    let refused = store.append_once(&second, Some(key("k")), both(), Some(intent(0))).await.expect("asked");
+    let refused = store.append_effect(&second, Some(key("k")), both(), Some(intent(0))).await.expect("asked");
     assert!(is_over(&refused), "{refused:?}");
-    let free = store.append_once(&first, Some(key("k")), vec![], None).await.expect("asked");
+    let free = store.append_effect(&first, Some(key("k")), vec![], None).await.expect("asked");
     assert_eq!(free, Once::First, "its key is free");
     store.finish(&second, vec![], Standing::Done).await.expect("finished");
     assert!(ledger(&*store, &second).await.is_empty(), "and its ledger empty");

@@ -123,6 +123,7 @@ async fn a_run_whose_event_was_changed_is_listed_and_shown_as_far_as_it_can_be_r
         flip(&lab.path(), text, 0x80);
         let reader = SqliteStore::open_read_only(&lab.path()).expect("opens");
         assert_eq!(reader.list_runs(&RunFilter::default()).expect("listed").len(), 2, "{text}");
+        assert_eq!(reader.list_events(9).expect("listed").len(), 2, "{text}");
         let shown = reader.find_runs(run.as_str(), 1).expect("found").pop().expect("one");
         assert_eq!(shown.event.kind, "Disk:Stalled");
         assert!(shown.damage.iter().any(|problem| problem.starts_with("its event: ")), "{:?}", shown.damage);
@@ -194,7 +195,7 @@ async fn a_check_finds_whatever_does_not_fit_together() {
     }
     store.accept(vec![event("last", NOW, &["a"])]).await.expect("accepted");
     let claim = claim_one(&*store).await.claim;
-    store.append_once(&claim, Some(once::key("k")), vec![], Some(once::intent(1))).await.expect("appended");
+    store.append_effect(&claim, Some(once::key("k")), vec![], Some(once::intent(1))).await.expect("appended");
     let firing = Firing {
         policy: policy("a"),
         schedule: "daily".to_owned(),

@@ -235,7 +235,7 @@ async fn a_file_of_a_format_before_is_brought_up_to_date() {
         assert_eq!(messages(&claimed.ledger), ["of the format before"]);
         let key = OnceKey { policy: policy("a"), action: "ecs:CreateSnapshot".into(), key: "k".into() };
         let asked =
-            store.append_once(&claimed.claim, Some(key), vec![], Some(line("x"))).await.expect("asked");
+            store.append_effect(&claimed.claim, Some(key), vec![], Some(line("x"))).await.expect("asked");
         assert_eq!(asked, Once::First);
         let conn = Connection::open(lab.path()).expect("opens");
         let format: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("read");

@@ -39,7 +39,7 @@ fn format_of(path: &Path) -> i64 {
 #[tokio::test]
 async fn a_golden_file_of_each_format_opens_with_all_that_is_in_it() {
     let lab = <Sqlite>::new();
-    fill(&*lab.open_sqlite()).await;
+    fill(&lab.open_sqlite()).await;
     let present = format_of(&lab.path());
     if std::env::var_os("OPSWARD_WRITE_STORE").is_some() && !file_of(present).exists() {
         std::fs::copy(lab.path(), file_of(present)).expect("written");
@@ -70,13 +70,15 @@ async fn fill(store: &SqliteStore) {
         match name {
             "done" => {
                 for record in [intent(0), done(0, "s-1")] {
-                    let first = store.append_once(&claim, Some(key("answered")), vec![], Some(record)).await;
+                    let first =
+                        store.append_effect(&claim, Some(key("answered")), vec![], Some(record)).await;
                     assert_eq!(first.expect("appended"), Once::First);
                 }
             }
             "held" => {
                 assert_eq!(store.lock(&claim, 0, machine()).await.expect("locked"), None);
-                let first = store.append_once(&claim, Some(key("unanswered")), vec![], Some(intent(0))).await;
+                let first =
+                    store.append_effect(&claim, Some(key("unanswered")), vec![], Some(intent(0))).await;
                 assert_eq!(first.expect("appended"), Once::First);
             }
             "asleep" => {
@@ -186,7 +188,7 @@ async fn holds_all(lab: &Sqlite) {
     assert_eq!(store.lock(claim, 0, machine()).await.expect("asked").as_ref(), Some(held));
     let Entry::Result { reply: Ok(reply), .. } = done(0, "s-1").entry else { unreachable!("it is one") };
     for (name, run, reply) in [("answered", made, Some(reply)), ("unanswered", held, None)] {
-        let known = store.append_once(claim, Some(key(name)), vec![], None).await.expect("asked");
+        let known = store.append_effect(claim, Some(key(name)), vec![], None).await.expect("asked");
         assert_eq!(known, Once::Later { run: run.clone(), reply }, "{name}");
     }
     let get = StateOp::Get { key: "seen".into() };

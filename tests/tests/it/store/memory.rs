@@ -144,7 +144,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn append_once(
+    fn append_effect(
         &self,
         claim: &Claim,
         key: Option<OnceKey>,
@@ -152,8 +152,8 @@ impl Store for MemoryStore {
         record: Option<Record>,
     ) -> Reply<'_, Once> {
         let of = claim.clone();
-        let append = move |shelf: &mut Shelf| shelf.append_once(&of, key, &limits, record);
-        self.write("append-once", Some(claim.clone()), append)
+        let append = move |shelf: &mut Shelf| shelf.append_effect(&of, key, &limits, record);
+        self.write("append-effect", Some(claim.clone()), append)
     }
 
     fn lock(

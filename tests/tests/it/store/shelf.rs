@@ -177,7 +177,7 @@ impl Shelf {
         Ok(())
     }
 
-    pub(super) fn append_once(
+    pub(super) fn append_effect(
         &mut self,
         claim: &Claim,
         key: Option<OnceKey>,
