@@ -3,6 +3,7 @@
 //! HTTP to `cloud`, and the guest to `plugin`.
 
 mod effect;
+mod facts;
 mod known;
 mod once;
 mod readback;
@@ -258,7 +259,7 @@ impl Session {
     async fn live(&self, position: u32, request: CallRequest, params: &Value) -> Result<Timed, Stop> {
         let account =
             self.account().ok_or_else(|| Stop::Abandoned { reason: "the account is gone".to_owned() })?;
-        let admitted = match self.admit(&request, params, account.provider) {
+        let admitted = match self.admit(&request, params, account.provider).await? {
             Ok(admitted) => admitted,
             Err(error) => return self.refuse(position, request, error),
         };
@@ -287,19 +288,30 @@ impl Session {
         Ok(())
     }
 
-    /// What a call would do, if the policy may make it.
-    fn admit(
+    /// What a call would do, if the policy may make it. What its grants select by is read afresh.
+    async fn admit(
         &self,
         request: &CallRequest,
         params: &Value,
         provider: Provider,
-    ) -> Result<Admitted, CallError> {
-        let admitted = admit::inspect(request, params, provider)?;
-        self.may_use_secrets(params)?;
-        match admit::authorize(request, &admitted, provider, &self.policy.settings.grants) {
+    ) -> Result<Result<Admitted, CallError>, Stop> {
+        let grants = &self.policy.settings.grants;
+        let inspected = admit::inspect(request, params, provider)
+            .and_then(|admitted| self.may_use_secrets(params).map(|()| admitted));
+        let admitted = match inspected {
+            Ok(admitted) => admitted,
+            Err(error) => return Ok(Err(error)),
+        };
+        let question = admit::question(request, &admitted, provider, self.broker.clock.now());
+        let reads = admit::reads_before(&question, &admitted, params, grants);
+        let allowed = match self.facts(reads).await? {
+            Ok(facts) => admit::authorize(&question, grants, &facts),
+            Err(error) => Err(error),
+        };
+        Ok(match allowed {
             Err(error) if !wrong("no-grant-check") => Err(error),
             _ => Ok(admitted),
-        }
+        })
     }
 
     /// A policy's calls refer only to secrets that its file lists.

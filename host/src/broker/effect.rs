@@ -109,7 +109,7 @@ impl Session {
                 if self.age(&open) > retry::TOKEN_LIFE {
                     return self.hold(position, &open, "its token is too old to send again");
                 }
-                if !self.may_still_send(&open, params) {
+                if !self.may_still_send(&open, params).await? {
                     let why = "may have taken place, and the policy's file no longer lets it be sent again";
                     return Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, why));
                 }
@@ -149,11 +149,11 @@ impl Session {
     }
 
     /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made.
-    fn may_still_send(&self, open: &OpenEffect, params: &Value) -> bool {
-        self.mode == Mode::Enforce
-            && self
-                .account()
-                .is_some_and(|account| self.admit(&open.request, params, account.provider).is_ok())
+    async fn may_still_send(&self, open: &OpenEffect, params: &Value) -> Result<bool, Stop> {
+        match self.account().filter(|_| self.mode == Mode::Enforce) {
+            Some(account) => Ok(self.admit(&open.request, params, account.provider).await?.is_ok()),
+            None => Ok(false),
+        }
     }
 
     async fn send_effect(
@@ -203,7 +203,9 @@ impl Session {
             if judged == Judgement::Unchanged { self.stays_unchanged(open, params).await? } else { judged };
         let took = match judged {
             Judgement::Done { request_id } => self.proved(position, open, request_id, 0).await,
-            Judgement::Unmet if open.class == Class::Convergent && self.may_still_send(open, params) => {
+            Judgement::Unmet
+                if open.class == Class::Convergent && self.may_still_send(open, params).await? =>
+            {
                 self.send_convergent_again(position, open, params).await
             }
             Judgement::Unchanged if open.disproofs < retry::DISPROOFS_MAX => return Ok(Found::DidNot),

@@ -12,12 +12,35 @@ use serde_json::{Map, Value};
 impl Action {
     /// The ids of what a call with `params` acts on, each once, in the order met.
     pub fn resources(&self, params: &Value) -> Vec<String> {
-        collect(params, |path| {
-            self.resource_paths.iter().any(|known| {
-                known.len() <= path.len() && known.iter().zip(path).all(|(k, p)| k.eq_ignore_ascii_case(p))
-            })
-        })
+        let mut found = Vec::new();
+        for (id, _) in named(self, params) {
+            if !found.contains(&id) {
+                found.push(id);
+            }
+        }
+        found
     }
+
+    /// The parameters in which `id` stands.
+    pub fn params_naming(&self, params: &Map<String, Value>, id: &str) -> Vec<String> {
+        let named = named(self, &Value::Object(params.clone()));
+        named.into_iter().filter(|(named, _)| named == id).map(|(_, by)| by.to_owned()).collect()
+    }
+}
+
+/// The ids of what a call acts on, each with the name of the parameter it stands in; once for each place.
+pub(super) fn named<'a>(action: &'a Action, params: &Value) -> Vec<(String, &'a str)> {
+    let mut found = Vec::new();
+    walk(params, &mut Vec::new(), &mut |path, value| {
+        let is_above = |known: &&Vec<String>| {
+            known.len() <= path.len() && known.iter().zip(path).all(|(k, p)| k.eq_ignore_ascii_case(p))
+        };
+        for known in action.resource_paths.iter().filter(is_above) {
+            let name = known.last().map(String::as_str).unwrap_or_default();
+            found.extend(ids_in(value).into_iter().map(|id| (id, name)));
+        }
+    });
+    found
 }
 
 /// The ids of what a call acts on. For an action without an entry: whatever stands in a parameter that is named like an id.
@@ -40,6 +63,12 @@ pub fn reserved(provider: Provider, name: &str) -> bool {
         "Timestamp",
         "ClientToken",
         "DryRun",
+        "BearerToken",
+        // These turn a call to another account's resources.
+        "OwnerId",
+        "OwnerAccount",
+        "ResourceOwnerId",
+        "ResourceOwnerAccount",
     ];
     const TENCENT: &[&str] = &[
         "Action",
@@ -101,6 +130,24 @@ pub fn place_region(
         params.entry(field).or_insert_with(|| region.into());
     }
     Ok(())
+}
+
+/// The regions that a call with `params` changes something in beside its own.
+pub fn other_regions(params: &Value) -> Vec<String> {
+    const NAMES: [&str; 3] = ["DestinationRegion", "DestinationRegionId", "DestinationRegions"];
+    collect(params, |path| {
+        path.first().is_some_and(|name| NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)))
+    })
+}
+
+/// Whether `text` may be the id or name of one resource. Lists and blanks are refused, so that `i-1,i-2` never passes for
+/// `i-*`.
+pub fn is_resource_id(text: &str) -> bool {
+    /// Longest id judged; role and rule names of both vendors stay below 256.
+    const BYTES_MAX: usize = 512;
+    !text.is_empty()
+        && text.len() <= BYTES_MAX
+        && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/' | '@' | '+'))
 }
 
 /// Compared without regard to case, as some of the vendors' servers do.
@@ -248,9 +295,16 @@ mod tests {
 
     #[test]
     fn system_parameters_are_the_hosts() {
-        for name in
-            ["Action", "version", "SignatureNonce", "Signature", "ClientToken", "DryRun", "x-acs-action"]
-        {
+        for name in [
+            "Action",
+            "version",
+            "SignatureNonce",
+            "Signature",
+            "ClientToken",
+            "DryRun",
+            "x-acs-action",
+            "ownerId",
+        ] {
             assert!(reserved(Provider::Alibaba, name), "{name}");
         }
         for name in ["RegionId", "Description", "InstanceId.1", "Nonce", "é"] {

@@ -2,7 +2,9 @@
 //! Leaves the places in the file to `config`. Tested below.
 
 use super::action::ActionPattern;
-use super::{AllowEntry, Grants, Rule, is_resource_id};
+use super::resource::{ResourceEntry, Selector};
+use super::window::{Window, WindowError};
+use super::{AllowEntry, Grants, Rule};
 use crate::catalog::{self, Class, Provider};
 use crate::endpoint::is_region;
 use crate::suggest::nearest;
@@ -52,19 +54,43 @@ pub enum GrantProblem {
     /// A call that answers with credentials.
     #[error("`{0}` answers with credentials, which never enter a policy")]
     Credentials(String),
-    /// Class once without resources.
-    #[error(
-        "`{0}` is of class once (it must never be repeated on a guess), so it is granted for named resources only"
-    )]
-    OnceUnnamed(String),
-    /// Class once with a pattern of resources.
-    #[error("`{action}` is of class once, so `{resource}` must be one resource's id")]
-    OncePattern {
+    /// Any resource, for what is granted for named ones only.
+    #[error("`{action}` is {why}, so it is granted for named resources only")]
+    Unnamed {
         /// The action.
         action: String,
+        /// Why it is so strict.
+        why: String,
+    },
+    /// A pattern of ids, for what is granted for named resources only.
+    #[error("`{action}` is {why}, so `{resource}` must be one resource's id")]
+    Pattern {
+        /// The action.
+        action: String,
+        /// Why it is so strict, in short.
+        why: &'static str,
         /// As written.
         resource: String,
     },
+    /// A selector that leaves nothing out, for what is granted for named resources only.
+    #[error("`{action}` is {why}, and `{selector}` leaves nothing out")]
+    OpenSelector {
+        /// The action.
+        action: String,
+        /// Why it is so strict, in short.
+        why: &'static str,
+        /// As written.
+        selector: String,
+    },
+    /// A selector over what no read shows.
+    #[error("no read shows the tags of what `{0}` acts on")]
+    Unreadable(String),
+    /// A selector without a condition.
+    #[error("an empty selector selects nothing")]
+    EmptySelector,
+    /// No window.
+    #[error("{0}")]
+    Window(#[from] WindowError),
     /// Resources for an action that takes none.
     #[error("a call of `{0}` names no resource, so this entry allows nothing")]
     NoResources(String),
@@ -97,8 +123,14 @@ impl GrantProblem {
                 "name each action; only reads may end in `*`: `Describe*`, `Get*`, `List*`".into()
             }
             Self::Credentials(_) => "remove this entry".into(),
-            Self::OnceUnnamed(_) => "add `resource = [\"...\"]` with the ids it may act on".into(),
-            Self::OncePattern { .. } => "write out each id".into(),
+            Self::Unnamed { .. } => "add `resource = [\"...\"]` with the ids it may act on".into(),
+            Self::Pattern { .. } => {
+                "write out each id, or select by what a read shows: `{ tag = { env = \"lab\" } }`".into()
+            }
+            Self::OpenSelector { .. } => "say what its resources have in common, such as a tag".into(),
+            Self::Unreadable(_) => "write out each id".into(),
+            Self::EmptySelector => "write one of `tag`, `name`, `charge-type` and `group`".into(),
+            Self::Window(_) => String::new(),
             Self::NoResources(_) => "leave `resource` out".into(),
             Self::Empty => "leave the key out to allow any, or name some".into(),
             Self::BadRegion(_) => {
@@ -132,6 +164,7 @@ impl Grants {
                         class,
                         regions: entry.region.clone(),
                         resources: entry.resource.clone(),
+                        window: check_window(entry, &mut find),
                         implied_by: Vec::new(),
                     });
                 }
@@ -187,6 +220,32 @@ fn check_regions(entry: &AllowEntry, find: &mut Find<'_>) {
     }
 }
 
+fn check_window(entry: &AllowEntry, find: &mut Find<'_>) -> Option<Window> {
+    match Window::parse(entry.window.as_ref()?) {
+        Ok(window) => Some(window),
+        Err(error) => {
+            find("window", None, error.into());
+            None
+        }
+    }
+}
+
+/// Why an action is granted for named resources only.
+struct Strict {
+    why: String,
+    short: &'static str,
+}
+
+fn strict(action: &ActionPattern, class: Class, provider: Provider) -> Option<Strict> {
+    if class == Class::Once {
+        let why = "of class once (it must never be repeated on a guess)".to_owned();
+        return Some(Strict { why, short: "of class once" });
+    }
+    let known = catalog::find(provider, &action.service, &action.name).filter(|_| action.is_exact())?;
+    let why = format!("destructive (it {})", known.destructive.as_ref()?);
+    Some(Strict { why, short: "destructive" })
+}
+
 fn check_resources(
     entry: &AllowEntry,
     action: &ActionPattern,
@@ -195,9 +254,10 @@ fn check_resources(
     find: &mut Find<'_>,
 ) {
     let text = action.to_string();
+    let strict = strict(action, class, provider);
     let Some(resources) = &entry.resource else {
-        if class == Class::Once {
-            find("action", None, GrantProblem::OnceUnnamed(text));
+        if let Some(Strict { why, .. }) = strict {
+            find("action", None, GrantProblem::Unnamed { action: text, why });
         }
         return;
     };
@@ -207,18 +267,41 @@ fn check_resources(
     let known = catalog::find(provider, &action.service, &action.name).filter(|_| action.is_exact());
     if known.is_some_and(|known| !known.names_resources()) {
         find("resource", None, GrantProblem::NoResources(text.clone()));
+        return;
     }
+    let shows_facts = match known {
+        Some(known) => known.shows_facts(),
+        None => !action.is_exact() && catalog::shows_facts(provider, &action.service),
+    };
+    let short = strict.map(|strict| strict.short);
     for (at, resource) in resources.iter().enumerate() {
-        let is_pattern = resource.contains('*');
-        if !is_pattern && !is_resource_id(resource)
-            || is_pattern && !is_resource_id(&resource.replace('*', "x"))
-        {
-            find("resource", Some(at), GrantProblem::BadResource(resource.clone()));
-        } else if is_pattern && class == Class::Once {
-            let problem = GrantProblem::OncePattern { action: text.clone(), resource: resource.clone() };
+        let problem = match resource {
+            ResourceEntry::Id(id) => id_problem(&text, id, short),
+            ResourceEntry::Where(_) if !shows_facts => Some(GrantProblem::Unreadable(text.clone())),
+            ResourceEntry::Where(selector) => selector_problem(&text, selector, short),
+        };
+        if let Some(problem) = problem {
             find("resource", Some(at), problem);
         }
     }
+}
+
+fn id_problem(action: &str, id: &str, strict: Option<&'static str>) -> Option<GrantProblem> {
+    let is_pattern = id.contains('*');
+    if !catalog::is_resource_id(&if is_pattern { id.replace('*', "x") } else { id.to_owned() }) {
+        return Some(GrantProblem::BadResource(id.to_owned()));
+    }
+    let why = strict.filter(|_| is_pattern)?;
+    Some(GrantProblem::Pattern { action: action.to_owned(), why, resource: id.to_owned() })
+}
+
+fn selector_problem(action: &str, selector: &Selector, strict: Option<&'static str>) -> Option<GrantProblem> {
+    if selector.is_empty() {
+        return Some(GrantProblem::EmptySelector);
+    }
+    let why = strict.filter(|_| !selector.is_narrow())?;
+    let selector = ResourceEntry::Where(selector.clone()).to_string();
+    Some(GrantProblem::OpenSelector { action: action.to_owned(), why, selector })
 }
 
 /// The reads that granted effects need to see whether they took place, for what the effects are granted for.
@@ -229,7 +312,10 @@ fn implied_reads(rules: &[Rule], provider: Provider) -> Vec<Rule> {
         let Some(read_back) = known.and_then(|known| known.read_back.as_ref()) else { continue };
         let (service, name) = (read_back.service.as_str(), read_back.action.as_str());
         let granted_anyway = |rule: &Rule| {
-            rule.action.covers(service, name) && rule.regions.is_none() && rule.resources.is_none()
+            rule.action.covers(service, name)
+                && rule.regions.is_none()
+                && rule.resources.is_none()
+                && rule.window.is_none()
         };
         if rules.iter().any(granted_anyway) {
             continue;
@@ -248,6 +334,8 @@ fn implied_reads(rules: &[Rule], provider: Provider) -> Vec<Rule> {
                 class: Class::Read,
                 regions: effect.regions.clone(),
                 resources: effect.resources.clone(),
+                // An effect made within its window may end after it.
+                window: None,
                 implied_by: vec![text],
             }),
         }
@@ -262,7 +350,9 @@ mod tests {
     fn entry(action: &str, region: &[&str], resource: &[&str]) -> AllowEntry {
         let list =
             |items: &[&str]| (!items.is_empty()).then(|| items.iter().map(|i| (*i).to_owned()).collect());
-        AllowEntry { action: action.into(), region: list(region), resource: list(resource), account: None }
+        let resource: Option<Vec<String>> = list(resource);
+        let resource = resource.map(|ids| ids.into_iter().map(ResourceEntry::Id).collect());
+        AllowEntry { action: action.into(), region: list(region), resource, ..AllowEntry::default() }
     }
 
     #[test]
@@ -293,6 +383,54 @@ mod tests {
         let mut empty = entry("ecs:CreateSnapshot", &[], &[]);
         (empty.region, empty.resource) = (Some(vec![]), Some(vec![]));
         assert_eq!(Grants::compile(&[empty], Provider::Alibaba).expect_err("empty").len(), 2);
+    }
+
+    #[test]
+    fn what_destroys_is_granted_for_named_resources_only_and_a_selector_must_say_something() {
+        let problem = |allow: &str| {
+            let entry: AllowEntry = toml::from_str(allow).expect("well-formed");
+            let found =
+                Grants::compile(&[entry], Provider::Alibaba).err().map(|mut findings| findings.remove(0));
+            found.map(|finding| format!("{}: {}; {}", finding.key, finding.problem, finding.problem.fix()))
+        };
+        let cases = [
+            (
+                "action = 'ecs:DeleteInstances'",
+                "action: `ecs:DeleteInstances` is destructive (it deletes instances with their data), so it is granted for named resources only; add `resource = [\"...\"]` with the ids it may act on",
+            ),
+            (
+                "action = 'ecs:StopInstances'\nresource = ['*']",
+                "resource: `ecs:StopInstances` is destructive, so `*` must be one resource's id; write out each id, or select by what a read shows: `{ tag = { env = \"lab\" } }`",
+            ),
+            (
+                "action = 'ecs:RebootInstance'\nresource = [{ name = '*' }]",
+                "resource: `ecs:RebootInstance` is of class once, and `{ name = \"*\" }` leaves nothing out; say what its resources have in common, such as a tag",
+            ),
+            (
+                "action = 'ecs:StartInstance'\nresource = [{ }]",
+                "resource: an empty selector selects nothing; write one of `tag`, `name`, `charge-type` and `group`",
+            ),
+            (
+                "action = 'ecs:DeleteKeyPairs'\nresource = [{ tag = { env = 'lab' } }]",
+                "resource: no read shows the tags of what `ecs:DeleteKeyPairs` acts on; write out each id",
+            ),
+            (
+                "action = 'ecs:CreateSnapshot'\nwindow = { from = '25:00', zone = 'UTC' }",
+                "window: `25:00` is not a time of day: write it as in `22:00`; ",
+            ),
+        ];
+        for (allow, expected) in cases {
+            assert_eq!(problem(allow).as_deref(), Some(expected), "{allow}");
+        }
+        for good in [
+            "action = 'ecs:RebootInstance'\nresource = [{ tag = { env = 'lab' } }, 'i-1']",
+            "action = 'ecs:DeleteInstances'\nresource = [{ name = 'lab-*', charge-type = 'PostPaid' }]",
+            "action = 'ecs:StartInstance'\nresource = ['i-prod-*', { group = '*' }]",
+            "action = 'ecs:Describe*'\nresource = [{ tag = { env = 'lab' } }]",
+            "action = 'ecs:CreateSnapshot'\nwindow = { from = '22:00', to = '06:00', zone = 'Asia/Shanghai', days = ['fri'] }",
+        ] {
+            assert_eq!(problem(good), None, "{good}");
+        }
     }
 
     #[test]
