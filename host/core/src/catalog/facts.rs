@@ -32,7 +32,6 @@ pub type Facts = BTreeMap<String, ResourceFacts>;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct FactsRecipe {
-    /// The parameters whose ids the read takes.
     of: Vec<String>,
     /// The service of the read, where it is another than the action's.
     service: Option<String>,
@@ -49,6 +48,13 @@ pub(super) struct FactsRecipe {
     charge_type: Option<String>,
     #[serde(default)]
     groups: Vec<String>,
+}
+
+impl FactsRecipe {
+    /// The parameters whose ids the read takes.
+    pub(super) fn of(&self) -> impl Iterator<Item = &str> {
+        self.of.iter().map(String::as_str)
+    }
 }
 
 /// One read of the facts of some resources.

@@ -6,6 +6,7 @@
 //! collected id needs a grant.
 
 use super::entry::Action;
+use super::facts::FactsRecipe;
 use super::{Provider, find};
 use serde_json::{Map, Value};
 
@@ -28,17 +29,28 @@ impl Action {
     }
 }
 
-/// The ids of what a call acts on, each with the name of the parameter it stands in; once for each place.
+/// The ids of what a call acts on, each with the name of the parameter it stands in; once for each place. A parameter that
+/// names machines, disks or snapshots elsewhere in the service does so here, whether the action has it or not.
 pub(super) fn named<'a>(action: &'a Action, params: &Value) -> Vec<(String, &'a str)> {
+    let elsewhere = super::facts_of(action.provider, &action.service).iter().flat_map(FactsRecipe::of);
+    let elsewhere: Vec<&str> = elsewhere.collect();
     let mut found = Vec::new();
     walk(params, &mut Vec::new(), &mut |path, value| {
         let is_above = |known: &&Vec<String>| {
             known.len() <= path.len() && known.iter().zip(path).all(|(k, p)| k.eq_ignore_ascii_case(p))
         };
-        for known in action.resource_paths.iter().filter(is_above) {
-            let name = known.last().map(String::as_str).unwrap_or_default();
-            found.extend(ids_in(value).into_iter().map(|id| (id, name)));
+        let mut names: Vec<&str> = action
+            .resource_paths
+            .iter()
+            .filter(is_above)
+            .filter_map(|known| known.last())
+            .map(String::as_str)
+            .collect();
+        if names.is_empty() {
+            let is_first = |name: &&&str| path.first().is_some_and(|first| first.eq_ignore_ascii_case(name));
+            names.extend(elsewhere.iter().find(is_first));
         }
+        found.extend(names.into_iter().flat_map(|name| ids_in(value).into_iter().map(move |id| (id, name))));
     });
     found
 }
@@ -249,6 +261,13 @@ mod tests {
                 vec!["d-1", "i-1"],
             ),
             ("ecs", "DescribeDisks", json!({"RegionId": "cn-hangzhou"}), vec![]),
+            ("ecs", "StopInstance", json!({"InstanceId": "i-1", "DiskIds.1": "d-1"}), vec!["i-1", "d-1"]),
+            (
+                "ecs",
+                "StopInstance",
+                json!({"InstanceId": "i-1", "instanceids": "[\"i-2\"]"}),
+                vec!["i-1", "i-2"],
+            ),
             ("ecs", "CreateSnapshotGroup", json!({"DiskId": ["d-1"], "ExcludeDiskId": ["d-2"]}), vec!["d-1"]),
             (
                 "cms",
