@@ -2,8 +2,8 @@
 //! here: replay, admission, mode, intent, sending, result. Leaves deciding to `opsward_core::{admit, retry, run}`, signing and
 //! HTTP to `cloud`, and the guest to `plugin`.
 
+mod admission;
 mod effect;
-mod facts;
 mod known;
 mod once;
 mod readback;
@@ -16,14 +16,13 @@ use known::Known;
 use turns::Turns;
 
 use crate::clock::Clock;
-use crate::failpoint::wrong;
 use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Restored, Store, StoreError};
 use futures::StreamExt as _;
-use opsward_core::admit::{self, Admitted};
-use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind, secrets_named};
-use opsward_core::catalog::{Class, Provider};
+use opsward_core::admit;
+use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind};
+use opsward_core::catalog::Class;
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
 use opsward_core::run::{
@@ -286,46 +285,6 @@ impl Session {
             return Err(Stop::WaitUntil { at: self.broker.clock.now(), why });
         }
         Ok(())
-    }
-
-    /// What a call would do, if the policy may make it. What its grants select by is read afresh.
-    async fn admit(
-        &self,
-        request: &CallRequest,
-        params: &Value,
-        provider: Provider,
-    ) -> Result<Result<Admitted, CallError>, Stop> {
-        let grants = &self.policy.settings.grants;
-        let inspected = admit::inspect(request, params, provider)
-            .and_then(|admitted| self.may_use_secrets(params).map(|()| admitted));
-        let admitted = match inspected {
-            Ok(admitted) => admitted,
-            Err(error) => return Ok(Err(error)),
-        };
-        let question = admit::question(request, &admitted, provider, self.broker.clock.now());
-        let reads = admit::reads_before(&question, &admitted, params, grants);
-        let allowed = match self.facts(reads).await? {
-            Ok(facts) => admit::authorize(&question, grants, &facts),
-            Err(error) => Err(error),
-        };
-        Ok(match allowed {
-            Err(error) if !wrong("no-grant-check") => Err(error),
-            _ => Ok(admitted),
-        })
-    }
-
-    /// A policy's calls refer only to secrets that its file lists.
-    fn may_use_secrets(&self, params: &Value) -> Result<(), CallError> {
-        let invalid =
-            |message: String| refusal(ErrorKind::Invalid, "opsward.InvalidSecretReference", message);
-        let named = secrets_named(params).map_err(|e| invalid(e.to_string()))?;
-        let listed = &self.policy.settings.secrets;
-        match named.iter().find(|name| !listed.contains(name)) {
-            Some(name) => Err(invalid(format!(
-                "the policy's file does not list the secret `{name}`: add secrets = [\"{name}\"]"
-            ))),
-            None => Ok(()),
-        }
     }
 
     fn refuse(&self, position: u32, request: CallRequest, error: CallError) -> Result<Timed, Stop> {

@@ -6,11 +6,12 @@ mod action;
 mod compile;
 mod denied;
 mod matrix;
+mod problem;
 mod resource;
 mod window;
 
-pub use compile::{GrantFinding, GrantProblem};
 pub use matrix::{MatrixRow, Standing};
+pub use problem::{GrantFinding, GrantProblem};
 pub use resource::{ResourceEntry, Selector};
 pub use window::{Window, WindowEntry, WindowError};
 
@@ -112,9 +113,21 @@ impl Grants {
         self.rules.is_empty()
     }
 
-    /// The same grants, restricted to what the plugin asks for in `describe`.
+    /// The same grants, restricted to what the plugin asks for in `describe`. An effect that is not asked for brings no read
+    /// along.
     pub fn asked_by(&self, permissions: &[String]) -> Self {
-        Self { rules: self.rules.clone(), asked: Some(parse_permissions(permissions)) }
+        let asked = parse_permissions(permissions);
+        let is_asked = |effect: &String| {
+            let (service, action) = effect.split_once(':').unwrap_or_default();
+            asked.iter().any(|pattern| pattern.covers(service, action))
+        };
+        let mut rules = self.rules.clone();
+        rules.retain_mut(|rule| {
+            let is_written = rule.implied_by.is_empty();
+            rule.implied_by.retain(is_asked);
+            is_written || !rule.implied_by.is_empty()
+        });
+        Self { rules, asked: Some(asked) }
     }
 
     /// Whether the call is allowed: asked for, granted for its regions and the time, and granted for every resource it

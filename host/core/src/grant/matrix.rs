@@ -50,8 +50,9 @@ impl Grants {
 
     /// Which of a plugin's `permissions` nothing is granted for.
     pub fn asked_not_granted<'a>(&self, permissions: &'a [String]) -> Vec<&'a str> {
+        let effective = self.asked_by(permissions);
         let granted =
-            |asked: &ActionPattern| self.rules.iter().any(|r| r.action.intersection(asked).is_some());
+            |asked: &ActionPattern| effective.rules.iter().any(|r| r.action.intersection(asked).is_some());
         permissions
             .iter()
             .map(String::as_str)

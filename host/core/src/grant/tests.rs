@@ -282,6 +282,24 @@ fn a_copy_is_granted_for_both_of_its_regions_by_one_entry() {
 }
 
 #[test]
+fn an_effect_that_is_not_asked_for_brings_no_read_along() {
+    let granted = grants(
+        Provider::Tencent,
+        r#"allow = [
+            { action = "cvm:StopInstances", resource = ["ins-1"] },
+            { action = "cvm:ResetInstance", resource = ["ins-2"] },
+        ]"#,
+    );
+    let effective = granted.asked_by(&["cvm:ResetInstance".to_owned(), "cvm:DescribeInstances".to_owned()]);
+    let read = |id: &str| {
+        ask(&effective, Provider::Tencent, "cvm:DescribeInstances", "ap-shanghai", &[id]).map_err(|d| d.code)
+    };
+    assert_eq!(read("ins-2"), Ok(()));
+    assert_eq!(read("ins-1"), Err("opsward.ResourceNotGranted"));
+    assert_eq!(effective.rows().len(), 2);
+}
+
+#[test]
 fn the_matrix_holds_all_that_is_asked_for_and_all_that_is_granted() {
     let granted = grants(
         Provider::Alibaba,
