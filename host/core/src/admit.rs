@@ -16,6 +16,9 @@ use serde_json::Value;
 /// id, and a resource.
 pub const ONCE_KEY_BYTES_MAX: usize = 4096;
 
+/// Most resources of one call that are read to see whether a selector holds for them: the longest list that either vendor takes.
+pub const SELECTED_MAX: usize = 100;
+
 /// A call that may be made.
 #[derive(Debug, Clone)]
 pub struct Admitted {
@@ -108,9 +111,17 @@ pub fn reads_before(
     admitted: &Admitted,
     params: &Value,
     grants: &Grants,
-) -> Vec<FactsRead> {
+) -> Result<Vec<FactsRead>, CallError> {
     let wanted = grants.facts_wanted(question);
-    admitted.action.map_or_else(Vec::new, |action| action.facts_reads(params, &wanted, question.region))
+    if wanted.len() > SELECTED_MAX {
+        let message = format!(
+            "the call names {} resources that only a selector could grant: at most {SELECTED_MAX} at a time",
+            wanted.len()
+        );
+        return Err(refusal(ErrorKind::Invalid, "opsward.TooManyResources", message));
+    }
+    let reads = |action: &'static Action| action.facts_reads(params, &wanted, question.region);
+    Ok(admitted.action.map(reads).unwrap_or_default())
 }
 
 /// Decides whether the policy was granted this call. `facts` are what the reads before have shown.
@@ -190,6 +201,27 @@ mod tests {
                 key.len()
             );
         }
+    }
+
+    #[test]
+    fn a_call_has_no_more_resources_read_than_a_vendor_takes() {
+        let allow = "action = 'cvm:StopInstances'\nresource = ['ins-0', { name = 'lab' }]";
+        let entry = toml::from_str(allow).expect("well-formed");
+        let (grants, _) = Grants::compile(&[entry], Provider::Tencent).expect("compiles");
+        let reads = |count: usize| {
+            let ids: Vec<String> = (0..count).map(|nth| format!("ins-{nth}")).collect();
+            let params = serde_json::json!({ "InstanceIds": ids }).to_string();
+            let asked = request("cvm:StopInstances", "ap-shanghai", &params);
+            let (asked, params) = canonical(asked, Provider::Tencent, None).expect("canonical");
+            let admitted = inspect(&asked, &params, Provider::Tencent).expect("in one form");
+            let question = question(&asked, &admitted, Provider::Tencent, Timestamp::from_seconds(0));
+            let reads = reads_before(&question, &admitted, &params, &grants);
+            reads.map(|reads| reads.len()).map_err(|error| error.code)
+        };
+        assert_eq!(reads(1), Ok(0), "granted by its id");
+        assert_eq!(reads(SELECTED_MAX + 1), Ok(10));
+        assert_eq!(reads(SELECTED_MAX + 2), Err("opsward.TooManyResources".to_owned()));
+        assert!(reads(300_000).is_err(), "and is soon refused");
     }
 
     #[test]

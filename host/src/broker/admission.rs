@@ -28,11 +28,11 @@ impl Session {
             Err(error) => return Ok(Err(error)),
         };
         let question = admit::question(request, &admitted, provider, self.broker.clock.now());
-        let reads = admit::reads_before(&question, &admitted, params, grants);
-        let allowed = match self.facts(reads).await? {
-            Ok(facts) => admit::authorize(&question, grants, &facts),
+        let shown = match admit::reads_before(&question, &admitted, params, grants) {
+            Ok(reads) => self.facts(reads).await?,
             Err(error) => Err(error),
         };
+        let allowed = shown.and_then(|facts| admit::authorize(&question, grants, &facts));
         Ok(match allowed {
             Err(error) if !wrong("no-grant-check") => Err(error),
             _ => Ok(admitted),

@@ -166,27 +166,21 @@ fn check_spelling(action: &Action, params: &Map<String, Value>) -> Result<(), Od
 fn check_shapes(action: &Action, params: &Map<String, Value>) -> Result<(), OddForm> {
     let is_scalar = |value: &Value| value.is_string() || value.is_number();
     for (name, is_list) in action.plain_resource_params() {
-        let in_pieces =
-            params.keys().any(|given| given.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
-        match params.get(name) {
-            None if in_pieces && !is_list => return Err(OddForm::OneId(name.to_owned())),
-            None => {}
-            Some(Value::String(text)) if is_list => {
-                if text.trim_start().starts_with('[') && serde_json::from_str::<Vec<String>>(text).is_err() {
-                    return Err(OddForm::Ids(name.to_owned()));
-                }
+        let is_piece = |given: &String| given.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        let fits = match (params.get(name), is_list) {
+            (None, true) => true,
+            (None, false) => !params.keys().any(is_piece),
+            (Some(Value::String(text)), true) => {
+                !text.trim_start().starts_with('[') || serde_json::from_str::<Vec<String>>(text).is_ok()
             }
-            Some(Value::Array(items)) if is_list => {
-                if !items.iter().all(is_scalar) {
-                    return Err(OddForm::Ids(name.to_owned()));
-                }
-            }
-            Some(value) if is_list && !value.is_number() => return Err(OddForm::Ids(name.to_owned())),
-            Some(Value::String(text)) if text.starts_with('[') => {
-                return Err(OddForm::OneId(name.to_owned()));
-            }
-            Some(value) if !is_scalar(value) => return Err(OddForm::OneId(name.to_owned())),
-            Some(_) => {}
+            (Some(Value::Array(items)), true) => items.iter().all(is_scalar),
+            (Some(Value::String(text)), false) => !text.starts_with('['),
+            (Some(value), _) => value.is_number() || value.is_null(),
+        };
+        match (fits, is_list) {
+            (true, _) => {}
+            (false, true) => return Err(OddForm::Ids(name.to_owned())),
+            (false, false) => return Err(OddForm::OneId(name.to_owned())),
         }
     }
     Ok(())

@@ -9,17 +9,12 @@ use super::entry::Action;
 use super::facts::FactsRecipe;
 use super::{Provider, find};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 impl Action {
     /// The ids of what a call with `params` acts on, each once, in the order met.
     pub fn resources(&self, params: &Value) -> Vec<String> {
-        let mut found = Vec::new();
-        for (id, _) in named(self, params) {
-            if !found.contains(&id) {
-                found.push(id);
-            }
-        }
-        found
+        each_once(named(self, params).into_iter().map(|(id, _)| id))
     }
 
     /// The parameters in which `id` stands.
@@ -189,14 +184,16 @@ fn collect(params: &Value, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     walk(params, &mut Vec::new(), &mut |path, value| {
         if wanted(path) {
-            for id in ids_in(value) {
-                if !found.contains(&id) {
-                    found.push(id);
-                }
-            }
+            found.extend(ids_in(value));
         }
     });
-    found
+    each_once(found.into_iter())
+}
+
+/// In the order met. A guest may name hundreds of thousands.
+fn each_once(ids: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    ids.filter(|id| seen.insert(id.clone())).collect()
 }
 
 /// Visits each scalar with the names above it; list places, nested or as `Name.1`, are no names. The depth is bounded by

@@ -207,21 +207,20 @@ fn a_selector_allows_what_a_read_shows_and_nothing_that_none_has_shown() {
         ..catalog::ResourceFacts::default()
     };
     let facts = Facts::from([("i-2".to_owned(), tagged("lab")), ("i-3".to_owned(), tagged("prod"))]);
-    let cases: [(&[&str], Result<(), &str>, &[&str]); 6] = [
-        (&["i-1"], Ok(()), &[]),
-        (&["i-2"], Ok(()), &["i-2"]),
-        (&["i-1", "i-2"], Ok(()), &["i-2"]),
-        (&["i-2", "i-3"], Err("opsward.ResourceNotGranted"), &["i-2", "i-3"]),
-        (&["i-4"], Err("opsward.ResourceNotGranted"), &["i-4"]),
-        (&[], Err("opsward.ResourceNotGranted"), &[]),
-    ];
-    for (resources, allowed, wanted) in cases {
+    const NOT_GRANTED: Result<(), &str> = Err("opsward.ResourceNotGranted");
+    let check = |resources: &[&str], allowed: Result<(), &str>, wanted: &[&str]| {
         let resources: Vec<String> = resources.iter().map(|id| (*id).to_owned()).collect();
         let question = question(Provider::Alibaba, "ecs", "StopInstances", "cn-hangzhou", &resources);
         assert_eq!(granted.facts_wanted(&question), wanted, "{resources:?}");
         let answer = granted.authorize(&question, &facts).map_err(|denied| denied.code);
         assert_eq!(answer, allowed, "{resources:?}");
-    }
+    };
+    check(&["i-1"], Ok(()), &[]);
+    check(&["i-2"], Ok(()), &["i-2"]);
+    check(&["i-1", "i-2"], Ok(()), &["i-2"]);
+    check(&["i-2", "i-3"], NOT_GRANTED, &["i-2", "i-3"]);
+    check(&["i-4"], NOT_GRANTED, &["i-4"]);
+    check(&[], NOT_GRANTED, &[]);
     let denied = ask(&granted, Provider::Alibaba, "ecs:StopInstances", "cn-hangzhou", &["i-4"]);
     assert_eq!(
         denied.expect_err("denied").reason,

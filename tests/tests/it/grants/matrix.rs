@@ -147,11 +147,10 @@ fn all() -> impl Iterator<Item = (Action, &'static str, &'static str)> {
 /// The judge: whether a request leaves.
 fn leaves(action: &Action, grant: &Grant, region: &str, named: &str, mode: &str) -> bool {
     let (_, _, takes_list, kind) = *action;
-    let granted = match (kind, grant.resources) {
-        (Kind::NotAsked, _) | (_, Resources::Nothing) => false,
-        (Kind::Strict, Resources::Any | Resources::Glob) => false,
-        _ => true,
-    };
+    let is_void = matches!(
+        (kind, grant.resources),
+        (Kind::NotAsked, _) | (_, Resources::Nothing) | (Kind::Strict, Resources::Any | Resources::Glob)
+    );
     let resources = match (grant.resources, named) {
         // No id: never sent, or several where one belongs.
         (_, "alike") => false,
@@ -163,7 +162,7 @@ fn leaves(action: &Action, grant: &Grant, region: &str, named: &str, mode: &str)
         (Resources::Both, "glob") => kind != Kind::Strict,
         _ => false,
     };
-    granted
+    !is_void
         && resources
         && grant.regions.is_none_or(|regions| regions.contains(&region))
         && grant.window != Some(false)
