@@ -78,10 +78,7 @@ pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Res
         resources: catalog::resources(provider, service, action, params),
         elsewhere: catalog::other_regions(params),
     };
-    let members = params.as_object().ok_or_else(|| {
-        refusal(ErrorKind::Invalid, "opsward.InvalidParams", "params must be a JSON object".to_owned())
-    })?;
-    form::check(request, members, provider, &admitted)
+    form::check(request, params, provider, &admitted)
         .map_err(|odd| refusal(ErrorKind::Invalid, odd.code(), odd.to_string()))?;
     Ok(admitted)
 }

@@ -13,6 +13,9 @@ use std::fmt;
 /// Parameters that do not have the one form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OddForm {
+    /// Not an object.
+    #[error("params must be a JSON object")]
+    NotAnObject,
     /// A name twice in the JSON text.
     #[error("`{0}` stands twice in one object of the parameters: give it once")]
     Twice(String),
@@ -81,17 +84,18 @@ pub(super) fn check_text(params: &str) -> Result<(), OddForm> {
 /// Checks a call in canonical form.
 pub(super) fn check(
     request: &CallRequest,
-    params: &Map<String, Value>,
+    params: &Value,
     provider: Provider,
     admitted: &Admitted,
 ) -> Result<(), OddForm> {
+    let members = params.as_object().ok_or(OddForm::NotAnObject)?;
     if !request.region.is_empty() && !crate::endpoint::is_region(&request.region) {
         return Err(OddForm::Region(shown(&request.region)));
     }
-    check_names(params, provider)?;
+    check_names(members, provider)?;
     if let Some(action) = admitted.action {
-        check_spelling(action, params)?;
-        check_shapes(action, params)?;
+        check_spelling(action, members)?;
+        check_shapes(action, members)?;
     }
     let is_id = |id: &&String| catalog::is_resource_id(id);
     match admitted.resources.iter().find(|id| !is_id(id)) {
@@ -187,19 +191,21 @@ fn check_shapes(action: &Action, params: &Map<String, Value>) -> Result<(), OddF
 }
 
 /// What stands in a parameter named like an id is plain and short; names of things may have other letters and be longer.
-fn check_plain_ids(params: &Map<String, Value>, admitted: &Admitted) -> Result<(), OddForm> {
-    let names = |id: &str| match admitted.action {
-        Some(action) => action.params_naming(params, id),
-        None => vec![String::from("Id")],
+fn check_plain_ids(params: &Value, admitted: &Admitted) -> Result<(), OddForm> {
+    let is_odd = |id: &str| !id.is_ascii() || id.len() > ID_BYTES_MAX;
+    let is_id = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.ends_with("id") || name.ends_with("ids")
     };
-    let is_plain = |id: &str| id.is_ascii() && id.len() <= ID_BYTES_MAX;
-    let odd = admitted.resources.iter().filter(|id| !is_plain(id)).find(|id| {
-        names(id).iter().any(|name| {
-            let name = name.to_ascii_lowercase();
-            name.ends_with("id") || name.ends_with("ids")
-        })
-    });
-    odd.map_or(Ok(()), |id| Err(OddForm::Id { shown: shown(id) }))
+    let odd = match admitted.action {
+        Some(action) => {
+            let named = action.resources_by_param(params);
+            named.into_iter().find(|(id, name)| is_odd(id) && is_id(name)).map(|(id, _)| id)
+        }
+        // Without an entry they were found by such names.
+        None => admitted.resources.iter().find(|id| is_odd(id)).cloned(),
+    };
+    odd.map_or(Ok(()), |id| Err(OddForm::Id { shown: shown(&id) }))
 }
 
 /// JSON in which no object has a name twice.

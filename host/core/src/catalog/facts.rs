@@ -2,8 +2,8 @@
 //! catalog. Leaves making the read to the broker and the judging to `grant`. Tested below.
 
 use super::entry::Action;
+use super::find;
 use super::read_back::{IdsForm, ids_value};
-use super::{find, params};
 use crate::call::CallRequest;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -95,7 +95,7 @@ impl Action {
 
     /// The reads that show the facts of those of `ids` that a call with `params` in `region` names in one sense only.
     pub fn facts_reads(&'static self, params: &Value, ids: &[String], region: &str) -> Vec<FactsRead> {
-        let named = params::named(self, params);
+        let named = self.resources_by_param(params);
         let mut kinds: BTreeMap<&str, (&'static FactsRecipe, Vec<&str>)> = BTreeMap::new();
         for id in ids {
             let recipes = named.iter().filter(|(named, _)| named == id).map(|(_, by)| self.recipe_of(by));

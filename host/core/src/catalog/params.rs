@@ -14,40 +14,37 @@ use std::collections::HashSet;
 impl Action {
     /// The ids of what a call with `params` acts on, each once, in the order met.
     pub fn resources(&self, params: &Value) -> Vec<String> {
-        each_once(named(self, params).into_iter().map(|(id, _)| id))
+        each_once(self.resources_by_param(params).into_iter().map(|(id, _)| id))
     }
 
-    /// The parameters in which `id` stands.
-    pub fn params_naming(&self, params: &Map<String, Value>, id: &str) -> Vec<String> {
-        let named = named(self, &Value::Object(params.clone()));
-        named.into_iter().filter(|(named, _)| named == id).map(|(_, by)| by.to_owned()).collect()
+    /// The ids of what a call acts on, each with the name of the parameter it stands in; once for each place. A parameter that
+    /// names machines, disks or snapshots elsewhere in the service does so here, whether the action has it or not.
+    pub fn resources_by_param(&self, params: &Value) -> Vec<(String, &str)> {
+        let elsewhere = super::facts_of(self.provider, &self.service).iter().flat_map(FactsRecipe::of);
+        let elsewhere: Vec<&str> = elsewhere.collect();
+        let mut found = Vec::new();
+        walk(params, &mut Vec::new(), &mut |path, value| {
+            let is_above = |known: &&Vec<String>| {
+                known.len() <= path.len() && known.iter().zip(path).all(|(k, p)| k.eq_ignore_ascii_case(p))
+            };
+            let mut names: Vec<&str> = self
+                .resource_paths
+                .iter()
+                .filter(is_above)
+                .filter_map(|known| known.last())
+                .map(String::as_str)
+                .collect();
+            if names.is_empty() {
+                let is_first =
+                    |name: &&&str| path.first().is_some_and(|first| first.eq_ignore_ascii_case(name));
+                names.extend(elsewhere.iter().find(is_first));
+            }
+            found.extend(
+                names.into_iter().flat_map(|name| ids_in(value).into_iter().map(move |id| (id, name))),
+            );
+        });
+        found
     }
-}
-
-/// The ids of what a call acts on, each with the name of the parameter it stands in; once for each place. A parameter that
-/// names machines, disks or snapshots elsewhere in the service does so here, whether the action has it or not.
-pub(super) fn named<'a>(action: &'a Action, params: &Value) -> Vec<(String, &'a str)> {
-    let elsewhere = super::facts_of(action.provider, &action.service).iter().flat_map(FactsRecipe::of);
-    let elsewhere: Vec<&str> = elsewhere.collect();
-    let mut found = Vec::new();
-    walk(params, &mut Vec::new(), &mut |path, value| {
-        let is_above = |known: &&Vec<String>| {
-            known.len() <= path.len() && known.iter().zip(path).all(|(k, p)| k.eq_ignore_ascii_case(p))
-        };
-        let mut names: Vec<&str> = action
-            .resource_paths
-            .iter()
-            .filter(is_above)
-            .filter_map(|known| known.last())
-            .map(String::as_str)
-            .collect();
-        if names.is_empty() {
-            let is_first = |name: &&&str| path.first().is_some_and(|first| first.eq_ignore_ascii_case(name));
-            names.extend(elsewhere.iter().find(is_first));
-        }
-        found.extend(names.into_iter().flat_map(|name| ids_in(value).into_iter().map(move |id| (id, name))));
-    });
-    found
 }
 
 /// The ids of what a call acts on. For an action without an entry: whatever stands in a parameter that is named like an id.
