@@ -109,7 +109,7 @@ impl Session {
                 if self.age(&open) > retry::TOKEN_LIFE {
                     return self.hold(position, &open, "its token is too old to send again");
                 }
-                if !self.may_still_send(&open, params).await? {
+                if !self.may_still_send(position, &open, params).await? {
                     let why = "may have taken place, and the policy's file no longer lets it be sent again";
                     return Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, why));
                 }
@@ -148,11 +148,16 @@ impl Session {
         }
     }
 
-    /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made.
-    async fn may_still_send(&self, open: &OpenEffect, params: &Value) -> Result<bool, Stop> {
-        match self.account().filter(|_| self.mode == Mode::Enforce) {
-            Some(account) => Ok(self.admit(&open.request, params, account.provider).await?.is_ok()),
-            None => Ok(false),
+    /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made. Where that
+    /// must be seen by a read that fails for now, the run waits.
+    async fn may_still_send(&self, position: u32, open: &OpenEffect, params: &Value) -> Result<bool, Stop> {
+        let Some(account) = self.account().filter(|_| self.mode == Mode::Enforce) else { return Ok(false) };
+        match self.admit(&open.request, params, account.provider).await? {
+            Ok(_) => Ok(true),
+            Err(error) if error.retryable => {
+                Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, &error.message))
+            }
+            Err(_) => Ok(false),
         }
     }
 
@@ -204,7 +209,7 @@ impl Session {
         let took = match judged {
             Judgement::Done { request_id } => self.proved(position, open, request_id, 0).await,
             Judgement::Unmet
-                if open.class == Class::Convergent && self.may_still_send(open, params).await? =>
+                if open.class == Class::Convergent && self.may_still_send(position, open, params).await? =>
             {
                 self.send_convergent_again(position, open, params).await
             }

@@ -36,6 +36,11 @@ async fn one_action_is_shown_whole_and_an_unknown_one_with_how_it_is_treated() {
         "FACTS 12",
     ];
     assert!(facts.iter().all(|fact| shown.contains(fact)), "{shown}");
+    let (_, shown) = opsward(&["catalog", "show", "ecs:DeleteInstances"]).await;
+    assert!(
+        shown.contains("it deletes instances with their data: granted for named resources only"),
+        "{shown}"
+    );
     let (code, shown) = opsward(&["catalog", "show", "ecs:WipeEverything"]).await;
     assert!(code != Some(0) && shown.contains("class once"), "{shown}");
     let (code, shown) = opsward(&["catalog", "ls", "ResetInst", "--class", "read"]).await;

@@ -101,13 +101,21 @@ async fn an_effect_under_way_is_sent_again_only_while_it_is_still_selected() {
     send(&world, &host, "e-1", "calls.picked", json!({ "calls": [call] })).await;
     host.died().await;
     world.patch_state(tag(json!({ "backup": null }))).await;
+    let fault =
+        json!({ "action": "DescribeDisks", "kind": "error-500-before", "times": 1000, "delay_ms": 0 });
+    world.sim_post("faults", fault).await;
 
     let host = world.start_with(&[HASTE]).await.expect("ready");
-    eventually("the run to wait", async || {
-        let log = std::fs::read_to_string(world.dir.path().join("host.log")).unwrap_or_default();
-        log.contains("no longer lets it be sent again").then_some(())
-    })
-    .await;
+    let waits = async |why: &str| {
+        eventually(&format!("the run to wait: {why}"), async || {
+            let log = std::fs::read_to_string(world.dir.path().join("host.log")).unwrap_or_default();
+            log.contains(why).then_some(())
+        })
+        .await;
+    };
+    waits("must be seen by ecs:DescribeDisks, which failed").await;
+    world.http.delete(format!("{}/_sim/faults", world.sim.url)).send().await.expect("the clouds answer");
+    waits("no longer lets it be sent again").await;
     assert!(world.effects("CreateSnapshot").await.is_empty(), "it is not selected any more");
     world.patch_state(tag(json!({ "backup": "daily" }))).await;
     assert_eq!(ended(&world, &host, "e-1").await["state"], "done");
