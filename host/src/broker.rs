@@ -2,6 +2,7 @@
 //! here: replay, admission, mode, intent, sending, result. Leaves deciding to `opsward_core::{admit, retry, run}`, signing and
 //! HTTP to `cloud`, and the guest to `plugin`.
 
+mod admission;
 mod effect;
 mod halted;
 mod known;
@@ -22,9 +23,9 @@ use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Restored, Store, StoreError};
 use futures::StreamExt as _;
-use opsward_core::admit::{self, Admitted};
-use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind, secrets_named};
-use opsward_core::catalog::{Class, Provider};
+use opsward_core::admit;
+use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind};
+use opsward_core::catalog::Class;
 use opsward_core::guardrail::Halt;
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
@@ -275,7 +276,7 @@ impl Session {
     ) -> Result<Timed, Stop> {
         let account =
             self.account().ok_or_else(|| Stop::Abandoned { reason: "the account is gone".to_owned() })?;
-        let admitted = match self.admit(&request, params, account.provider) {
+        let admitted = match self.admit(&request, params, account.provider).await? {
             Ok(admitted) => admitted,
             Err(error) => return self.refuse(position, request, error),
         };
@@ -308,35 +309,6 @@ impl Session {
             return Err(Stop::WaitUntil { at: self.broker.clock.now(), why });
         }
         Ok(())
-    }
-
-    /// What a call would do, if the policy may make it.
-    fn admit(
-        &self,
-        request: &CallRequest,
-        params: &Value,
-        provider: Provider,
-    ) -> Result<Admitted, CallError> {
-        let admitted = admit::inspect(request, params, provider)?;
-        self.may_use_secrets(params)?;
-        match admit::authorize(request, &admitted, provider, &self.policy.settings.grants) {
-            Err(error) if !wrong("no-grant-check") => Err(error),
-            _ => Ok(admitted),
-        }
-    }
-
-    /// A policy's calls refer only to secrets that its file lists.
-    fn may_use_secrets(&self, params: &Value) -> Result<(), CallError> {
-        let invalid =
-            |message: String| refusal(ErrorKind::Invalid, "opsward.InvalidSecretReference", message);
-        let named = secrets_named(params).map_err(|e| invalid(e.to_string()))?;
-        let listed = &self.policy.settings.secrets;
-        match named.iter().find(|name| !listed.contains(name)) {
-            Some(name) => Err(invalid(format!(
-                "the policy's file does not list the secret `{name}`: add secrets = [\"{name}\"]"
-            ))),
-            None => Ok(()),
-        }
     }
 
     fn refuse(&self, position: u32, request: CallRequest, error: CallError) -> Result<Timed, Stop> {

@@ -8,6 +8,7 @@ pub mod check;
 pub mod db;
 pub mod demo;
 pub mod plugin;
+pub mod policy;
 pub mod resolve;
 pub mod runs;
 pub mod sim;
@@ -52,6 +53,9 @@ enum Command {
         #[command(flatten)]
         check: check::CheckArgs,
     },
+    /// Look at one policy
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -119,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Check { config, check } => {
             finish(async_main(check::run(&config.config, &check, &mut std::io::stdout().lock())))
         }
+        Command::Policy(command) => finish(async_main(policy::run(&command, &mut std::io::stdout().lock()))),
         Command::Run(Run::Ls { config, list }) => {
             finish(with_store(&config.config, |store, now, out| runs::list(store, &list, now, out)))
         }

@@ -4,12 +4,16 @@
 
 mod codes;
 mod entry;
+mod facts;
 mod params;
 mod read_back;
 
 pub use codes::{Code, Meaning, codes, meaning};
 pub use entry::{Action, Paging, ParamsIn, Rate};
-pub use params::{RegionConflict, odd_name, place_region, reserved, resources};
+pub use facts::{Facts, FactsRead, ResourceFacts};
+pub use params::{
+    RegionConflict, is_resource_id, odd_name, other_regions, place_region, reserved, resources,
+};
 pub use read_back::{Baseline, Judgement, Proof, ReadBack, Sight, judge};
 
 use entry::Service;
@@ -77,6 +81,12 @@ pub fn class_of(provider: Provider, service: &str, action: &str) -> Class {
     }
 }
 
+/// Whether an action is granted for named resources only: class once, and what destroys something.
+pub fn is_strict(provider: Provider, service: &str, action: &str) -> bool {
+    class_of(provider, service, action) == Class::Once
+        || find(provider, service, action).is_some_and(|known| known.destructive.is_some())
+}
+
 /// Whether an action answers with credentials, which must never enter a policy: no policy may call it. The token service
 /// is closed but for what is known to be harmless, because new actions of its kind appear.
 pub fn answers_with_credentials(provider: Provider, service: &str, action: &str) -> bool {
@@ -94,6 +104,16 @@ pub fn version_of(provider: Provider, service: &str) -> Option<&'static str> {
 /// Whether the host has a client for what the service speaks. Of a service that is not known, nothing is said.
 pub fn is_spoken(provider: Provider, service: &str) -> bool {
     services_of(provider).get(service).is_none_or(|known| known.params_in != ParamsIn::Rest)
+}
+
+/// How the facts of a service's resources are seen.
+fn facts_of(provider: Provider, service: &str) -> &'static [facts::FactsRecipe] {
+    services_of(provider).get(service).map(|known| known.facts.as_slice()).unwrap_or_default()
+}
+
+/// Whether a read shows the facts of any resource of a service.
+pub fn shows_facts(provider: Provider, service: &str) -> bool {
+    !facts_of(provider, service).is_empty()
 }
 
 /// All known vendors.
@@ -167,6 +187,13 @@ mod tests {
                 );
                 if action.class == Class::Once && !action.answers_with_credentials {
                     assert!(action.names_resources(), "{at}: class once is granted and locked by resource");
+                }
+                if action.destructive.is_some() {
+                    assert!(
+                        matches!(action.class, Class::Token | Class::Convergent),
+                        "{at}: once is strict anyway"
+                    );
+                    assert!(action.names_resources(), "{at}: what is destructive is granted by resource");
                 }
                 assert!(is_read || action.paging.is_none(), "{at}: only a read has pages");
                 let goal = action.read_back.as_ref().and_then(|read_back| read_back.goal.as_ref());

@@ -113,7 +113,7 @@ impl Session {
                 if self.age(&open) > retry::TOKEN_LIFE {
                     return self.hold(position, &open, "its token is too old to send again");
                 }
-                if !self.may_still_send(&open, params) {
+                if !self.may_still_send(position, &open, params).await? {
                     let why = "may have taken place, and the policy's file no longer lets it be sent again";
                     return Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, why));
                 }
@@ -166,12 +166,17 @@ impl Session {
         }
     }
 
-    /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made.
-    fn may_still_send(&self, open: &OpenEffect, params: &Value) -> bool {
-        self.mode == Mode::Enforce
-            && self
-                .account()
-                .is_some_and(|account| self.admit(&open.request, params, account.provider).is_ok())
+    /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made. Where that
+    /// must be seen by a read that fails for now, the run waits.
+    async fn may_still_send(&self, position: u32, open: &OpenEffect, params: &Value) -> Result<bool, Stop> {
+        let Some(account) = self.account().filter(|_| self.mode == Mode::Enforce) else { return Ok(false) };
+        match self.admit(&open.request, params, account.provider).await? {
+            Ok(_) => Ok(true),
+            Err(error) if error.retryable => {
+                Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, &error.message))
+            }
+            Err(_) => Ok(false),
+        }
     }
 
     async fn send_effect(
@@ -242,7 +247,7 @@ impl Session {
             Judgement::Unmet => "its goal is not reached, and nothing is under way",
             _ => "the cloud's record of the resource's operations is unchanged, and the request has expired",
         };
-        let is_forbidden = judged == Judgement::Unmet && !self.may_still_send(open, params);
+        let is_forbidden = judged == Judgement::Unmet && !self.may_still_send(position, open, params).await?;
         let looked_for = unhasted(self.looked_for(open));
         match retry::after_judgement(open.class, judged, looked_for, open.disproofs) {
             Settling::Took(request_id) => self.proved(position, open, request_id).await.map(Found::Took),

@@ -147,6 +147,10 @@ fn show(action: &Action, out: &mut impl Write) -> std::io::Result<()> {
             "answers with",
             action.answers_with_credentials.then(|| "credentials: no policy may call it".to_owned()),
         ),
+        (
+            "destructive",
+            action.destructive.as_ref().map(|what| format!("it {what}: granted for named resources only")),
+        ),
         ("source", Some(action.source.clone())),
     ];
     writeln!(out, "{}  {}", action.full_name(), action.provider.as_str())?;
@@ -203,6 +207,7 @@ fn as_json(action: &Action) -> Value {
         "settled": action.read_back.as_ref().map(|read| &read.settled),
         "goal": action.read_back.as_ref().and_then(|read| read.goal.clone()),
         "answers_with_credentials": action.answers_with_credentials,
+        "destructive": action.destructive,
         "source": action.source,
     })
 }

@@ -53,6 +53,11 @@ async fn one_action_is_shown_whole_and_an_unknown_one_with_how_it_is_treated() {
     let (code, shown) = opsward(&["catalog", "show", "mns:DeleteMessage"]).await;
     let target = "no client for yet: DELETE /queues/{QueueName}/messages?ReceiptHandle";
     assert!(code == Some(0) && shown.contains(target), "{shown}");
+    let (_, shown) = opsward(&["catalog", "show", "ecs:DeleteInstances"]).await;
+    assert!(
+        shown.contains("it deletes instances with their data: granted for named resources only"),
+        "{shown}"
+    );
     let (code, shown) = opsward(&["catalog", "show", "ecs:WipeEverything"]).await;
     assert!(code != Some(0) && shown.contains("class once"), "{shown}");
     let (code, shown) = opsward(&["catalog", "ls", "ResetInst", "--class", "read"]).await;

@@ -11,6 +11,7 @@ mod disk;
 mod doubt;
 mod endings;
 mod events;
+mod grants;
 mod guardrails;
 mod harness;
 mod held;

@@ -1,6 +1,7 @@
 //! One action of the catalog, and how the catalog's files of actions are read. Leaves the files' content to
 //! `host/core/catalog`, error codes to `codes`, and looking an action up to the parent. Tested by the parent's test of every entry.
 
+use super::facts::FactsRecipe;
 use super::read_back::{IdsForm, Proof, ReadBack};
 use super::{Class, Provider};
 use serde::{Deserialize, Serialize};
@@ -42,16 +43,26 @@ pub struct Action {
     pub paging: Option<Paging>,
     /// How to see whether it took place.
     pub read_back: Option<ReadBack>,
+    /// What an effect of class token or convergent destroys, where it does: granted for named resources only, as class
+    /// once always is.
+    pub destructive: Option<String>,
     /// What settled the class.
     pub source: String,
     /// Paths of the parameters that name what it acts on; a list's path is that of its elements.
     pub(super) resource_paths: Vec<Vec<String>>,
+    /// Those of them that are plain parameters, and whether each takes a list.
+    plain_params: Vec<(String, bool)>,
 }
 
 impl Action {
     /// The parameters that name what it acts on: `DiskId`, `Tag.Key`.
     pub fn resource_params(&self) -> impl Iterator<Item = String> {
         self.resource_paths.iter().map(|path| path.join("."))
+    }
+
+    /// The plain parameters that name what it acts on, and whether each takes a list.
+    pub fn plain_resource_params(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.plain_params.iter().map(|(name, is_list)| (name.as_str(), *is_list))
     }
 
     /// Whether any parameter names what the action acts on.
@@ -135,6 +146,7 @@ pub(super) struct Service {
     pub(super) version: String,
     pub(super) params_in: ParamsIn,
     pub(super) actions: BTreeMap<String, Action>,
+    pub(super) facts: Vec<FactsRecipe>,
 }
 
 /// Reads one vendor's file.
@@ -150,6 +162,8 @@ pub(super) enum CatalogError {
     Toml(#[from] toml::de::Error),
     #[error("`{action}` names the read-back `{read_back}`, which its service does not define")]
     ReadBack { action: String, read_back: String },
+    #[error("`destructive` names `{0}`, which its service does not define")]
+    Destructive(String),
 }
 
 #[derive(Deserialize)]
@@ -159,12 +173,20 @@ struct TypedService {
     params_in: ParamsIn,
     #[serde(default)]
     read_backs: BTreeMap<String, TypedReadBack>,
+    #[serde(default)]
+    facts: BTreeMap<String, FactsRecipe>,
+    /// Actions that destroy something, and what.
+    #[serde(default)]
+    destructive: BTreeMap<String, String>,
     actions: BTreeMap<String, TypedAction>,
 }
 
 impl TypedService {
     fn resolve(self, provider: Provider, service: &str) -> Result<Service, CatalogError> {
-        let Self { version, params_in, read_backs, actions } = self;
+        let Self { version, params_in, read_backs, facts, destructive, actions } = self;
+        if let Some(unknown) = destructive.keys().find(|name| !actions.contains_key(*name)) {
+            return Err(CatalogError::Destructive(unknown.clone()));
+        }
         let region_field = |action: &str| actions.get(action).and_then(|a| a.region.clone());
         let resolve_read_back = |name: &str, action: &TypedAction| match &action.read_back {
             None => Ok(None),
@@ -191,18 +213,26 @@ impl TypedService {
                 rate: action.rate,
                 paging: action.paging,
                 read_back: resolve_read_back(name, action)?,
+                destructive: destructive.get(name).cloned(),
                 source: action.source.clone(),
                 resource_paths: action.resources.iter().map(|path| path_of(path)).collect(),
+                plain_params: action.resources.iter().filter_map(|path| plain(path)).collect(),
             };
             resolved.insert(name.clone(), entry);
         }
-        Ok(Service { version, params_in, actions: resolved })
+        Ok(Service { version, params_in, actions: resolved, facts: facts.into_values().collect() })
     }
 }
 
 /// `EventInfo[].EventName` as segments; `[]` only tells the reader that there may be several.
 fn path_of(text: &str) -> Vec<String> {
     text.split('.').map(|segment| segment.trim_end_matches("[]").to_owned()).collect()
+}
+
+/// `InstanceId[]` as a name and whether it is a list's; nothing for a path below one.
+fn plain(text: &str) -> Option<(String, bool)> {
+    let name = text.strip_suffix("[]");
+    (!text.contains('.')).then(|| (name.unwrap_or(text).to_owned(), name.is_some()))
 }
 
 #[derive(Deserialize)]

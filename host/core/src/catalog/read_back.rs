@@ -78,15 +78,19 @@ pub(super) enum IdsForm {
     JsonText,
 }
 
+/// The ids in the form that the read wants.
+pub(super) fn ids_value(form: IdsForm, ids: &[&str]) -> Value {
+    let list = Value::from(ids.to_vec());
+    match form {
+        IdsForm::List => list,
+        IdsForm::JsonText => Value::from(list.to_string()),
+    }
+}
+
 impl ReadBack {
     /// The read of one resource.
     pub fn request(&self, resource: &str, region: &str) -> CallRequest {
-        let ids = Value::from(vec![resource]);
-        let ids = match self.ids_form {
-            IdsForm::List => ids,
-            IdsForm::JsonText => Value::from(ids.to_string()),
-        };
-        let mut params = Map::from_iter([(self.ids_field.clone(), ids)]);
+        let mut params = Map::from_iter([(self.ids_field.clone(), ids_value(self.ids_form, &[resource]))]);
         if let Some(field) = &self.region_field {
             params.insert(field.clone(), region.into());
         }

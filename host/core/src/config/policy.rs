@@ -6,7 +6,7 @@ use super::host::{HostSettings, find_account};
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::PolicyFile;
 use super::{PolicySettings, defaults, guardrails, retry};
-use crate::grant::{AllowEntry, GrantFinding, Grants};
+use crate::grant::{AllowEntry, GrantFinding, GrantProblem, Grants};
 use crate::id::{AccountName, PolicyName};
 use crate::pattern::{OnEntry, Patterns};
 use crate::run::Mode;
@@ -175,8 +175,11 @@ fn grants(
     let Some(settings) = settings else { return Grants::default() };
     let show = |finding: &GrantFinding| {
         let place = place!["allow", finding.entry, finding.key];
-        let element: Vec<Step<'_>> = finding.element.map(Step::At).into_iter().collect();
-        source.error(&[place, &element].concat(), finding.problem.to_string(), finding.problem.fix())
+        let below: Vec<Step<'_>> = match &finding.problem {
+            GrantProblem::Window(error) => vec![Step::Key(error.key())],
+            _ => finding.element.map(Step::At).into_iter().collect(),
+        };
+        source.error(&[place, &below].concat(), finding.problem.to_string(), finding.problem.fix())
     };
     let (grants, findings) = match Grants::compile(entries, settings.provider) {
         Ok(compiled) => compiled,
