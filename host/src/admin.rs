@@ -1,7 +1,9 @@
-//! The admin listener: is the host alive and ready, its metrics, and what it holds, as JSON; and one way to write, a
-//! person's decision on a run. Meant for an address the public cannot reach. Times in JSON are milliseconds since 1970 in UTC; every answer is one object, so that
-//! fields can be added. Leaves what is counted to the places where it happens. Tested over a real connection in
+//! The admin listener: is the host alive and ready, its metrics, and what it holds, as JSON; and what a person may tell it: a
+//! decision on a run, and the kill switch (`halts`). Meant for an address the public cannot reach. Times in JSON are milliseconds
+//! since 1970 in UTC; every answer is one object, so that fields can be added. Leaves what is counted to the places where it happens. Tested over a real connection in
 //! `admin/tests.rs`.
+
+mod halts;
 
 use crate::clock::Clock;
 use crate::plugin::engine::Description;
@@ -23,6 +25,7 @@ use opsward_core::run::RunState;
 use opsward_core::schedule::Schedule;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::future::Future;
 use std::sync::Arc;
@@ -95,6 +98,9 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/runs/{id}", get(run))
         .route("/api/v1/runs/{id}/decision", post(decide))
         .route("/api/v1/schedules", get(schedules))
+        .route("/api/v1/halts", get(halts::list))
+        .route("/api/v1/halt", post(halts::halt))
+        .route("/api/v1/resume", post(halts::resume))
         .fallback(async || Refusal::not_found("no such page"))
         .method_not_allowed_fallback(async || {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this page is only read: use GET")
@@ -159,14 +165,22 @@ async fn run(State(admin): State<Admin>, Path(prefix): Path<String>) -> Result<R
 }
 
 /// Takes a person's decision: `{"decision": {"resolve": {"done": {"request_id": "..."}}}, "by": "...", "epoch": 2}`, where `done`
-/// may be `"not-done"` or `"abandon"` instead, and the whole decision `"retry"`; `epoch` is the run's as it was shown. A web page that a person has open cannot send it, even
-/// one that makes its name resolve to this address: browsers say where a page is from.
+/// may be `"not-done"` or `"abandon"` instead, and the whole decision `"retry"`; `epoch` is the run's as it was shown.
 async fn decide(
     State(admin): State<Admin>,
     Path(prefix): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
+    let decided: Decided = told(&headers, &body)?;
+    let run = resolve::decide(admin.store.as_ref(), &prefix, &decided, admin.clock.now()).await?;
+    admin.work.notify_one();
+    Ok(json_answer(&json!({ "run": run.row.id })))
+}
+
+/// What a person tells this host to do. A web page that a person has open cannot, even one that makes its name resolve to this
+/// address: browsers say where a page is from.
+fn told<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Refusal> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/json") {
         return Err(Refusal::new(
@@ -177,11 +191,7 @@ async fn decide(
     if headers.contains_key(header::ORIGIN) {
         return Err(Refusal::new(StatusCode::FORBIDDEN, "a web page decides nothing here"));
     }
-    let decided: Decided = serde_json::from_slice(&body)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let run = resolve::decide(admin.store.as_ref(), &prefix, &decided, admin.clock.now()).await?;
-    admin.work.notify_one();
-    Ok(json_answer(&json!({ "run": run.row.id })))
+    serde_json::from_slice(body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 async fn schedules(State(admin): State<Admin>, query: Asked) -> Result<Response, Refusal> {

@@ -7,6 +7,8 @@ pub mod catalog;
 pub mod check;
 pub mod db;
 pub mod demo;
+pub mod halt;
+mod host_admin;
 pub mod plugin;
 pub mod policy;
 pub mod resolve;
@@ -56,6 +58,20 @@ enum Command {
     /// Look at one policy
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Stop everything that is sent, for one policy or all, until `resume`
+    Halt {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        halt: halt::HaltArgs,
+    },
+    /// End a halt
+    Resume {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        resume: halt::ResumeArgs,
+    },
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -129,6 +145,12 @@ pub fn main() -> ExitCode {
         }
         Command::Run(Run::Show { config, show }) => {
             finish(with_store(&config.config, |store, now, out| runs::show(store, &show, now, out)))
+        }
+        Command::Halt { config, halt } => {
+            finish(async_main(halt::halt(&config.config, halt, &mut std::io::stdout())))
+        }
+        Command::Resume { config, resume } => {
+            finish(async_main(halt::resume(&config.config, resume, &mut std::io::stdout())))
         }
         Command::Run(Run::Resolve { config, resolve }) => {
             finish(async_main(resolve::resolve(&config.config, resolve, &mut std::io::stdout())))

@@ -177,7 +177,7 @@ impl Worker {
         if run.crashes >= retry::CRASHES_MAX {
             return self.park(&run).await;
         }
-        if let Some(halt) = self.broker.halted.of(&run.policy) {
+        if let Some(halt) = self.broker.halted.of(&run.policy).filter(|_| !wrong("no-halt")) {
             tracing::warn!(run = %id, %halt, "the run waits");
             return self.sleep(&claim, vec![], now + haste(HALTED_PAUSE), false).await;
         }

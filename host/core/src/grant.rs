@@ -16,6 +16,7 @@ pub use resource::{ResourceEntry, Selector};
 pub use window::{Window, WindowEntry, WindowError};
 
 use crate::catalog::{self, Class, Facts, Provider};
+use crate::guardrail::Quota;
 use crate::time::Timestamp;
 use action::ActionPattern;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub struct AllowEntry {
     pub account: Option<String>,
     /// When it holds; always where absent.
     pub window: Option<WindowEntry>,
+    /// Most effects of this action, such as `50/hour`; no bound of its own where absent.
+    pub limit: Option<String>,
 }
 
 /// The compiled grants of one policy.
@@ -53,6 +56,7 @@ struct Rule {
     regions: Option<Vec<String>>,
     resources: Option<Vec<ResourceEntry>>,
     window: Option<Window>,
+    limit: Option<Quota>,
     /// The effects that brought this read along; empty for what the operator wrote.
     implied_by: Vec<String>,
 }
@@ -102,6 +106,9 @@ pub struct GrantRow {
     /// When it holds; always where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<String>,
+    /// Most effects of this action; no bound of its own where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
     /// The granted effects that need this read; empty for what the operator wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub implied_by: Vec<String>,
@@ -198,6 +205,11 @@ impl Grants {
         Ok(in_regions)
     }
 
+    /// How many effects of an action may be made, where a grant says so.
+    pub fn limit(&self, service: &str, action: &str) -> Option<Quota> {
+        self.rules.iter().filter(|rule| rule.action.covers(service, action)).find_map(|rule| rule.limit)
+    }
+
     /// What is effectively allowed, in the operator's order, implied reads last.
     pub fn rows(&self) -> Vec<GrantRow> {
         let mut rows = Vec::new();
@@ -243,6 +255,7 @@ impl Rule {
             regions: self.regions.clone(),
             resources: self.resources.as_ref().map(|all| all.iter().map(ToString::to_string).collect()),
             window: self.window.as_ref().map(ToString::to_string),
+            limit: self.limit.map(|limit| limit.to_string()),
             implied_by: self.implied_by.clone(),
         }
     }

@@ -39,6 +39,20 @@ impl Default for Guardrails {
     }
 }
 
+impl Guardrails {
+    /// Each key with its value as an operator would write it.
+    pub fn shown(&self) -> [(&'static str, String); 3] {
+        let quota = |quota: Option<Quota>| quota.map_or_else(|| "none".to_owned(), |quota| quota.to_string());
+        let cool_down =
+            if self.cool_down.is_zero() { "none".to_owned() } else { interval::show(self.cool_down) };
+        [
+            ("cool-down", cool_down),
+            ("effects", quota(self.effects)),
+            ("once-effects", quota(self.once_effects)),
+        ]
+    }
+}
+
 /// So many in any span of that length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
@@ -98,6 +112,8 @@ pub enum Scope {
     Policy(PolicyName),
     /// A policy's effects of class *once*.
     PolicyOnce(PolicyName),
+    /// A policy's effects of one action.
+    Action(PolicyName, String),
     /// Effects of class *once* on a resource, whoever makes them.
     Resource(AccountName, String),
 }
@@ -108,21 +124,36 @@ impl Scope {
         match self {
             Self::Policy(policy) => format!("policy {policy}"),
             Self::PolicyOnce(policy) => format!("once {policy}"),
+            Self::Action(policy, action) => format!("action {policy} {action}"),
             Self::Resource(account, id) => format!("resource {account} {id}"),
         }
     }
 }
 
-/// The limits of an effect of `class` that names `resources`; it counts once for each of them.
-pub fn limits(
-    guardrails: &Guardrails,
-    policy: &PolicyName,
-    account: &AccountName,
-    class: Class,
-    resources: &[String],
-) -> Vec<Limit> {
+/// An effect, as far as guardrails tell effects apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Effect<'a> {
+    /// Whose.
+    pub policy: &'a PolicyName,
+    /// Where.
+    pub account: &'a AccountName,
+    /// `service:Action`.
+    pub action: &'a str,
+    /// What repeating it may do.
+    pub class: Class,
+    /// What it acts on.
+    pub resources: &'a [String],
+}
+
+/// The limits that `effect` falls under, of which `of_action` is its grant's; it counts once for each resource it names.
+pub fn limits(guardrails: &Guardrails, of_action: Option<Quota>, effect: &Effect<'_>) -> Vec<Limit> {
+    let Effect { policy, account, action, class, resources } = *effect;
     let cost = u32::try_from(resources.len()).unwrap_or(u32::MAX).max(1);
     let mut limits = Vec::new();
+    if of_action.is_some() {
+        let scope = Scope::Action(policy.clone(), action.to_owned());
+        limits.push(Limit { scope, quota: of_action, cost });
+    }
     if guardrails.effects.is_some() {
         limits.push(Limit { scope: Scope::Policy(policy.clone()), quota: guardrails.effects, cost });
     }
@@ -178,6 +209,7 @@ impl Over {
             Scope::PolicyOnce(policy) => {
                 (format!("effects of `{policy}` that cannot be repeated: {quota}"), "once-effects")
             }
+            Scope::Action(policy, action) => (format!("`{action}` of `{policy}`: {quota}"), "limit"),
             Scope::Resource(_, id) => {
                 let per = self.limit.quota.map(|quota| interval::show(quota.per)).unwrap_or_default();
                 (format!("effects on {id} that cannot be repeated: one in {per}"), "cool-down")
@@ -219,7 +251,9 @@ mod tests {
         let (policy, account) = names();
         let ids = ["ins-2".to_owned(), "ins-1".to_owned(), "ins-2".to_owned()];
         let of = |guardrails: &Guardrails, class| {
-            let limits = limits(guardrails, &policy, &account, class, &ids);
+            let action = "cvm:ResetInstance";
+            let effect = Effect { policy: &policy, account: &account, action, class, resources: &ids };
+            let limits = limits(guardrails, None, &effect);
             limits.iter().map(|l| (l.scope.key(), l.quota.map(|q| q.max), l.cost)).collect::<Vec<_>>()
         };
         let default = Guardrails::default();
@@ -268,12 +302,15 @@ mod tests {
     #[test]
     fn a_refusal_names_the_key_to_change_and_when_there_is_room() {
         let (policy, account) = names();
-        let limits = limits(&Guardrails::default(), &policy, &account, Class::Once, &["ins-1".to_owned()]);
+        let (action, resources) = ("cvm:ResetInstance", &["ins-1".to_owned()]);
+        let effect = Effect { policy: &policy, account: &account, action, class: Class::Once, resources };
+        let limits = limits(&Guardrails::default(), Some(Quota::parse("5/day").expect("valid")), &effect);
         let said: Vec<String> =
             limits.into_iter().map(|limit| Over { limit, room_at: Some(t(0)) }.refusal().message).collect();
         assert_eq!(
             said,
             [
+                "over the guardrail `limit` (`cvm:ResetInstance` of `p`: 5/day); there is room at 1970-01-01T00:00:00.000Z",
                 "over the guardrail `once-effects` (effects of `p` that cannot be repeated: 10/hour); there is room at \
                  1970-01-01T00:00:00.000Z",
                 "over the guardrail `cool-down` (effects on ins-1 that cannot be repeated: one in 20h); there is room at \

@@ -8,6 +8,7 @@ use crate::failpoint::{haste, hit, unhasted, wrong};
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::{self, Class, Judgement};
+use opsward_core::config::PolicySettings;
 use opsward_core::guardrail::{self, Limit};
 use opsward_core::retry::{self, Settling};
 use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput};
@@ -70,7 +71,7 @@ impl Session {
         hit("before-intent");
         let recorded = match wrong("intent-after-send") {
             true => Turn::Ours(self.broker.clock.now()),
-            false => self.record_effect(key.as_ref(), self.limits(admitted), intent).await?,
+            false => self.record_effect(key.as_ref(), self.limits(&request, admitted), intent).await?,
         };
         let since = match recorded {
             Turn::Ours(since) => since,
@@ -130,17 +131,14 @@ impl Session {
     }
 
     /// The guardrails that the effect falls under.
-    fn limits(&self, admitted: &Admitted) -> Vec<Limit> {
-        let settings = &self.policy.settings;
-        settings.account.as_ref().map_or_else(Vec::new, |account| {
-            guardrail::limits(
-                &settings.guardrails,
-                &settings.name,
-                account,
-                admitted.class,
-                &admitted.resources,
-            )
-        })
+    fn limits(&self, request: &CallRequest, admitted: &Admitted) -> Vec<Limit> {
+        let PolicySettings { name: policy, account, guardrails, grants, .. } = &self.policy.settings;
+        let Some(account) = account else { return Vec::new() };
+        let CallRequest { service, action: name, .. } = request;
+        let action = format!("{service}:{name}");
+        let Admitted { class, resources, .. } = admitted;
+        let effect = guardrail::Effect { policy, account, action: &action, class: *class, resources };
+        guardrail::limits(guardrails, grants.limit(service, name), &effect)
     }
 
     /// Keeps other effects of class once from the same resources until the outcome of this one is known; where there is one

@@ -122,7 +122,7 @@ pub(super) fn grant_cells(row: &MatrixRow) -> [String; 6] {
     };
     let granted = match (row.standing, grant.implied_by.as_slice()) {
         (Standing::Unused, _) => "not asked for".to_owned(),
-        (_, []) => "yes".to_owned(),
+        (_, []) => grant.limit.as_ref().map_or_else(|| "yes".to_owned(), |limit| format!("yes, {limit}")),
         (_, effects) => format!("comes with {}", effects.join(", ")),
     };
     let class = grant.class.as_str().to_owned();

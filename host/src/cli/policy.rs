@@ -80,7 +80,15 @@ pub async fn show_at(
 /// The policy for people.
 fn show(policy: &PolicyReport) -> String {
     let account = policy.account.as_deref().unwrap_or("none");
-    let about = format!("{}: {}, plugin {}, account {account}\n", policy.name, policy.mode, policy.plugin);
+    let guardrails: Vec<String> =
+        policy.guardrails.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    let about = format!(
+        "{}: {}, plugin {}, account {account}\nguardrails: {}\n",
+        policy.name,
+        policy.mode,
+        policy.plugin,
+        guardrails.join(", ")
+    );
     let all: Vec<&MatrixRow> = policy.grants.iter().collect();
     let [action, granted, class, regions, resources, window] = grant_head(&all);
     let rows = all.iter().map(|row| {

@@ -1,15 +1,14 @@
 //! `opsward run resolve` and `opsward run retry`: a person's decision on a run. Where a host has the store open, it is told
 //! through its admin listener; else the decision is written here. Leaves deciding to `crate::resolve`.
 
+use super::host_admin::{self, Taker};
 use super::runs::{CANDIDATES_MAX, Output, find_one};
 use crate::clock::{Clock as _, SystemClock};
 use crate::resolve::{Decided, Decision, decide};
-use crate::store::sqlite::{SqliteStore, in_use};
-use crate::store::{Store as _, StoreError};
-use anyhow::{Context as _, bail};
-use opsward_core::config::StoreSettings;
+use crate::store::Store as _;
+use crate::store::sqlite::SqliteStore;
+use anyhow::bail;
 use opsward_core::run::Settlement;
-use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,7 +55,7 @@ struct Who {
     #[arg(long, value_name = "N")]
     epoch: Option<u64>,
     /// Who decides; kept with the run
-    #[arg(long, value_name = "NAME", default_value_t = caller())]
+    #[arg(long, value_name = "NAME", default_value_t = host_admin::caller())]
     by: String,
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
@@ -102,28 +101,24 @@ async fn tell(
     if !id.bytes().all(|b| b.is_ascii_hexdigit()) {
         bail!("`{id}` is no run's id: `opsward run ls` lists them");
     }
-    let settings = crate::service::read_settings(config)?;
-    let StoreSettings::Sqlite { path } = &settings.store;
-    let path = config.parent().unwrap_or(Path::new("")).join(path);
-    path.metadata().with_context(|| format!("no store at `{}`", path.display()))?;
+    let path = host_admin::store_of(config, &crate::service::read_settings(config)?)?;
     let seen = find_one(SqliteStore::open_read_only(&path)?.find_runs(id, CANDIDATES_MAX)?, id)?;
     if let (Output::Table, Some(note)) = (who.output, &seen.row.note) {
         writeln!(out, "run {} is {}: {note}", seen.row.id, seen.row.state.as_str())?;
     }
     let decided = Decided { decision, by: who.by, epoch: who.epoch.unwrap_or(seen.epoch) };
     let run = seen.row.id.as_str();
-    let by_whom = match SqliteStore::open(&path) {
-        Ok(store) => {
+    let by_whom = match Taker::of(&path)? {
+        Taker::Store(store) => {
             let written = decide(store.as_ref(), run, &decided, SystemClock.now()).await;
             store.close().await?;
             written?;
             "written; the host goes on with it at its next start"
         }
-        Err(StoreError::InUse { .. }) => {
-            ask_host(&path, run, &decided).await?;
+        Taker::Host(admin) => {
+            host_admin::post(admin, &format!("/api/v1/runs/{run}/decision"), &decided).await?;
             "the running host was told"
         }
-        Err(other) => return Err(other.into()),
     };
     match who.output {
         Output::Table => writeln!(out, "run {run} {told} ({by_whom})")?,
@@ -133,32 +128,4 @@ async fn tell(
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Has the host that has the store open write it.
-async fn ask_host(store: &Path, id: &str, decided: &Decided) -> anyhow::Result<()> {
-    let admin =
-        in_use::admin_of(store).context("a host has the store open, but is not ready yet: try again")?;
-    let url = format!("http://{admin}/api/v1/runs/{id}/decision");
-    let client = reqwest::Client::builder().no_proxy().timeout(ADMIN_PATIENCE).build()?;
-    let body = serde_json::to_string(decided)?;
-    let request = client.post(url).header("content-type", "application/json").body(body);
-    let answer = request.send().await;
-    let answer =
-        answer.with_context(|| format!("a host has the store open, but does not answer at {admin}"))?;
-    let told: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
-    match (told["run"].as_str(), told["error"].as_str()) {
-        (Some(_), _) => Ok(()),
-        (None, Some(problem)) => bail!("{problem}"),
-        (None, None) => bail!("{admin} answered what no opsward host answers"),
-    }
-}
-
-/// How long the host may take: it waits for its disk.
-const ADMIN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Who runs this command, as the system names them; behind sudo whoever called it.
-fn caller() -> String {
-    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody at the command line".to_owned())
 }

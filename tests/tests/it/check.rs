@@ -135,6 +135,7 @@ async fn one_policy_is_shown_with_all_that_is_asked_for_and_all_that_is_granted(
     let (text, code) = site.policy("nightly-reset", Output::Table).await;
     insta::assert_snapshot!(text, @r#"
     nightly-reset: dry-run, plugin nightly-reset.wasm, account lab
+    guardrails: cool-down 20h, effects none, once-effects 10/hour
 
     ACTION                 GRANTED                       CLASS       REGIONS  RESOURCES                  WINDOW                     ASKED FOR
     cvm:ResetInstance      yes                           once        any      ins-1                      01:00-05:00 Asia/Shanghai  to reinstall the instance from its image, which erases its system disk

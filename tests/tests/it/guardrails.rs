@@ -4,6 +4,7 @@
 use crate::harness::{Host, TOKEN, World, times};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 const CALLS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/opsward-guest-calls.wasm"));
 
@@ -101,4 +102,106 @@ async fn a_machine_is_left_alone_for_its_cool_down_unless_the_operator_says_othe
         let resets = world.effects("ResetInstance").await.values().sum::<usize>();
         assert_eq!(resets, expected, "{guardrails}: {:#?}", world.runs(&host).await);
     }
+}
+
+async fn opsward(world: &World, args: &[&str]) -> (bool, String) {
+    let output = world.command(args).output().await.expect("started");
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// Requests that the clouds have seen.
+async fn sent(world: &World) -> usize {
+    world.sim_get("requests").await.as_array().expect("a list").len()
+}
+
+/// A policy is halted while it resets one machine after the other; a host that is `wrong` in this way goes on.
+pub(crate) async fn a_halt_stops_what_is_sent(wrong: &str) -> Result<(), String> {
+    let machines = machines(60);
+    let world = fleet(&machines, "guardrails = { once-effects = \"none\" }\n").await;
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    for machine in &machines[..30] {
+        ask(&world, &host, machine, machine).await;
+    }
+    let (halted, said) =
+        opsward(&world, &["halt", "--policy", "fleet", "--by", "ops", "--why", "wrong machines"]).await;
+    assert!(
+        halted && said.contains("policy fleet: nothing is sent until `opsward resume --policy fleet`"),
+        "{said}"
+    );
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = sent(&world).await;
+    for machine in &machines[30..] {
+        ask(&world, &host, machine, machine).await;
+    }
+    // Also not by the next host.
+    host.kill().await;
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong), ("OPSWARD_HASTE", "20")]).await.expect("ready");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let after = sent(&world).await;
+    if after > before {
+        return Err(format!("{} requests were sent for a policy that is halted", after - before));
+    }
+    let (_, listed) = opsward(&world, &["halt", "--list"]).await;
+    assert!(
+        listed.contains("fleet") && listed.contains("ops") && listed.contains("wrong machines"),
+        "{listed}"
+    );
+    let (resumed, said) = opsward(&world, &["resume", "--policy", "fleet", "--by", "ops"]).await;
+    assert!(resumed && said.contains("no longer halted"), "{said}");
+    let runs = world.settled_runs(&host, machines.len()).await;
+    let done = runs.iter().filter(|run| run["state"] == "done").count();
+    let resets = world.effects("ResetInstance").await.values().sum::<usize>();
+    assert_eq!(
+        (done, resets),
+        (machines.len(), machines.len()),
+        "accepted meanwhile, and done once it may be"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_grants_limit_is_counted_for_its_action() {
+    let machines = machines(4);
+    let world = fleet(&machines, "").await;
+    let file = "plugins.d/fleet.toml";
+    let policy = std::fs::read_to_string(world.dir.path().join(file)).expect("readable");
+    world.write(file, &policy.replace("resource =", "limit = \"3/day\"\nresource ="));
+    let host = world.start().await;
+    for (n, machine) in machines.iter().enumerate() {
+        ask(&world, &host, machine, machine).await;
+        world.settled_runs(&host, n + 1).await;
+    }
+    assert_eq!(world.effects("ResetInstance").await.values().sum::<usize>(), 3);
+    let note = world.runs(&host).await[0]["note"].to_string();
+    assert!(note.contains("`limit` (`cvm:ResetInstance` of `fleet`: 3/day)"), "{note}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_halted_policy_sends_nothing_through_restarts_and_goes_on_when_it_is_resumed() {
+    a_halt_stops_what_is_sent("").await.expect("nothing is sent");
+}
+
+#[tokio::test]
+async fn a_halt_is_written_where_no_host_runs_and_of_no_unknown_policy() {
+    let world = fleet(&machines(1), "").await;
+    world.start().await.terminate().await;
+    let (good, said) = opsward(&world, &["halt", "--policy", "fleets"]).await;
+    assert!(
+        !good && said.contains("no policy is called `fleets`") && said.contains("nothing was halted"),
+        "{said}"
+    );
+    let (good, said) = opsward(&world, &["halt", "--by", "ops"]).await;
+    assert!(
+        good && said.contains("all policies: nothing is sent until `opsward resume` (written; no host runs)"),
+        "{said}"
+    );
+    let host = world.start().await;
+    ask(&world, &host, &machines(1)[0], "while-halted").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(sent(&world).await, 0);
+    let url = format!("http://{}/api/v1/halts", host.admin);
+    let halts = world.http.get(url).send().await.expect("answered").text().await.expect("a body");
+    assert!(halts.contains(r#""by":"ops""#), "{halts}");
+    let (_, said) = opsward(&world, &["resume", "--policy", "fleet"]).await;
+    assert!(said.contains("policy fleet: not halted"), "{said}");
 }

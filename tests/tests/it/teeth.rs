@@ -3,7 +3,7 @@
 
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
-use crate::guardrails::a_fleet_is_not_reset;
+use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
@@ -13,7 +13,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 19] = [
+const VARIANTS: [&str; 20] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -24,6 +24,7 @@ const VARIANTS: [&str; 19] = [
     "no-grant-check",
     "locks-in-memory",
     "budget-in-memory",
+    "no-halt",
     "no-late-execution",
     "no-retry-budget",
     "intent-after-send",
@@ -58,6 +59,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
         "budget-in-memory" => a_fleet_is_not_reset(wrong, 30).await,
+        "no-halt" => a_halt_stops_what_is_sent(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,
         "intent-after-send" => a_kill_after_a_reset_leaves_one(wrong).await,
         "key-apart" => a_kill_at_an_intent_leaves_its_key(wrong).await,

@@ -7,6 +7,7 @@ use crate::sign::Scheme;
 use crate::time::Timestamp;
 
 mod grants;
+mod limits;
 
 const HOST: &str = r#"[server]
 listen = "127.0.0.1:7070"

@@ -8,6 +8,7 @@ use super::window::Window;
 use super::{AllowEntry, Grants, Rule};
 use crate::catalog::{self, Class, Provider};
 use crate::endpoint::is_region;
+use crate::guardrail::Quota;
 use crate::suggest::nearest;
 
 impl Grants {
@@ -34,6 +35,7 @@ impl Grants {
                         regions: entry.region.clone(),
                         resources: entry.resource.clone(),
                         window: check_window(entry, &mut find),
+                        limit: check_limit(entry, class, &entries[..place], &mut find),
                         implied_by: Vec::new(),
                     });
                 }
@@ -100,6 +102,22 @@ fn check_window(entry: &AllowEntry, find: &mut Find<'_>) -> Option<Window> {
             None
         }
     }
+}
+
+fn check_limit(
+    entry: &AllowEntry,
+    class: Class,
+    before: &[AllowEntry],
+    find: &mut Find<'_>,
+) -> Option<Quota> {
+    let text = entry.limit.as_ref()?;
+    if class == Class::Read {
+        find("limit", None, GrantProblem::LimitedRead(entry.action.clone()));
+    }
+    if before.iter().any(|other| other.action == entry.action && other.limit.is_some()) {
+        find("limit", None, GrantProblem::LimitedTwice(entry.action.clone()));
+    }
+    Quota::parse(text).map_err(|problem| find("limit", None, GrantProblem::BadLimit(problem))).ok()
 }
 
 /// Why an action is granted for named resources only.
@@ -207,6 +225,7 @@ fn implied_reads(rules: &[Rule], provider: Provider) -> Vec<Rule> {
                 regions: effect.regions.clone(),
                 resources: effect.resources.clone(),
                 // An effect made within its window may end after it.
+                limit: None,
                 window: None,
                 implied_by: vec![text],
             }),
@@ -255,6 +274,36 @@ mod tests {
         let mut empty = entry("ecs:CreateSnapshot", &[], &[]);
         (empty.region, empty.resource) = (Some(vec![]), Some(vec![]));
         assert_eq!(Grants::compile(&[empty], Provider::Alibaba).expect_err("empty").len(), 2);
+    }
+
+    #[test]
+    fn a_limit_is_of_an_effect_and_written_once() {
+        let compiled = |allow: &[&str]| {
+            let entries: Vec<AllowEntry> =
+                allow.iter().map(|text| toml::from_str(text).expect("well-formed")).collect();
+            Grants::compile(&entries, Provider::Alibaba)
+                .map(|(grants, _)| grants.limit("ecs", "CreateSnapshot").map(|limit| limit.to_string()))
+                .map_err(|mut findings| {
+                    let finding = findings.remove(0);
+                    format!("{}.{}: {}", finding.entry, finding.key, finding.problem)
+                })
+        };
+        let snapshot = "action = 'ecs:CreateSnapshot'";
+        let limited = "action = 'ecs:CreateSnapshot'\nlimit = '50/hour'";
+        assert_eq!(compiled(&[snapshot]), Ok(None));
+        assert_eq!(compiled(&[snapshot, limited]), Ok(Some("50/hour".to_owned())));
+        let cases = [
+            (vec![limited, limited], "1.limit: `ecs:CreateSnapshot` has a limit already"),
+            (
+                vec!["action = 'ecs:DescribeDisks'\nlimit = '50/hour'"],
+                "0.limit: `ecs:DescribeDisks` is a read",
+            ),
+            (vec!["action = 'ecs:CreateSnapshot'\nlimit = 'often'"], "0.limit: write a number and `minute`"),
+        ];
+        for (allow, expected) in cases {
+            let problem = compiled(&allow).expect_err(expected);
+            assert!(problem.starts_with(expected), "{problem}");
+        }
     }
 
     #[test]

@@ -85,6 +85,15 @@ pub enum GrantProblem {
     /// A selector without a condition.
     #[error("an empty selector selects nothing")]
     EmptySelector,
+    /// No quota.
+    #[error("{0}")]
+    BadLimit(String),
+    /// A quota of an action that changes nothing.
+    #[error("`{0}` is a read: only effects are counted")]
+    LimitedRead(String),
+    /// Two quotas of one action.
+    #[error("`{0}` has a limit already, and it is of the action, not of one entry")]
+    LimitedTwice(String),
     /// No window.
     #[error("{0}")]
     Window(#[from] WindowError),
@@ -127,7 +136,9 @@ impl GrantProblem {
             Self::OpenSelector { .. } => "say what its resources have in common, such as a tag".into(),
             Self::Unreadable(_) => "write out each id".into(),
             Self::EmptySelector => "write one of `tag`, `name`, `charge-type` and `group`".into(),
-            Self::Window(_) => String::new(),
+            Self::Window(_) | Self::BadLimit(_) => String::new(),
+            Self::LimitedRead(_) => "leave `limit` out".into(),
+            Self::LimitedTwice(_) => "write it in one of the entries".into(),
             Self::NoResources(_) => "leave `resource` out".into(),
             Self::Empty => "leave the key out to allow any, or name some".into(),
             Self::BadRegion(_) => {

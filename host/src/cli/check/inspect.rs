@@ -59,6 +59,8 @@ pub struct PolicyReport {
     pub mode: String,
     /// Where calls go.
     pub account: Option<String>,
+    /// What limits its effects, by the keys of `guardrails`.
+    pub guardrails: BTreeMap<&'static str, String>,
     /// What it may effectively call: granted, and asked for by the plugin where that is known.
     pub may_call: Vec<GrantRow>,
     /// All that its plugin asks for beside all that is granted.
@@ -244,6 +246,7 @@ fn tell_policy(
         plugin: settings.plugin.clone(),
         mode: settings.mode.as_str().to_owned(),
         account: settings.account.as_ref().map(ToString::to_string),
+        guardrails: settings.guardrails.shown().into_iter().collect(),
         may_call: policy.allowed.clone(),
         grants: policy.matrix.clone(),
         asks: live.revision.description.permissions.clone(),

@@ -1,0 +1,67 @@
+//! Where a command's change goes: into the store, or, where a host has that open, to the host's admin listener. Leaves what is
+//! changed to the command.
+
+use crate::store::StoreError;
+use crate::store::sqlite::{SqliteStore, in_use};
+use anyhow::{Context as _, bail};
+use opsward_core::config::{HostSettings, StoreSettings};
+use serde::Serialize;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Who takes a change.
+pub(super) enum Taker {
+    /// No host runs: it is written here.
+    Store(Arc<SqliteStore>),
+    /// A host has the store open.
+    Host(SocketAddr),
+}
+
+impl Taker {
+    /// Finds out who takes changes of the store at `path`, which must be there.
+    pub(super) fn of(path: &Path) -> anyhow::Result<Self> {
+        match SqliteStore::open(path) {
+            Ok(store) => Ok(Self::Store(store)),
+            Err(StoreError::InUse { .. }) => {
+                let admin = in_use::admin_of(path);
+                Ok(Self::Host(admin.context("a host has the store open, but is not ready yet: try again")?))
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+/// The store's file, which must be there: a command that looked at another would make one.
+pub(super) fn store_of(config: &Path, settings: &HostSettings) -> anyhow::Result<PathBuf> {
+    let StoreSettings::Sqlite { path } = &settings.store;
+    let path = config.parent().unwrap_or(Path::new("")).join(path);
+    path.metadata().with_context(|| format!("no store at `{}`", path.display()))?;
+    Ok(path)
+}
+
+/// Has the host at `admin` take `body`; returns its answer.
+pub(super) async fn post(admin: SocketAddr, page: &str, body: &impl Serialize) -> anyhow::Result<Value> {
+    let client = reqwest::Client::builder().no_proxy().timeout(ADMIN_PATIENCE).build()?;
+    let request = client.post(format!("http://{admin}{page}")).header("content-type", "application/json");
+    let answer = request.body(serde_json::to_string(body)?).send().await;
+    let answer =
+        answer.with_context(|| format!("a host has the store open, but does not answer at {admin}"))?;
+    let good = answer.status().is_success();
+    let told: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
+    match told["error"].as_str() {
+        Some(problem) => bail!("{problem}"),
+        None if good && told.is_object() => Ok(told),
+        None => bail!("{admin} answered what no opsward host answers"),
+    }
+}
+
+/// How long the host may take: it waits for its disk.
+const ADMIN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Who runs this command, as the system names them; behind sudo whoever called it.
+pub(super) fn caller() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody at the command line".to_owned())
+}
