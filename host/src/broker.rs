@@ -18,7 +18,7 @@ use known::Known;
 use turns::Turns;
 
 use crate::clock::Clock;
-use crate::failpoint::{haste, wrong};
+use crate::failpoint::haste;
 use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Restored, Store, StoreError};
@@ -26,7 +26,6 @@ use futures::StreamExt as _;
 use opsward_core::admit;
 use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::Class;
-use opsward_core::guardrail::Halt;
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
 use opsward_core::run::{
@@ -371,11 +370,6 @@ impl Session {
                 Err(Stop::Diverged { message: format!("call {position} was an effect, not a state access") })
             }
         }
-    }
-
-    /// What keeps this policy from sending.
-    fn halted(&self) -> Option<Halt> {
-        self.broker.halted.of(&self.policy.settings.name).filter(|_| !wrong("no-halt"))
     }
 
     fn account(&self) -> Option<send::AccountFacts> {

@@ -1,6 +1,8 @@
 //! Whether a person has halted a policy. Kept in step with the store by the service, so that every host on one store obeys.
 //! Leaves who is halted to `opsward_core::guardrail`.
 
+use super::Session;
+use crate::failpoint::wrong;
 use crate::store::Store;
 use opsward_core::guardrail::{Halt, Halts};
 use opsward_core::id::PolicyName;
@@ -35,5 +37,12 @@ impl Halted {
         while tokio::time::timeout(LOOK_EVERY, stop.wait_for(|stop| *stop)).await.is_err() {
             self.look(store.as_ref()).await;
         }
+    }
+}
+
+impl Session {
+    /// What keeps this policy from sending.
+    pub(super) fn halted(&self) -> Option<Halt> {
+        self.broker.halted.of(&self.policy.settings.name).filter(|_| !wrong("no-halt"))
     }
 }

@@ -11,6 +11,7 @@ mod compact;
 mod copy;
 mod damage;
 mod early;
+mod effect;
 #[cfg(feature = "failpoints")]
 mod faulty_disk;
 #[cfg(feature = "failpoints")]
@@ -22,6 +23,7 @@ mod ledger;
 mod lock;
 mod note;
 mod once;
+mod open;
 mod policy_state;
 mod queue;
 mod read;
@@ -36,16 +38,16 @@ mod writer;
 pub use check::{StoreReport, TableRows, check};
 pub use compact::{Compacted, compact};
 pub use copy::{BackupError, Mark, backup};
+pub use open::Bounds;
 pub use read::Reader;
 
 use super::{
     Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, Retained,
     RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
-use crate::clock::{Clock as _, SystemClock};
 use budget::Spending;
-use early::Early;
-use late::{Late, event_key};
+use effect::EffectRecord;
+use late::event_key;
 use ledger::lines;
 use note::{note, one_line};
 use opsward_core::guardrail::{Halt, Halts, Limit};
@@ -54,30 +56,10 @@ use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
 use read::Readers;
-use reserve::Reserve;
-use rusqlite::Connection;
-use std::fs::File;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use writer::{Answer, Arrival, Intervention, Job, Op};
-
-/// Where the store begins to do things otherwise.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Keys that wait before they are written into the late indices.
-    pub indexed_at: usize,
-    /// Largest file that is checked for damage although it was closed well.
-    pub checked_bytes: u64,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { indexed_at: late::WRITTEN_AT, checked_bytes: damage::CHECKED_BYTES }
-    }
-}
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -88,47 +70,6 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store at `path`, creating it where there is none. Runs that a dead host left running are ready again.
-    pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
-        Self::open_within(path, Bounds::default())
-    }
-
-    /// As `open`, with other bounds: tests need not come with thousands of events or gigabytes.
-    #[doc(hidden)]
-    pub fn open_within(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
-        Self::open_checked(path, bounds).map_err(|error| damage::named(error, path))
-    }
-
-    fn open_checked(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
-        let mut reserve = Reserve::of(path);
-        let Opened { conn, lock, was_closed, released } = match open_and_put_right(path, bounds.checked_bytes)
-        {
-            Err(StoreError::Sqlite(error)) if writer::is_full(&error) && reserve.give_up() => {
-                open_and_put_right(path, bounds.checked_bytes)?
-            }
-            opened => opened?,
-        };
-        reserve.keep();
-        let restored = copy::restored(&conn)?;
-        let late = Late::open(&conn, bounds.indexed_at)?;
-        if released > 0 {
-            tracing::info!(runs = released, "runs of a host that died will be continued");
-        }
-        let queue = Arc::new(Queue::new());
-        let (of_writer, early) = (queue.clone(), Early::after(was_closed));
-        let writer = std::thread::Builder::new()
-            .name("opsward-store".to_owned())
-            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve, early))
-            .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
-        let readers = Arc::new(Readers::new(path.to_owned()));
-        Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)), restored }))
-    }
-
-    /// Opens the store at `path` for questions only, whether or not a host has it open.
-    pub fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
-        Reader::open(path)
-    }
-
     /// Whether the store is a restored copy, and the latest such restoring.
     pub fn restored(&self) -> Option<Restored> {
         self.restored
@@ -172,24 +113,6 @@ impl SqliteStore {
             .await
             .map(drop)
     }
-}
-
-struct Opened {
-    conn: Connection,
-    lock: File,
-    /// Whether the host before came to its end.
-    was_closed: bool,
-    /// Runs it left running, which are ready again.
-    released: usize,
-}
-
-/// Opens the file and makes runs that a dead host left running ready again.
-fn open_and_put_right(path: &Path, checked_bytes: u64) -> Result<Opened, StoreError> {
-    let (mut conn, lock) = schema::open_for_writing(path, checked_bytes, SystemClock.now())?;
-    let was_closed = damage::closed_cleanly(&conn);
-    damage::note_opened(&conn)?;
-    let released = schema::release_running(&mut conn)?;
-    Ok(Opened { conn, lock, was_closed, released })
 }
 
 impl Store for SqliteStore {
@@ -256,13 +179,13 @@ impl Store for SqliteStore {
         limits: Vec<Limit>,
         record: Option<Record>,
     ) -> Reply<'_, Once> {
-        let op = Op::AppendEffect {
-            claim: claim.clone(),
+        let effect = EffectRecord {
             key: key.map(|key| (key, once::Change::of(record.as_ref()))),
             spending: Spending::of(limits, record.as_ref()),
             records: lines(record.as_slice()),
             ends: lock::ended_by(record.as_slice()),
         };
+        let op = Op::AppendEffect { claim: claim.clone(), effect };
         Box::pin(async move {
             let once::First { run, reply } = match self.ask(op).await? {
                 Answer::Written => return Ok(Once::First),

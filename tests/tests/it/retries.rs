@@ -94,7 +94,9 @@ async fn an_event_over_which_hosts_die_is_parked_and_the_others_go_on() {
             continue;
         };
         if n == 0 {
-            assert_eq!(world.post(&host, &executed(&instance, "e-poison")).await, Some(200));
+            // It may die of the event before it has answered for it.
+            let answered = world.post(&host, &executed(&instance, "e-poison")).await;
+            assert!(matches!(answered, Some(200) | None), "{answered:?}");
         }
         let died = eventually("the host to die, or to park the run", async || {
             let died = host.child.try_wait().expect("asked").is_some();

@@ -3,9 +3,9 @@
 //! Leaves transactions and answers to `writer`. Tested by the conformance suite.
 
 use super::claimed::{RawClaimed, taken};
+use super::effect::end_effect;
 use super::late::Late;
 use super::ledger::{self, LedgerRow};
-use super::lock::Ended;
 use super::reserve::Room;
 use super::schema::{code, stored};
 use super::statements::Statements;
@@ -44,7 +44,7 @@ pub(super) struct Live {
     pub(super) seq: i64,
     epoch: u64,
     /// Whether crashes are counted against the run.
-    is_suspect: bool,
+    pub(super) is_suspect: bool,
 }
 
 /// How far the clock may have been ahead when a run was accepted, without that the run is roused once it is set back.
@@ -96,28 +96,7 @@ impl Ledgers {
                 }
                 Ok(Answer::Written)
             }
-            Op::AppendEffect { claim, key, spending, records, ends } => {
-                let live = self.check(claim)?;
-                if let Some((key, change)) = key
-                    && let Some(first) = sql.once.other(&claim.run, key, change)?
-                {
-                    return Ok(Answer::Later(first));
-                }
-                if let Some(spending) = spending
-                    && let Some(over) = sql.budget.spend(&claim.run, spending)?
-                {
-                    return Ok(Answer::Over(over));
-                }
-                self.append(claim, records)?;
-                if let Some((key, change)) = key {
-                    sql.once.perform(&claim.run, key, change)?;
-                }
-                end_effect(sql, claim, *ends)?;
-                if live.is_suspect && !records.is_empty() {
-                    self.clear(sql, claim, live)?;
-                }
-                Ok(Answer::Written)
-            }
+            Op::AppendEffect { claim, effect } => self.append_effect(sql, claim, effect),
             Op::Lock { claim, position, resources } => {
                 self.check(claim)?;
                 Ok(Answer::Locked(sql.lock.take(&claim.run, *position, resources)?))
@@ -265,7 +244,12 @@ impl Ledgers {
     }
 
     /// The run got further than when the hosts before died: it was not the cause.
-    fn clear(&mut self, sql: &mut Statements<'_>, claim: &Claim, live: Live) -> Result<(), StoreError> {
+    pub(super) fn clear(
+        &mut self,
+        sql: &mut Statements<'_>,
+        claim: &Claim,
+        live: Live,
+    ) -> Result<(), StoreError> {
         sql.clear.execute([live.seq])?;
         self.change(&claim.run, Some(Live { is_suspect: false, ..live }));
         Ok(())
@@ -374,17 +358,6 @@ impl Ledgers {
 /// Epoch of the runs to claim where there is such room: one that has begun has been claimed.
 fn least_epoch(room: Room) -> i64 {
     i64::from(room != Room::Plenty)
-}
-
-/// Frees what an effect held until its outcome was known.
-pub(super) fn end_effect(
-    sql: &mut Statements<'_>,
-    claim: &Claim,
-    ended: Option<Ended>,
-) -> Result<(), rusqlite::Error> {
-    let Some(Ended { position, changed }) = ended else { return Ok(()) };
-    sql.lock.end_one(&claim.run, position)?;
-    if changed { Ok(()) } else { sql.budget.give_back(&claim.run, position) }
 }
 
 fn schedule_state(

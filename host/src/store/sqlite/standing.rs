@@ -1,7 +1,8 @@
 //! Where a run stands: set by the end of a claim, by a person, or where a claim is over because it could not be written.
 //! What a run held ends with it. Leaves claims and records to `apply`. Tested by the conformance suite.
 
-use super::apply::{Ledgers, end_effect};
+use super::apply::Ledgers;
+use super::effect::end_effect;
 use super::schema::{code, stored};
 use super::statements::Statements;
 use super::writer::Intervention;

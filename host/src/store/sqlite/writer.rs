@@ -5,10 +5,10 @@
 //! not wait for the disk to `early`.
 
 use super::apply::Ledgers;
-use super::budget::Spending;
 use super::claimed::RawClaimed;
 use super::damage;
 use super::early::Early;
+use super::effect::EffectRecord;
 use super::late::{EventKey, Late};
 use super::lock::Ended;
 use super::once;
@@ -55,10 +55,7 @@ pub(super) enum Op {
     },
     AppendEffect {
         claim: Claim,
-        key: Option<(OnceKey, once::Change)>,
-        spending: Option<Spending>,
-        records: String,
-        ends: Option<Ended>,
+        effect: EffectRecord,
     },
     Lock {
         claim: Claim,

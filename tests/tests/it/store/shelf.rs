@@ -1,13 +1,15 @@
 //! What a store in memory holds, and what each verb does to it. Leaves waiting, faults and answers to `memory`, natural keys
 //! and a policy's state to `shelf_keys`. Tested by the conformance suite.
 
+mod lists;
+
 use super::shelf_keys::{Keys, PolicyStates, Spent};
 use opsward::store::{
-    Acceptance, Claim, Claimed, EventRow, Firing, LISTED_DEFAULT, NewEvent, NewRun, Once, OnceKey, RunDetail,
-    RunFilter, RunRow, SUSPECT_AT, ScheduleState, Standing, StoreError,
+    Acceptance, Claim, Claimed, Firing, NewEvent, NewRun, Once, OnceKey, SUSPECT_AT, ScheduleState, Standing,
+    StoreError,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit};
-use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -348,79 +350,6 @@ impl Shelf {
             unfinished: self.runs.iter().any(is_unfinished),
         }
     }
-
-    pub(super) fn list_runs(&self, filter: &RunFilter) -> Vec<RunRow> {
-        let is_asked = |run: &&Run| {
-            filter.policy.as_ref().is_none_or(|policy| run.new.policy == *policy)
-                && filter.state.is_none_or(|state| run.state == state)
-        };
-        let rows = self.runs.iter().rev().filter(is_asked).map(|run| self.row(run));
-        rows.take(rows_max(filter.limit)).collect()
-    }
-
-    pub(super) fn find_runs(&self, prefix: &str, limit: usize) -> Vec<RunDetail> {
-        let found = self.places.range(prefix.to_owned()..).take_while(|(id, _)| id.starts_with(prefix));
-        let detail = |(_, at): (&String, &usize)| {
-            let run = &self.runs[*at];
-            let event = &self.events[run.event].0;
-            RunDetail {
-                row: self.row(run),
-                epoch: run.epoch,
-                event: event.event.clone(),
-                received: event.received,
-                ledger: run.ledger.clone(),
-                damage: Vec::new(),
-            }
-        };
-        found.take(rows_max(limit)).map(detail).collect()
-    }
-
-    fn row(&self, run: &Run) -> RunRow {
-        let event = &self.events[run.event].0.event;
-        RunRow {
-            id: run.new.id.clone(),
-            policy: run.new.policy.clone(),
-            state: run.state,
-            digest: run.new.digest,
-            source: event.source.clone(),
-            event_id: event.id.clone(),
-            event_type: event.kind.clone(),
-            created_at: run.created,
-            changed_at: run.changed,
-            wake_at: (run.state == RunState::Ready).then_some(run.wake),
-            note: run.note.clone(),
-        }
-    }
-
-    pub(super) fn list_events(&self, limit: usize) -> Vec<EventRow> {
-        let rows = self.events.iter().rev().map(|(new, runs)| EventRow {
-            event: new.event.clone(),
-            received: new.received,
-            runs: runs.clone(),
-        });
-        rows.take(rows_max(limit)).collect()
-    }
-
-    pub(super) fn list_firings(&self, limit: usize) -> Vec<Firing> {
-        self.firings.iter().rev().take(rows_max(limit)).cloned().collect()
-    }
-
-    pub(super) fn count_runs(&self) -> Vec<(RunState, u64)> {
-        let count = |state| self.runs.iter().filter(|run| run.state == state).count() as u64;
-        RunState::ALL.iter().map(|state| (*state, count(*state))).collect()
-    }
-
-    pub(super) fn pinned_digests(&self) -> Vec<Digest> {
-        let unfinished = self.runs.iter().filter(|run| !run.state.is_final());
-        let mut digests: Vec<Digest> = unfinished.map(|run| run.new.digest).collect();
-        digests.sort_by_key(|digest| *digest.as_bytes());
-        digests.dedup();
-        digests
-    }
-}
-
-fn rows_max(limit: usize) -> usize {
-    if limit == 0 { LISTED_DEFAULT } else { limit }
 }
 
 fn note(record: &Record) -> Option<String> {
