@@ -6,4 +6,4 @@ mod credentials;
 mod sender;
 
 pub use client::{Account, BuildClientError, CloudClient, TIMEOUT_DEFAULT, install_tls};
-pub use credentials::{CredentialError, SECRET_BYTES_MAX, resolve};
+pub use credentials::{FetchError, NoCredential, ReadSecretError, SECRET_BYTES_MAX, resolve, try_profile};

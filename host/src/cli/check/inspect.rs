@@ -156,11 +156,8 @@ pub async fn inspect(config: &Path, text: &str, now: Timestamp, cache: &Path) ->
 fn check_secrets(host: &HostSettings, base: &Path, report: &mut CheckReport) {
     let mut references: BTreeMap<String, &SecretRef> = BTreeMap::new();
     for (name, account) in &host.accounts {
-        let refs = &account.credentials;
-        references.insert(format!("accounts.{name}: the key's id"), &refs.key_id);
-        references.insert(format!("accounts.{name}: the key's secret"), &refs.key_secret);
-        references
-            .extend(refs.session_token.iter().map(|r| (format!("accounts.{name}: the session token"), r)));
+        let refs = account.credentials.keys().into_iter().flat_map(|refs| refs.all());
+        references.extend(refs.map(|(what, reference)| (format!("accounts.{name}: {what}"), reference)));
     }
     references.extend(
         host.sources.iter().map(|(name, source)| (format!("sources.{name}: the token"), &source.token)),
