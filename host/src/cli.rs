@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod check;
 pub mod db;
 pub mod demo;
+pub mod doctor;
 pub mod plugin;
 pub mod resolve;
 pub mod runs;
@@ -51,6 +52,13 @@ enum Command {
         config: Config,
         #[command(flatten)]
         check: check::CheckArgs,
+    },
+    /// Ask each account who it is, and see whether the service could start: credentials, clock, store, listeners
+    Doctor {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        doctor: doctor::DoctorArgs,
     },
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
@@ -118,6 +126,9 @@ pub fn main() -> ExitCode {
         Command::Serve(config) => crate::service::serve(&config.config),
         Command::Check { config, check } => {
             finish(async_main(check::run(&config.config, &check, &mut std::io::stdout().lock())))
+        }
+        Command::Doctor { config, doctor } => {
+            finish(async_main(doctor::run(&config.config, &doctor, &mut std::io::stdout())))
         }
         Command::Run(Run::Ls { config, list }) => {
             finish(with_store(&config.config, |store, now, out| runs::list(store, &list, now, out)))

@@ -160,7 +160,7 @@ impl CloudClient {
             Err(none) => return not_sent("opsward.no-credential", &none.to_string()),
         };
         let timeout = timeout.unwrap_or(TIMEOUT_DEFAULT);
-        let mut verdict = self.attempt(known, Some(&credential), &call, timeout).await;
+        let mut verdict = self.attempt(known, Some(&credential), call, timeout).await;
         if let Verdict::NotExecuted { error, remedy: Remedy::RefreshCredentials, .. } = &mut verdict {
             // The next sending has another credential, where there is one to be had.
             error.retryable = known.held.reject(&credential.key_id, self.now_of(known));
@@ -173,10 +173,10 @@ impl CloudClient {
         &self,
         known: &Known,
         credential: Option<&Credential>,
-        call: &OutboundCall<'_>,
+        call: OutboundCall<'_>,
         timeout: Duration,
     ) -> Verdict {
-        let verdict = match self.sign(known, credential, call) {
+        let verdict = match self.sign(known, credential, &call) {
             Ok((endpoint, request)) => {
                 let exchange = self.exchange(known, &endpoint, request);
                 tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| {
@@ -185,7 +185,7 @@ impl CloudClient {
             }
             Err(refusal) => refusal,
         };
-        count(&known.account.name, call, &verdict);
+        count(&known.account.name, &call, &verdict);
         verdict
     }
 

@@ -11,15 +11,17 @@ pub(super) use held::Held;
 pub use keys::{ReadSecretError, SECRET_BYTES_MAX, resolve};
 pub(super) use metadata::Metadata;
 
-use super::client::{CloudClient, Known, TIMEOUT_DEFAULT};
+use super::client::{CloudClient, Known};
 use futures::future::BoxFuture;
 use keys::read_text;
-use opsward_core::answer::Verdict;
-use opsward_core::call::CallError;
+use opsward_core::answer::{Remedy, Verdict};
+use opsward_core::call::{CallError, ErrorKind};
 use opsward_core::catalog::Provider;
 use opsward_core::credential::profile::ProfileError;
 use opsward_core::credential::sts::{Identity, ReadIssuedError, StsCall, read_issued};
 use opsward_core::credential::{CredentialSource, Issued};
+use opsward_core::id::AccountName;
+use opsward_core::retry::refusal;
 use opsward_core::secret::{Credential, Secret};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,8 @@ use zeroize::Zeroizing;
 
 /// How long a fetch may take, a whole chain of roles: the calls that wait for it have 30 s at the least themselves.
 const FETCH_MAX: Duration = Duration::from_secs(30);
+/// How long one call of a token service may take: they answer within a second.
+const ISSUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a credential cannot be fetched. Holds nothing of any.
 #[derive(Debug, thiserror::Error)]
@@ -100,18 +104,19 @@ impl CloudClient {
     ///
     /// # Errors
     /// What the cloud, or this host, says instead.
-    pub async fn identify(&self, account: &opsward_core::id::AccountName) -> Result<Identity, CallError> {
+    pub async fn identify(&self, account: &AccountName) -> Result<Identity, CallError> {
         let known = self.known(account)?;
         let call = StsCall::identity(known.account.provider);
-        let verdict = self.send(account, &call.outbound(&known.account.region), None).await;
+        let outbound = call.outbound(&known.account.region);
+        let mut verdict = self.send(account, &outbound, None).await;
+        if matches!(&verdict, Verdict::NotExecuted { error, .. } if error.retryable && !is_own(error)) {
+            // The clock's difference is known now, or another credential is to be had.
+            verdict = self.send(account, &outbound, None).await;
+        }
         let body = answered(verdict)?;
         serde_json::from_str(&body).map_err(|_| {
             let message = "the cloud does not say who the credential is".to_owned();
-            opsward_core::retry::refusal(
-                opsward_core::call::ErrorKind::Unavailable,
-                "opsward.NoIdentity",
-                message,
-            )
+            refusal(ErrorKind::Unavailable, "opsward.NoIdentity", message)
         })
     }
 
@@ -158,10 +163,20 @@ impl CloudClient {
         action: &'static str,
         call: &StsCall,
     ) -> Result<Issued, FetchError> {
-        let verdict = self.attempt(known, by, &call.outbound(&known.account.region), TIMEOUT_DEFAULT).await;
+        let outbound = call.outbound(&known.account.region);
+        let mut verdict = self.attempt(known, by, outbound, ISSUE_TIMEOUT).await;
+        if matches!(verdict, Verdict::NotExecuted { remedy: Remedy::Resign, .. }) {
+            // A machine whose clock is wrong has learnt the right time from this answer.
+            verdict = self.attempt(known, by, outbound, ISSUE_TIMEOUT).await;
+        }
         let body = answered(verdict).map_err(|error| FetchError::Sts { action, error: Box::new(error) })?;
         Ok(read_issued(body.as_bytes())?)
     }
+}
+
+/// Whether this host says it, and no cloud.
+fn is_own(error: &CallError) -> bool {
+    error.code.starts_with("opsward.")
 }
 
 /// The body of an answer, which may hold a credential.

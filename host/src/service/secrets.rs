@@ -43,7 +43,7 @@ impl Secrets {
 }
 
 /// An account with what its credential begins with.
-fn read_account(settings: &AccountSettings, base: &Path) -> anyhow::Result<Account> {
+pub(crate) fn read_account(settings: &AccountSettings, base: &Path) -> anyhow::Result<Account> {
     let whose = || format!("account {}", settings.name);
     let of = |reference: &SecretRef| cloud::resolve(reference, base).with_context(whose);
     let credentials = settings.credentials.with_keys(|refs| {
