@@ -101,6 +101,19 @@ impl Keyring {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(key_id, Arc::new(key));
     }
 
+    /// Has all temporary keys end now; how many.
+    pub(crate) fn revoke_temporary(&self, now: Timestamp) -> usize {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let temporary = keys.values_mut().filter(|key| key.token.is_some());
+        temporary
+            .map(|key| {
+                let Key { provider, secret, token, caller, .. } = &**key;
+                let (secret, token, caller) = (secret.clone(), token.clone(), caller.clone());
+                *key = Arc::new(Key { provider: *provider, secret, token, expires: Some(now), caller });
+            })
+            .count()
+    }
+
     /// Makes a role's temporary Alibaba key.
     pub(crate) fn assume(
         &self,

@@ -1,5 +1,5 @@
 //! `credentials` of an account: which of the sources it names, and whether all is there that this one needs. Leaves reading
-//! any of it to the host. Tested in `super::tests`.
+//! any of it to the host. Tested in `tests`.
 
 use super::finding::ConfigError;
 use super::source::{Source, Step, place};
@@ -169,7 +169,7 @@ impl Resolve<'_, '_> {
     fn name(&mut self, at: &[Step<'_>], key: &str, name: &str) {
         let is_usual = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
         if name.is_empty() || name.starts_with('.') || !name.chars().all(is_usual) {
-            let message = format!("`{name}` is not the name of a {}", key.replace('-', " "));
+            let message = format!("`{name}` cannot be the name of `{key}`");
             self.wrong(at, key, message, "use letters, digits, `.`, `@`, `-` and `_`");
         }
     }
@@ -219,3 +219,6 @@ impl Resolve<'_, '_> {
         Some(CredentialSource::Keys(refs))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,6 +245,8 @@ fn example_of(key: &str) -> String {
         "provider" => "provider = \"alibaba\"",
         "kind" => "kind = \"alibaba-cloudmonitor\"",
         "token" => "token = { env = \"CLOUDMONITOR_TOKEN\" }",
+        "from" => "from = { instance-role = \"...\" }",
+        "arn" => "arn = \"acs:ram::<account>:role/<name>\"",
         "credentials" => {
             "credentials = { access-key-id = { env = \"...\" }, access-key-secret = { env = \"...\" } }"
         }

@@ -66,7 +66,7 @@ mod tests {
                 version: "1",
                 action: "AssumeRoleWithToken",
                 region: "ap-guangzhou",
-                params: r#"{"Token":"hunter2"}"#,
+                params: r#"{"OIDCToken":"hunter2"}"#,
                 token: None,
             };
             let request =
