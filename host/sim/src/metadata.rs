@@ -53,7 +53,11 @@ async fn put_token(State(sim): Shared, headers: HeaderMap) -> Reply {
     let seconds = asked.and_then(|text| text.parse().ok()).filter(|s| (1..=TOKEN_SECONDS_MAX).contains(s));
     // Something that forwards requests must not be able to get one.
     let seconds = seconds.filter(|_| !headers.contains_key("x-forwarded-for"));
-    record(&sim, Provider::Alibaba, "PutToken", None, seconds.is_some());
+    let is_hardened = sim.cloud().world.metadata.is_hardened;
+    record(&sim, Provider::Alibaba, "PutToken", None, is_hardened && seconds.is_some());
+    if !is_hardened {
+        return reply(StatusCode::FORBIDDEN, String::new());
+    }
     let Some(seconds) = seconds else { return reply(StatusCode::BAD_REQUEST, String::new()) };
     let token = sim.ids.word(56);
     sim.metadata_tokens.add(token.clone(), sim.clock.now() + Duration::from_secs(seconds));
@@ -62,7 +66,7 @@ async fn put_token(State(sim): Shared, headers: HeaderMap) -> Reply {
 
 async fn alibaba_roles(State(sim): Shared, headers: HeaderMap) -> Reply {
     let role = sim.cloud().world.metadata.alibaba_role.clone();
-    let may = is_hardened(&sim, &headers);
+    let may = may_ask(&sim, &headers);
     record(&sim, Provider::Alibaba, "ListRoles", None, may && role.is_some());
     match role {
         _ if !may => reply(StatusCode::FORBIDDEN, String::new()),
@@ -73,7 +77,7 @@ async fn alibaba_roles(State(sim): Shared, headers: HeaderMap) -> Reply {
 
 async fn alibaba_role(State(sim): Shared, Path(role): Path<String>, headers: HeaderMap) -> Reply {
     let machine = sim.cloud().world.metadata.clone();
-    let may = is_hardened(&sim, &headers);
+    let may = may_ask(&sim, &headers);
     let is_there = machine.alibaba_role.as_ref() == Some(&role);
     record(&sim, Provider::Alibaba, "GetRole", Some(&role), may && is_there);
     if !may || !is_there {
@@ -116,7 +120,11 @@ async fn tencent_role(State(sim): Shared, Path(role): Path<String>) -> Reply {
     reply(StatusCode::OK, body.to_string())
 }
 
-fn is_hardened(sim: &Simulator, headers: &HeaderMap) -> bool {
+/// Whether a request for the role may be answered.
+fn may_ask(sim: &Simulator, headers: &HeaderMap) -> bool {
+    if !sim.cloud().world.metadata.is_hardened {
+        return true;
+    }
     let token = headers.get("x-aliyun-ecs-metadata-token").and_then(|value| value.to_str().ok());
     token.is_some_and(|token| sim.metadata_tokens.has(token, sim.clock.now()))
 }

@@ -29,12 +29,14 @@ pub(crate) struct Metadata {
     pub(crate) tencent_role: Option<String>,
     /// How long the keys of a role last: 6 hours in both clouds.
     pub(crate) seconds: u64,
+    /// Whether Alibaba's gives tokens. One that does not would answer without any.
+    pub(crate) is_hardened: bool,
 }
 
 impl Default for Metadata {
     fn default() -> Self {
         let role = Some("opsward-host".to_owned());
-        Self { alibaba_role: role.clone(), tencent_role: role, seconds: 21_600 }
+        Self { alibaba_role: role.clone(), tencent_role: role, seconds: 21_600, is_hardened: true }
     }
 }
 

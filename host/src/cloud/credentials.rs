@@ -8,7 +8,7 @@ mod metadata;
 mod profile;
 
 pub(super) use held::Held;
-pub use keys::{ReadSecretError, SECRET_BYTES_MAX, resolve};
+pub use keys::{ReadSecretError, SECRET_BYTES_MAX, is_readable_by_others, resolve};
 pub(super) use metadata::Metadata;
 
 use super::client::{CloudClient, Known};

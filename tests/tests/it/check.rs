@@ -4,6 +4,7 @@ use opsward::cli::check::run_at;
 use opsward::cli::runs::Output;
 use opsward_core::id::Digest;
 use opsward_core::time::Timestamp;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -54,6 +55,8 @@ impl Site {
         let site = Self(dir);
         site.write("opsward.toml", HOST);
         site.write("key", "not read");
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(site.path().join("key"), private).expect("chmod");
         site.write("plugins.d/snapshot-on-reboot.toml", SNAPSHOT);
         site.write("plugins.d/nightly-reset.toml", NIGHTLY);
         for name in ["snapshot-on-reboot", "nightly-reset"] {

@@ -25,6 +25,8 @@ async fn world_with(prod: &str, lab: &str) -> World {
     assert!(file.contains(KEYS) && file.contains(LAB_KEYS), "{file}");
     world.write("opsward.toml", &file.replace(KEYS, prod).replace(LAB_KEYS, lab));
     world.try_snapshots("{ attempts = 1 }");
+    // Many events may be about one disk.
+    world.patch_state(json!({ "settle": { "snapshot_ms": 0 } })).await;
     world
 }
 
@@ -106,6 +108,21 @@ async fn a_machines_role_is_fetched_once_for_many_calls_and_renewed_while_they_r
     assert_eq!(asked(&world, "metadata:GetRole").await, 2);
     assert_eq!(signed_by(&world, "DescribeDisks").await.len(), 2);
     nothing_secret_in(&world, &log_of(&world));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_metadata_service_without_its_hardened_mode_is_not_asked_for_keys() {
+    let world = world_with(r#"{ instance-role = "opsward-host" }"#, LAB_KEYS).await;
+    world.patch_state(json!({ "metadata": { "is_hardened": false } })).await;
+    let told = opsward(&world, &["doctor"], &[]).await;
+    let shown = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{shown}");
+    assert!(
+        shown.contains("account prod: no credential: the metadata service answers with status 403"),
+        "{shown}"
+    );
+    assert_eq!(asked(&world, "metadata:PutToken").await, 1);
+    assert_eq!(asked(&world, "metadata:GetRole").await + asked(&world, "metadata:ListRoles").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -265,7 +282,9 @@ async fn the_bearer_of_a_token_gets_the_role_at_both_vendors() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_shows_who_each_account_is_and_what_to_do_about_what_is_wrong() {
     let world = world_with(r#"{ instance-role = "opsward-host" }"#, LAB_KEYS).await;
-    let told = opsward(&world, &["doctor"], &[]).await;
+    // Neither the metadata service nor this machine itself is asked through a proxy.
+    let proxy = [("HTTP_PROXY", "http://127.0.0.1:1"), ("http_proxy", "http://127.0.0.1:1")];
+    let told = opsward(&world, &["doctor"], &proxy).await;
     let shown = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.status.success(), "{shown}");
     for expected in [

@@ -1,6 +1,7 @@
 //! Gathers what `opsward check` shows. The plugins directory is read and judged by the service's own registry, so that both
 //! say the same. Leaves printing to the parent.
 
+use crate::cloud::is_readable_by_others;
 use crate::plugin::engine::{Engine, Limits};
 use crate::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStatus};
 use crate::policy::{Policies, PolicySet};
@@ -170,6 +171,13 @@ fn check_secrets(host: &HostSettings, base: &Path, report: &mut CheckReport) {
             }
             SecretRef::File(path) if !base.join(path).is_file() => {
                 (format!("the file {}, which does not exist", base.join(path).display()), "create it")
+            }
+            SecretRef::File(path) if is_readable_by_others(&base.join(path)).unwrap_or(false) => {
+                let file = base.join(path);
+                (
+                    format!("the file {}, which others than its owner may read", file.display()),
+                    "`chmod 600` it",
+                )
             }
             _ => continue,
         };

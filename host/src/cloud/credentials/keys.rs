@@ -110,12 +110,16 @@ fn read_private(path: &Path, place: &str) -> Result<Zeroizing<String>, ReadSecre
 
 /// Refuses a file that others than its owner may read.
 pub(super) fn refuse_readable_by_others(path: &Path, place: &str) -> Result<(), ReadSecretError> {
-    let failed = |cause| ReadSecretError::File { place: place.to_owned(), cause };
-    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & READABLE_BY_OTHERS == 0 {
-        return Ok(());
+    match is_readable_by_others(path) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(ReadSecretError::Mode { place: place.to_owned(), path: path.to_owned() }),
+        Err(cause) => Err(ReadSecretError::File { place: place.to_owned(), cause }),
     }
-    Err(ReadSecretError::Mode { place: place.to_owned(), path: path.to_owned() })
+}
+
+/// Whether others than its owner may read the file.
+pub fn is_readable_by_others(path: &Path) -> std::io::Result<bool> {
+    Ok(std::fs::metadata(path)?.permissions().mode() & READABLE_BY_OTHERS != 0)
 }
 
 /// Reads a text of at most `bytes_max`, give or take a line break, and leaves no copy of it behind.
