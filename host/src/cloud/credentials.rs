@@ -27,8 +27,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// How long a fetch may take, a whole chain of roles: the calls that wait for it have 30 s at the least themselves.
-const FETCH_MAX: Duration = Duration::from_secs(30);
+/// How long a fetch may take, a whole chain of roles.
+const FETCH_MAX: Duration = Duration::from_secs(20);
+/// How long a call waits for a fetch, its own or another's: as long as it may take itself. It is not signed before, so that
+/// what is said of a signature's life holds.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long one call of a token service may take: they answer within a second.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -97,7 +100,10 @@ impl CloudClient {
                 Ok(fetched) => fetched,
                 Err(_) => Err(FetchError::TooLong),
             };
-        known.held.get(|| self.now_of(known), fetch).await
+        let got = known.held.get(|| self.now_of(known), fetch);
+        tokio::time::timeout(WAIT_MAX, got)
+            .await
+            .unwrap_or_else(|_| Err(NoCredential(FetchError::TooLong.to_string())))
     }
 
     /// Who the account's credential is, by the cloud's own word.

@@ -257,6 +257,14 @@ async fn a_missing_secret_is_a_warning_and_a_missing_file_is_usage() {
         "{text}"
     );
     assert_eq!(code, ExitCode::SUCCESS);
+    let shared = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(site.path().join("key"), shared).expect("chmod");
+    let (text, code) = site.check(Output::Table).await;
+    assert!(
+        text.contains("key, which others than its owner may read\n") && text.contains("`chmod 600` it"),
+        "{text}"
+    );
+    assert_eq!(code, ExitCode::SUCCESS);
     std::fs::remove_file(site.path().join("opsward.toml")).expect("removed");
     assert_eq!(site.check(Output::Table).await, (String::new(), ExitCode::from(2)));
 }

@@ -298,6 +298,17 @@ async fn doctor_shows_who_each_account_is_and_what_to_do_about_what_is_wrong() {
     }
     nothing_secret_in(&world, &shown);
 
+    world.patch_state(json!({ "clock_offset_ms": 1_200_000 })).await;
+    let told = opsward(&world, &["doctor"], &[]).await;
+    let shown = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("assumed-role/opsward-host/"), "it learns the time and asks again: {shown}");
+    assert!(
+        shown.contains("account prod: this machine's clock is 1") && shown.contains("s behind: set"),
+        "{shown}"
+    );
+    world.patch_state(json!({ "clock_offset_ms": 0 })).await;
+
     // Beside a running host; with another role, a wrong secret and an unset variable.
     let host = start(&world).await;
     world.patch_state(json!({ "metadata": { "alibaba_role": "other" } })).await;

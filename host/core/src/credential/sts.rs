@@ -53,7 +53,7 @@ impl StsCall {
         let mut params = role_params(&oidc.role);
         params[provider_field] = json!(oidc.provider);
         // Put in last, and as text, so that no copy of it is left in a JSON value.
-        let quoted = Secret::new(json!(token.expose()).to_string());
+        let quoted = Secret::new(serde_json::to_string(token.expose()).unwrap_or_default());
         let without = params.to_string();
         let params = format!("{},\"{token_field}\":{}}}", &without[..without.len() - 1], quoted.expose());
         Self { provider, action, params: Secret::new(params) }
