@@ -158,8 +158,8 @@ async fn run(State(admin): State<Admin>, Path(prefix): Path<String>) -> Result<R
     }
 }
 
-/// Takes a person's decision: `{"decision": {"resolve": {"done": {"request_id": "..."}}}, "by": "..."}`, where `done` may be
-/// `"not-done"` or `"abandon"` instead, and the whole decision `"retry"`. A web page that a person has open cannot send it, even
+/// Takes a person's decision: `{"decision": {"resolve": {"done": {"request_id": "..."}}}, "by": "...", "epoch": 2}`, where `done`
+/// may be `"not-done"` or `"abandon"` instead, and the whole decision `"retry"`; `epoch` is the run's as it was shown. A web page that a person has open cannot send it, even
 /// one that makes its name resolve to this address: browsers say where a page is from.
 async fn decide(
     State(admin): State<Admin>,
@@ -308,9 +308,10 @@ impl From<DecideError> for Refusal {
     fn from(error: DecideError) -> Self {
         let status = match error {
             DecideError::NotOne(0) => StatusCode::NOT_FOUND,
-            DecideError::NotOne(_) | DecideError::Settle(_) | DecideError::Store(StoreError::Lost(_)) => {
-                StatusCode::CONFLICT
-            }
+            DecideError::NotOne(_)
+            | DecideError::Settle(_)
+            | DecideError::RestsAnew { .. }
+            | DecideError::Store(StoreError::Lost(_)) => StatusCode::CONFLICT,
             DecideError::Nobody => StatusCode::BAD_REQUEST,
             DecideError::Store(error) => return error.into(),
         };

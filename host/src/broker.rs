@@ -2,32 +2,36 @@
 //! here: replay, admission, mode, intent, sending, result. Leaves deciding to `opsward_core::{admit, retry, run}`, signing and
 //! HTTP to `cloud`, and the guest to `plugin`.
 
+mod admission;
 mod effect;
+mod halted;
 mod known;
 mod once;
 mod readback;
 mod send;
 mod turns;
 
+pub use halted::Halted;
 pub use send::{AccountFacts, Sender};
 
 use known::Known;
 use turns::Turns;
 
 use crate::clock::Clock;
-use crate::failpoint::wrong;
+use crate::failpoint::{haste, wrong};
 use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Restored, Store, StoreError};
 use futures::StreamExt as _;
-use opsward_core::admit::{self, Admitted};
-use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind, secrets_named};
-use opsward_core::catalog::{Class, Provider};
+use opsward_core::admit;
+use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind};
+use opsward_core::catalog::Class;
+use opsward_core::guardrail::Halt;
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
 use opsward_core::run::{
     Answered, Entry, HostReply, HostRequest, Mode, Next, OpenEffect, Record, Replay, StateOp, Stop,
-    parse_params,
+    answer_bytes, parse_params,
 };
 use opsward_core::time::Timestamp;
 use serde_json::Value;
@@ -43,9 +47,11 @@ pub const CALL_ALL_CONCURRENCY_MAX: u32 = 16;
 /// How long after its beginning a claim of a run may begin a call. The longest call of them all, with everything that settles
 /// it, takes a quarter of an hour; both are within what the engine gives a claim.
 const CALLS_BEGIN: Duration = Duration::from_secs(300);
-/// Answers of one run in bytes: more than its guest's memory can hold at a time, and what a ledger may grow to that is read
+/// Answers of one run in bytes, over all its tries: more than its guest's memory can hold at a time, and what a ledger may grow to that is read
 /// as a whole for each claim. A hundred pages of a hundred instances have half of it.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// When a run whose policy is halted looks again whether it is resumed.
+pub(crate) const HALTED_PAUSE: Duration = Duration::from_secs(10);
 /// Longest sleep: seven days.
 pub const SLEEP_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 
@@ -61,6 +67,8 @@ pub struct Broker {
     closing: Arc<AtomicBool>,
     turns: Arc<Turns>,
     known: Arc<Known>,
+    /// Whom a person has halted.
+    pub halted: Halted,
     /// Whether the store is a restored copy, in which effects may be missing.
     restored: Option<Restored>,
 }
@@ -79,7 +87,7 @@ pub struct Session {
     replay: Replay,
     last_records: Vec<Record>,
     begun: Instant,
-    /// Of the answers the guest has got from clouds, in this claim and those before.
+    /// Of the answers that the ledger has, or is about to have: those of earlier claims and tries as well.
     answer_bytes: AtomicUsize,
     /// When this session stops waiting for natural keys; set by the first wait.
     once_deadline: OnceLock<Instant>,
@@ -101,7 +109,7 @@ impl Broker {
     /// A broker that nothing is under way in.
     pub fn new(store: Arc<dyn Store>, cloud: Arc<dyn Sender>, clock: Arc<dyn Clock>) -> Self {
         let (closing, turns, known) = (Arc::default(), Arc::default(), Arc::default());
-        Self { store, cloud, clock, closing, turns, known, restored: None }
+        Self { store, cloud, clock, closing, turns, known, halted: Halted::default(), restored: None }
     }
 
     /// The same on a store that may be a restored copy.
@@ -128,7 +136,7 @@ impl Broker {
             received: claimed.received,
             last_records: Vec::new(),
             begun: Instant::now(),
-            answer_bytes: AtomicUsize::new(0),
+            answer_bytes: AtomicUsize::new(answer_bytes(&claimed.ledger)),
             once_deadline: OnceLock::new(),
         }
     }
@@ -235,8 +243,9 @@ impl Session {
         if matches!(planned, Planned::Open(..) | Planned::Live(..)) {
             self.may_begin()?;
         }
+        let is_new = !matches!(planned, Planned::Recorded(_));
         let made = self.answer(planned).await?;
-        if let Ok(response) = &made.0 {
+        if is_new && let Ok(response) = &made.0 {
             self.answer_bytes.fetch_add(response.body.len(), Ordering::Relaxed);
         }
         Ok(made)
@@ -251,14 +260,23 @@ impl Session {
             Planned::Refused(position, request, error) => self.refuse(position, request, error),
             // Rare, and large: kept out of every call's future.
             Planned::Open(position, open, params) => Box::pin(self.settle(position, open, &params)).await,
-            Planned::Live(position, request, params) => self.live(position, request, &params).await,
+            Planned::Live(position, request, params) => {
+                self.live(position, request, &params, self.replay.disproofs_at(position)).await
+            }
         }
     }
 
-    async fn live(&self, position: u32, request: CallRequest, params: &Value) -> Result<Timed, Stop> {
+    /// Makes a call that has no answer; `disproofs` is how often it was found not to have reached what it leads to.
+    async fn live(
+        &self,
+        position: u32,
+        request: CallRequest,
+        params: &Value,
+        disproofs: u32,
+    ) -> Result<Timed, Stop> {
         let account =
             self.account().ok_or_else(|| Stop::Abandoned { reason: "the account is gone".to_owned() })?;
-        let admitted = match self.admit(&request, params, account.provider) {
+        let admitted = match self.admit(&request, params, account.provider).await? {
             Ok(admitted) => admitted,
             Err(error) => return self.refuse(position, request, error),
         };
@@ -272,48 +290,25 @@ impl Session {
         }
         match (admitted.class, self.mode) {
             (Class::Read, _) => self.read(position, request).await,
-            (_, Mode::Enforce) => self.effect(position, request, params, &admitted).await,
+            (_, Mode::Enforce) => self.effect(position, request, params, &admitted, disproofs).await,
             (_, Mode::DryRun | Mode::Approve | Mode::Off) => self.simulate(position, request),
         }
     }
 
     /// Leaves calls to the next claim of the run where the host ends or this claim has lasted long: better than to have one cut
-    /// off half-way.
+    /// off half-way. The same where the policy is halted.
     fn may_begin(&self) -> Result<(), Stop> {
+        if let Some(halt) = self.halted() {
+            return Err(Stop::WaitUntil {
+                at: self.broker.clock.now() + haste(HALTED_PAUSE),
+                why: halt.to_string(),
+            });
+        }
         if self.broker.closing.load(Ordering::Relaxed) || self.begun.elapsed() > CALLS_BEGIN {
             let why = "the host ends, or this claim has lasted long".to_owned();
             return Err(Stop::WaitUntil { at: self.broker.clock.now(), why });
         }
         Ok(())
-    }
-
-    /// What a call would do, if the policy may make it.
-    fn admit(
-        &self,
-        request: &CallRequest,
-        params: &Value,
-        provider: Provider,
-    ) -> Result<Admitted, CallError> {
-        let admitted = admit::inspect(request, params, provider)?;
-        self.may_use_secrets(params)?;
-        match admit::authorize(request, &admitted, provider, &self.policy.settings.grants) {
-            Err(error) if !wrong("no-grant-check") => Err(error),
-            _ => Ok(admitted),
-        }
-    }
-
-    /// A policy's calls refer only to secrets that its file lists.
-    fn may_use_secrets(&self, params: &Value) -> Result<(), CallError> {
-        let invalid =
-            |message: String| refusal(ErrorKind::Invalid, "opsward.InvalidSecretReference", message);
-        let named = secrets_named(params).map_err(|e| invalid(e.to_string()))?;
-        let listed = &self.policy.settings.secrets;
-        match named.iter().find(|name| !listed.contains(name)) {
-            Some(name) => Err(invalid(format!(
-                "the policy's file does not list the secret `{name}`: add secrets = [\"{name}\"]"
-            ))),
-            None => Ok(()),
-        }
     }
 
     fn refuse(&self, position: u32, request: CallRequest, error: CallError) -> Result<Timed, Stop> {
@@ -376,6 +371,11 @@ impl Session {
                 Err(Stop::Diverged { message: format!("call {position} was an effect, not a state access") })
             }
         }
+    }
+
+    /// What keeps this policy from sending.
+    fn halted(&self) -> Option<Halt> {
+        self.broker.halted.of(&self.policy.settings.name).filter(|_| !wrong("no-halt"))
     }
 
     fn account(&self) -> Option<send::AccountFacts> {

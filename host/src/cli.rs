@@ -9,6 +9,7 @@ pub mod db;
 pub mod demo;
 pub mod doctor;
 pub mod plugin;
+pub mod policy;
 pub mod resolve;
 pub mod runs;
 pub mod sim;
@@ -60,6 +61,9 @@ enum Command {
         #[command(flatten)]
         doctor: doctor::DoctorArgs,
     },
+    /// Look at one policy
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -130,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Doctor { config, doctor } => {
             finish(async_main(doctor::run(&config.config, &doctor, &mut std::io::stdout())))
         }
+        Command::Policy(command) => finish(async_main(policy::run(&command, &mut std::io::stdout().lock()))),
         Command::Run(Run::Ls { config, list }) => {
             finish(with_store(&config.config, |store, now, out| runs::list(store, &list, now, out)))
         }

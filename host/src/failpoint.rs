@@ -42,6 +42,15 @@ pub fn metadata_at(base: &'static str) -> String {
     base.to_owned()
 }
 
+/// How long a time that passed would have been without that haste: what decides by it knows of none.
+#[inline]
+pub fn unhasted(passed: Duration) -> Duration {
+    #[cfg(feature = "failpoints")]
+    return armed::unhasted(passed);
+    #[cfg(not(feature = "failpoints"))]
+    passed
+}
+
 #[cfg(any(feature = "failpoints", feature = "wrong-variants"))]
 mod armed {
     use std::sync::OnceLock;
@@ -50,9 +59,19 @@ mod armed {
 
     #[cfg(feature = "failpoints")]
     pub(super) fn haste(wait: Duration) -> Duration {
+        wait / divisor()
+    }
+
+    #[cfg(feature = "failpoints")]
+    pub(super) fn unhasted(passed: Duration) -> Duration {
+        passed.saturating_mul(divisor())
+    }
+
+    #[cfg(feature = "failpoints")]
+    fn divisor() -> u32 {
         static HASTE: OnceLock<u32> = OnceLock::new();
-        let divisor = || std::env::var("OPSWARD_HASTE").ok()?.parse().ok().filter(|by| *by > 0);
-        wait / *HASTE.get_or_init(|| divisor().unwrap_or(1))
+        let told = || std::env::var("OPSWARD_HASTE").ok()?.parse().ok().filter(|by| *by > 0);
+        *HASTE.get_or_init(|| told().unwrap_or(1))
     }
 
     #[cfg(feature = "failpoints")]

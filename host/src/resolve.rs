@@ -25,6 +25,8 @@ pub struct Decided {
     pub decision: Decision,
     /// Who says so: kept with the run.
     pub by: String,
+    /// The run's epoch as they saw it: it tells one hold of a run from the next.
+    pub epoch: u64,
 }
 
 /// Why a decision was not written.
@@ -36,6 +38,17 @@ pub enum DecideError {
     /// A person can decide nothing of the kind.
     #[error(transparent)]
     Settle(#[from] SettleError),
+    /// The run has been worked on since, and rests anew.
+    #[error(
+        "the run is {} anew since you looked{}: look again (`opsward run show`), then decide", .state.as_str(),
+        match .note { Some(note) => format!(", and for something else: {note}"), None => String::new() }
+    )]
+    RestsAnew {
+        /// Where it stands.
+        state: RunState,
+        /// What is said of it now.
+        note: Option<String>,
+    },
     /// Nobody to be named.
     #[error("`by` is empty: say who decides")]
     Nobody,
@@ -47,7 +60,7 @@ pub enum DecideError {
 /// Writes what `decided` says of the run whose id begins with `prefix`. Returns the run as it was before.
 ///
 /// # Errors
-/// Where there is not exactly one such run, or it does not stand where that can be decided.
+/// Where there is not exactly one such run, it does not stand where that can be decided, or no longer as it was seen.
 pub async fn decide(
     store: &dyn Store,
     prefix: &str,
@@ -61,6 +74,10 @@ pub async fn decide(
     let found = if prefix.is_empty() { Vec::new() } else { store.find_runs(prefix, 2).await? };
     let [run] = <[RunDetail; 1]>::try_from(found).map_err(|found| DecideError::NotOne(found.len()))?;
     let (record, key, to) = written(&run, decided, now)?;
+    // Each claim raises the epoch: a run that was held, settled and held again has another.
+    if run.epoch != decided.epoch {
+        return Err(DecideError::RestsAnew { state: run.row.state, note: run.row.note });
+    }
     let claim = Claim { run: run.row.id.clone(), epoch: run.epoch };
     store.intervene(&claim, run.row.state, key, record, to).await?;
     tracing::warn!(run = %run.row.id, decision = ?decided.decision, by = decided.by, "a person decided");
@@ -73,13 +90,14 @@ fn written(
     now: Timestamp,
 ) -> Result<(Record, Option<OnceKey>, Standing), SettleError> {
     let wake = Standing::Wake { at: now, faulted: false };
+    let ledger = run.whole_ledger().ok();
     let settlement = match &decided.decision {
         Decision::Retry => {
-            return Ok((run::retry(run.row.state, &run.ledger, &decided.by, now)?, None, wake));
+            return Ok((run::retry(run.row.state, ledger, &decided.by, now)?, None, wake));
         }
         Decision::Resolve(settlement) => settlement,
     };
-    let settled = run::settle(run.row.state, &run.ledger, settlement, &decided.by, now)?;
+    let settled = run::settle(run.row.state, ledger, settlement, &decided.by, now)?;
     let request = settled.effect.map(|(_, open)| open.request);
     let key = request.and_then(|request| {
         let action = format!("{}:{}", request.service, request.action);

@@ -2,19 +2,25 @@
 //! and the future resolves once it is on disk. Leaves every decision to the caller. `sqlite` is the embedded store; every
 //! store passes the conformance suite in `tests/tests/it/store.rs`.
 
+mod event;
+mod firing;
+mod once;
+mod run;
 pub mod sqlite;
 mod upkeep;
 
+pub use event::{Acceptance, EventRow, NewEvent};
+pub use firing::{Firing, ScheduleState};
+pub use once::{Once, OnceKey};
 pub use opsward_core::schedule::Decision;
+pub use run::{Claim, Claimed, NewRun, RunDetail, RunFilter, RunRow, Standing};
 pub use upkeep::{Restored, Retained, RetainedUpTo};
 
 use futures::future::BoxFuture;
-use opsward_core::call::CallResponse;
-use opsward_core::event::Event;
-use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
+use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
-use serde::Serialize;
 use std::time::Duration;
 
 /// An answer of the store, when it is there.
@@ -31,18 +37,19 @@ pub trait Store: Send + Sync + 'static {
     fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool>;
 
     /// Takes at most `limit` runs whose wake time has come, oldest wake time first, marks them running and raises their
-    /// epoch. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a
+    /// epoch. The one verb that need not be on disk when it is answered, since losing a claim means claiming again: whoever has
+    /// one makes no effect before a verb that waits. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a
     /// dead host are ready again, with a crash counted; of those that have `SUSPECT_AT` crashes one at a time is handed out, after
     /// all others. A run whose ledger cannot be read
-    /// is not handed out but held, with the reason as its note.
+    /// is not handed out but held, with the reason as its note. On a full disk only runs that were claimed before are.
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>>;
 
     /// The earliest wake time of a ready run that is no suspect.
     fn next_wake(&self) -> Reply<'_, Option<Timestamp>>;
 
     /// Appends records to the ledger of a claimed run, in order, and waits until they are on disk. `Lost` if the epoch is
-    /// not the run's present one. Where this, `append_later`, `state` or `finish` cannot be written for lack of space, the
-    /// claim is over: its next verb gets `Lost`, and the run is ready again as soon as the disk takes it.
+    /// not the run's present one. Where this, `append_later`, `append_effect`, `lock`, `state` or `finish` cannot be written for
+    /// lack of space, the claim is over: its next verb gets `Lost`, and the run is ready again as soon as the disk takes it.
     fn append(&self, claim: &Claim, records: Vec<Record>) -> Reply<'_, ()>;
 
     /// Appends records that need not be on disk before the caller goes on: reads and log lines. Kept in order with
@@ -50,11 +57,18 @@ pub trait Store: Send + Sync + 'static {
     /// behind that more would not fit in memory.
     fn append_later(&self, claim: &Claim, records: Vec<Record>) -> Result<(), StoreError>;
 
-    /// What `append` is to the intent or the result of an effect with a natural key, which follows the record in the same
-    /// transaction: an intent takes the key; a result that is a success leaves its reply with the key, which is then kept for
+    /// What `append` is to the intent or the result of an effect that falls under `limits` or has a natural key. Both follow the
+    /// record in the same transaction. An intent counts against the limits, until the effect is known to have changed nothing;
+    /// `Over` means that one has no room, and nothing was written. An intent takes the key; a result that is a success leaves its reply with the key, which is then kept for
     /// `ONCE_KEPT` or a little longer; one that is an error frees it, and so does `NotExecuted`. An effect without a result keeps its key. `Later` means
     /// that another effect has the key, and nothing was written; a result never gets it. Without a record it only looks.
-    fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once>;
+    fn append_effect(
+        &self,
+        claim: &Claim,
+        key: Option<OnceKey>,
+        limits: Vec<Limit>,
+        record: Option<Record>,
+    ) -> Reply<'_, Once>;
 
     /// Takes all of `resources` for the effect at `position`, or none where another effect has one of them: `Some` names the
     /// run. They stay taken, through restarts, until the effect has a result, is found not to have taken place or is not made
@@ -82,7 +96,7 @@ pub trait Store: Send + Sync + 'static {
     fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()>;
 
     /// Appends what a person decided of a run that no worker has: it stands at `from`, and `claim` is its latest. Sets where
-    /// it stands next, its faults forgotten; natural key and locks of the effect follow the record as in `append_once`. `Lost`
+    /// it stands next, its faults forgotten; natural key and locks of the effect follow the record as in `append_effect`. `Lost`
     /// where it stands there no more.
     fn intervene(
         &self,
@@ -93,12 +107,19 @@ pub trait Store: Send + Sync + 'static {
         to: Standing,
     ) -> Reply<'_, ()>;
 
+    /// Halts a policy, or all, until `resume`; a second halt of the same says anew who and why.
+    fn halt(&self, halt: Halt) -> Reply<'_, ()>;
+    /// Ends the halt of a policy, or the one of all. Returns whether there was one.
+    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool>;
+    /// The halts in force.
+    fn halts(&self) -> Reply<'_, Halts>;
+
     /// What is recorded of a schedule, for the next decision.
     fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState>;
 
     /// Runs, newest first.
     fn list_runs(&self, filter: RunFilter) -> Reply<'_, Vec<RunRow>>;
-    /// The runs whose id begins with `prefix`, each with its event and ledger; at most `limit`.
+    /// The runs whose id begins with `prefix`, each with its event and ledger, as far as they can be read; at most `limit`.
     fn find_runs(&self, prefix: &str, limit: usize) -> Reply<'_, Vec<RunDetail>>;
     /// Events, newest first.
     fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>>;
@@ -133,206 +154,6 @@ pub const ONCE_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const LISTED_DEFAULT: usize = 100;
 /// Most rows in one list: about 5 MB of JSON.
 pub const LISTED_MAX: usize = 10_000;
-
-/// An event to record, with the runs it starts.
-#[derive(Debug, Clone)]
-pub struct NewEvent {
-    /// As decoded.
-    pub event: Event,
-    /// The bytes as they came, for the record; empty where there are none.
-    pub raw: Vec<u8>,
-    /// When the host received it.
-    pub received: Timestamp,
-    /// One per policy that matched.
-    pub runs: Vec<NewRun>,
-}
-
-/// A run to start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRun {
-    /// Derived from source, event and policy.
-    pub id: RunId,
-    /// Whose run it is.
-    pub policy: PolicyName,
-    /// The plugin revision it is pinned to.
-    pub digest: Digest,
-}
-
-/// What became of an event handed to `accept`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Acceptance {
-    /// Recorded, with this many runs.
-    New {
-        /// How many runs it started.
-        runs: usize,
-    },
-    /// Known already.
-    Duplicate,
-}
-
-/// A decision on one schedule's fire time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Firing {
-    /// Whose schedule.
-    pub policy: PolicyName,
-    /// The schedule's text, which tells a policy's schedules apart.
-    pub schedule: String,
-    /// The time it was due.
-    pub fire_at: Timestamp,
-    /// What was decided.
-    pub decision: Decision,
-    /// When.
-    pub decided_at: Timestamp,
-}
-
-/// What is recorded of a schedule.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ScheduleState {
-    /// The latest fire time decided on.
-    pub last_fire: Option<Timestamp>,
-    /// Whether a run it started has not ended.
-    pub unfinished: bool,
-}
-
-/// The right to write to a run, until another claim raises the epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// The run.
-    pub run: RunId,
-    /// Raised by each claim.
-    pub epoch: u64,
-}
-
-/// A natural key of an effect: the same one takes effect once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnceKey {
-    /// Whose effect it is.
-    pub policy: PolicyName,
-    /// `service:Action`. The region is not part of it: a key that should be told by region says so.
-    pub action: String,
-    /// As the policy gave it.
-    pub key: String,
-}
-
-/// Who asked first with a natural key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Once {
-    /// This effect, or nobody yet.
-    First,
-    /// Another effect.
-    Later {
-        /// The run whose effect it is.
-        run: RunId,
-        /// Its answer, once it is known.
-        reply: Option<CallResponse>,
-    },
-}
-
-/// A run to work on.
-#[derive(Debug, Clone)]
-pub struct Claimed {
-    /// The right to write.
-    pub claim: Claim,
-    /// Whose run it is.
-    pub policy: PolicyName,
-    /// The plugin revision it is pinned to.
-    pub digest: Digest,
-    /// Tries so far that ended in a fault.
-    pub faults: u32,
-    /// Hosts that died, one after the other, while they had the run and it got no further; forgotten once it does.
-    pub crashes: u32,
-    /// What woke it.
-    pub event: Event,
-    /// When the event was received.
-    pub received: Timestamp,
-    /// All records so far.
-    pub ledger: Vec<Record>,
-}
-
-/// Where a claim leaves its run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// To be claimed again at this time; `faulted` counts a fault.
-    Wake {
-        /// When.
-        at: Timestamp,
-        /// Whether a fault ended the claim.
-        faulted: bool,
-    },
-    /// Waiting for a person.
-    Held,
-    /// Ended as wanted.
-    Done,
-    /// Ended in failure.
-    Failed,
-    /// Given up.
-    Dead,
-}
-
-/// Which runs to list.
-#[derive(Debug, Clone, Default)]
-pub struct RunFilter {
-    /// Only this policy's.
-    pub policy: Option<PolicyName>,
-    /// Only those that stand here.
-    pub state: Option<RunState>,
-    /// At most this many; 0 means `LISTED_DEFAULT`.
-    pub limit: usize,
-}
-
-/// A run in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RunRow {
-    /// Its id.
-    pub id: RunId,
-    /// Whose run it is.
-    pub policy: PolicyName,
-    /// Where it stands.
-    pub state: RunState,
-    /// The plugin revision.
-    pub digest: Digest,
-    /// The event's source.
-    pub source: SourceName,
-    /// The event's id.
-    pub event_id: String,
-    /// The event's type.
-    pub event_type: String,
-    /// When it was accepted.
-    pub created_at: Timestamp,
-    /// When it changed last.
-    pub changed_at: Timestamp,
-    /// When it may go on, while it is ready.
-    pub wake_at: Option<Timestamp>,
-    /// Outcome, failure or reason of the hold, in one line.
-    pub note: Option<String>,
-}
-
-/// A run with everything known of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct RunDetail {
-    /// The list's row.
-    pub row: RunRow,
-    /// Its latest claim.
-    pub epoch: u64,
-    /// What woke it.
-    pub event: Event,
-    /// When the event was received.
-    pub received: Timestamp,
-    /// All its records.
-    pub ledger: Vec<Record>,
-}
-
-/// An event in a list.
-#[derive(Debug, Clone, Serialize)]
-pub struct EventRow {
-    /// The event.
-    pub event: Event,
-    /// When it was received.
-    pub received: Timestamp,
-    /// The runs it started.
-    pub runs: Vec<RunId>,
-}
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]

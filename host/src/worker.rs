@@ -1,7 +1,9 @@
 //! The worker: claims runs whose time has come, runs each in a fresh guest, and records how it ended. Leaves host calls to
 //! the broker, the sandbox to the engine, and when to try again to `opsward_core::retry`.
 
-use crate::broker::Broker;
+mod outage;
+
+use crate::broker::{Broker, HALTED_PAUSE};
 use crate::failpoint::{haste, hit, wrong};
 use crate::plugin::engine::{Engine, Revision};
 use crate::plugin::registry::Registry;
@@ -14,6 +16,7 @@ use opsward_core::id::AccountName;
 use opsward_core::retry::{self, RetrySettings};
 use opsward_core::run::{self, Entry, Fault, FaultKind, Mode, OpenEffect, Record, Replay, Stop, Tries};
 use opsward_core::time::Timestamp;
+use outage::Outage;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,7 +28,7 @@ use tokio::task::JoinSet;
 const CLAIM_RUNS_MAX: usize = 64;
 /// Longest wait between two looks at the store: bounds what a missed wake-up or a turned clock can cost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Wait after the store could not be asked: a full disk is not freed by asking it, or by telling the log, a thousand times a second.
+/// Wait after the store could not be asked: a full disk is not freed by asking it a thousand times a second.
 const STORE_FAILED_PAUSE: Duration = Duration::from_secs(1);
 /// When a run whose policy is gone or off looks again whether it is back.
 const POLICY_ABSENT_PAUSE: Duration = Duration::from_secs(60);
@@ -80,6 +83,7 @@ impl Worker {
 
     /// Waits until there are runs to work on and room for them.
     async fn claim(&self, slots: &Arc<Semaphore>) -> Vec<(Claimed, OwnedSemaphorePermit)> {
+        let mut outage = Outage::default();
         loop {
             // The wish to be woken comes before the look, so that nothing falls between the two.
             let woken = self.work.notified();
@@ -87,7 +91,13 @@ impl Worker {
             let free = 1 + slots.available_permits();
             let now = self.broker.clock.now();
             let store = &self.broker.store;
-            match store.claim(free.min(CLAIM_RUNS_MAX), now).await {
+            let claimed = store.claim(free.min(CLAIM_RUNS_MAX), now).await;
+            if claimed.is_ok()
+                && let Some(failed) = outage.is_over()
+            {
+                tracing::info!(failed, "runs can be claimed again");
+            }
+            match claimed {
                 Ok(claimed) if !claimed.is_empty() => {
                     let mut permits = vec![first];
                     while permits.len() < claimed.len() {
@@ -105,7 +115,10 @@ impl Worker {
                 }
                 Err(error) => {
                     drop(first);
-                    tracing::error!(error = &error as &dyn std::error::Error, "cannot claim runs");
+                    if let Some(failed) = outage.goes_on() {
+                        let error: &dyn std::error::Error = &error;
+                        tracing::error!(error, failed, "cannot claim runs");
+                    }
                     tokio::time::sleep(STORE_FAILED_PAUSE).await;
                 }
             }
@@ -163,6 +176,10 @@ impl Worker {
         let id = &run.claim.run;
         if run.crashes >= retry::CRASHES_MAX {
             return self.park(&run).await;
+        }
+        if let Some(halt) = self.broker.halted.of(&run.policy) {
+            tracing::warn!(run = %id, %halt, "the run waits");
+            return self.sleep(&claim, vec![], now + haste(HALTED_PAUSE), false).await;
         }
         let live = self.policies.load().find(&run.policy).cloned();
         // Another account is another cloud: what a run began in one, it neither settles nor goes on with in another.
@@ -321,7 +338,7 @@ impl Worker {
         let Some(run) = self.broker.store.find_runs(claim.run.as_str(), 1).await?.into_iter().next() else {
             return Ok(None);
         };
-        let replay = Replay::new(&run.ledger, run.received);
+        let replay = Replay::new(run.whole_ledger()?, run.received);
         Ok(replay.open().map(|(position, OpenEffect { request, since, .. })| {
             (position, format!("{} of {since}", request.brief()))
         }))

@@ -1,7 +1,7 @@
 //! Builds every policy of the workspace as a component and writes the table of them for `src/lib.rs`.
 
 use std::path::Path;
-use std::{env, fs, io};
+use std::{fs, io};
 
 #[path = "wasm_build.rs"]
 mod wasm_build;

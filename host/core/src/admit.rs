@@ -1,16 +1,23 @@
-//! The door a live call passes before anything is sent: canonical, known, free of reserved parameters, granted. Leaves the
-//! ledger and the sending to the broker. Tested below; grants are tested by `grant`.
+//! The door a live call passes before anything is sent: canonical, known, free of reserved parameters, in one form, granted.
+//! Where a grant selects by what a read shows, it says which reads. Leaves making them, the ledger and the sending to the
+//! broker. Tested below; grants are tested by `grant`.
+
+mod form;
 
 use crate::call::{CallError, CallRequest, ErrorKind};
-use crate::catalog::{self, Action, Class, Provider};
+use crate::catalog::{self, Action, Class, Facts, FactsRead, Provider};
 use crate::grant::{Grants, Question};
 use crate::retry::refusal;
 use crate::run::{canonical_params, parse_params};
+use crate::time::Timestamp;
 use serde_json::Value;
 
 /// Longest natural key of an effect, in bytes: `wit/policy.wit`, `cloud.request`. Room for an event's longest incident or
 /// id, and a resource.
 pub const ONCE_KEY_BYTES_MAX: usize = 4096;
+
+/// Most resources of one call that are read to see whether a selector holds for them: the longest list that either vendor takes.
+pub const SELECTED_MAX: usize = 100;
 
 /// A call that may be made.
 #[derive(Debug, Clone)]
@@ -21,6 +28,8 @@ pub struct Admitted {
     pub class: Class,
     /// The resources it names.
     pub resources: Vec<String>,
+    /// Further regions that it changes something in.
+    pub elsewhere: Vec<String>,
 }
 
 /// Brings a request into the form that is compared, recorded, authorised and sent: the account's default region filled in,
@@ -31,6 +40,7 @@ pub fn canonical(
     default_region: Option<&str>,
 ) -> Result<(CallRequest, Value), CallError> {
     let invalid = |code, message| refusal(ErrorKind::Invalid, code, message);
+    form::check_text(&request.params).map_err(|e| invalid(e.code(), e.to_string()))?;
     let mut params =
         parse_params(&request.params).map_err(|e| invalid("opsward.InvalidParams", e.to_string()))?;
     if request.region.is_empty() {
@@ -45,6 +55,10 @@ pub fn canonical(
 /// Finds out what `request`, in canonical form with its parsed `params`, would do; refuses what no policy may ask.
 pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Result<Admitted, CallError> {
     let CallRequest { service, action, once, .. } = request;
+    if !catalog::is_spoken(provider, service) {
+        let message = format!("`{service}` speaks REST, and the host has no client for it yet");
+        return Err(refusal(ErrorKind::Invalid, "opsward.ProtocolNotSpoken", message));
+    }
     let names = params.as_object().into_iter().flatten().map(|(name, _)| name);
     if let Some(name) = names.into_iter().find(|name| catalog::reserved(provider, name)) {
         let message = format!("parameter `{name}` is the host's: leave it out");
@@ -62,29 +76,66 @@ pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Res
         let message = format!("{service}:{action} answers with credentials, which never enter a policy");
         return Err(refusal(ErrorKind::Denied, "opsward.Credentials", message));
     }
-    Ok(Admitted {
+    let admitted = Admitted {
         action: catalog::find(provider, service, action),
         class: catalog::class_of(provider, service, action),
         resources: catalog::resources(provider, service, action, params),
-    })
+        elsewhere: catalog::other_regions(params),
+    };
+    form::check(request, params, provider, &admitted)
+        .map_err(|odd| refusal(ErrorKind::Invalid, odd.code(), odd.to_string()))?;
+    Ok(admitted)
 }
 
-/// Decides whether the policy was granted this call.
-pub fn authorize(
-    request: &CallRequest,
-    admitted: &Admitted,
+/// The question whether a policy was granted this call, asked at `now`.
+pub fn question<'a>(
+    request: &'a CallRequest,
+    admitted: &'a Admitted,
     provider: Provider,
-    grants: &Grants,
-) -> Result<(), CallError> {
-    let question = Question {
+    now: Timestamp,
+) -> Question<'a> {
+    Question {
         provider,
         service: &request.service,
         action: &request.action,
         region: &request.region,
+        elsewhere: &admitted.elsewhere,
         resources: &admitted.resources,
         class: admitted.class,
-    };
-    grants.authorize(&question).map_err(|denied| refusal(ErrorKind::Denied, denied.code, denied.reason))
+        now,
+    }
+}
+
+/// The reads that must be made before `authorize` can tell; mostly none.
+pub fn reads_before(
+    question: &Question<'_>,
+    admitted: &Admitted,
+    params: &Value,
+    grants: &Grants,
+) -> Result<Vec<FactsRead>, CallError> {
+    let wanted = grants.facts_wanted(question);
+    if wanted.len() > SELECTED_MAX {
+        let message = format!(
+            "the call names {} resources that only a selector could grant: at most {SELECTED_MAX} at a time",
+            wanted.len()
+        );
+        return Err(refusal(ErrorKind::Invalid, "opsward.TooManyResources", message));
+    }
+    let reads = |action: &'static Action| action.facts_reads(params, &wanted, question.region);
+    Ok(admitted.action.map(reads).unwrap_or_default())
+}
+
+/// Decides whether the policy was granted this call. `facts` are what the reads before have shown.
+pub fn authorize(question: &Question<'_>, grants: &Grants, facts: &Facts) -> Result<(), CallError> {
+    grants.authorize(question, facts).map_err(|denied| refusal(ErrorKind::Denied, denied.code, denied.reason))
+}
+
+/// The refusal of a call whose reads before it failed: nobody knows whether it is granted.
+pub fn facts_unread(read: &FactsRead, error: &CallError) -> CallError {
+    let CallRequest { service, action, .. } = &read.request;
+    let message =
+        format!("whether the call is granted must be seen by {service}:{action}, which failed: {error}");
+    CallError { retryable: true, ..refusal(error.kind, "opsward.FactsUnread", message) }
 }
 
 #[cfg(test)]
@@ -125,6 +176,9 @@ mod tests {
             ("ecs:CreateSnapshot", r#"{"DiskId":"d-1","Di\u017fkId":"d-2"}"#, "opsward.InvalidParams"),
             ("sts:AssumeRole", r#"{"RoleArn":"x"}"#, "opsward.Credentials"),
             ("ecs:DescribeInstanceVncPasswd", r#"{"InstanceId":"i-1"}"#, "opsward.Credentials"),
+            ("mns:SendMessage", r#"{"QueueName":"q"}"#, "opsward.ProtocolNotSpoken"),
+            ("mns:GetQueueAttributes", r#"{"QueueName":"q"}"#, "opsward.ProtocolNotSpoken"),
+            ("mns:GetSomethingNew", "{}", "opsward.ProtocolNotSpoken"),
         ];
         for (action, params, code) in table {
             let asked = request(action, "cn-hangzhou", params);
@@ -154,10 +208,31 @@ mod tests {
     }
 
     #[test]
+    fn a_call_has_no_more_resources_read_than_a_vendor_takes() {
+        let allow = "action = 'cvm:StopInstances'\nresource = ['ins-0', { name = 'lab' }]";
+        let entry = toml::from_str(allow).expect("well-formed");
+        let (grants, _) = Grants::compile(&[entry], Provider::Tencent).expect("compiles");
+        let reads = |count: usize| {
+            let ids: Vec<String> = (0..count).map(|nth| format!("ins-{nth}")).collect();
+            let params = serde_json::json!({ "InstanceIds": ids }).to_string();
+            let asked = request("cvm:StopInstances", "ap-shanghai", &params);
+            let (asked, params) = canonical(asked, Provider::Tencent, None).expect("canonical");
+            let admitted = inspect(&asked, &params, Provider::Tencent).expect("in one form");
+            let question = question(&asked, &admitted, Provider::Tencent, Timestamp::from_seconds(0));
+            let reads = reads_before(&question, &admitted, &params, &grants);
+            reads.map(|reads| reads.len()).map_err(|error| error.code)
+        };
+        assert_eq!(reads(1), Ok(0), "granted by its id");
+        assert_eq!(reads(SELECTED_MAX + 1), Ok(10));
+        assert_eq!(reads(SELECTED_MAX + 2), Err("opsward.TooManyResources".to_owned()));
+        assert!(reads(300_000).is_err(), "and is soon refused");
+    }
+
+    #[test]
     fn an_action_the_catalog_does_not_know_is_once_unless_it_is_named_like_a_read() {
         let class = |action: &str| {
             let (asked, params) =
-                canonical(request(action, "r", "{}"), Provider::Tencent, None).expect("canonical");
+                canonical(request(action, "ap-shanghai", "{}"), Provider::Tencent, None).expect("canonical");
             inspect(&asked, &params, Provider::Tencent).expect("inspected").class
         };
         assert_eq!(class("cvm:SomethingNew"), Class::Once);

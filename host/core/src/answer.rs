@@ -1,14 +1,12 @@
 //! A vendor's HTTP answer, judged: did the call take place, did it certainly not, or is that unclear? By the content,
-//! since content types lie. Leaves timeouts and resets to the client (unclear), and what to do next to the broker.
-//! Tested by the tables below.
-//!
-//! Source: Alibaba ECS "common errors", Tencent Cloud "common error codes", and the SDKs' retry code.
+//! since content types lie. Leaves what an error code says to `catalog`, timeouts and resets to the client (unclear), and what to
+//! do next to the broker. Tested by the tables below.
 
 mod alibaba;
 mod tencent;
 
 use crate::call::{CallError, CallReply, CallResponse, ErrorKind};
-use crate::catalog::Provider;
+use crate::catalog::{self, Meaning, Provider};
 use crate::secret::Secret;
 use serde_json::Value;
 use std::time::Duration;
@@ -20,9 +18,13 @@ pub const MESSAGE_BYTES_MAX: usize = 2 << 10;
 /// Longest wait a vendor may ask for: limits are counted by the minute.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// An answer as received.
+/// An answer as received, and to what.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
+    /// The service that was called.
+    pub service: &'a str,
+    /// The action that was called.
+    pub action: &'a str,
     /// HTTP status.
     pub status: u16,
     /// The body, complete.
@@ -98,16 +100,6 @@ pub enum Remedy {
     RefreshCredentials,
 }
 
-/// What a vendor's error code says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
-    Refused(ErrorKind),
-    NotExecuted(ErrorKind, Remedy),
-    Unclear,
-    /// A dry run that found nothing to object to.
-    DryRunPassed,
-}
-
 /// Judges an answer of `provider`.
 pub fn judge(provider: Provider, answer: &Answer<'_>) -> Verdict {
     match provider {
@@ -145,29 +137,46 @@ struct VendorError<'a> {
     body: &'a str,
 }
 
-fn verdict(meaning: Meaning, found: &VendorError<'_>, answer: &Answer<'_>) -> Verdict {
+/// What the error says by its code. A server that failed may have carried the call out, whatever it calls the failure, unless
+/// the code is one that is known to say that nothing was done.
+fn meaning(provider: Provider, code: &str, answer: &Answer<'_>) -> Meaning {
+    let known = catalog::meaning(provider, answer.service, answer.action, code);
+    let means = known.unwrap_or(Meaning::Failed);
+    let is_server_failure = answer.status >= 500 || code.parse::<u16>().is_ok_and(|number| number >= 500);
+    if means.is_refusal() && is_server_failure { Meaning::Unclear } else { means }
+}
+
+fn verdict(means: Meaning, found: &VendorError<'_>, answer: &Answer<'_>) -> Verdict {
+    use ErrorKind::{Conflict, Failed, Invalid, NotFound, Throttled, Unauthorized, Unavailable};
     let request_id = found.request_id.or(answer.request_id).map(str::to_owned);
-    let error = |kind, retryable| CallError {
+    let error = |kind| CallError {
         kind,
         code: found.code.to_owned(),
         message: cut(found.message),
         request_id: request_id.clone(),
-        retryable,
+        retryable: means.is_retryable(),
     };
-    let asked = answer.retry_after_ms.map(|ms| Duration::from_millis(ms).min(RETRY_AFTER_MAX));
-    match meaning {
-        Meaning::Refused(kind) => Verdict::Answered(Err(error(kind, kind == ErrorKind::Conflict))),
-        Meaning::NotExecuted(kind, remedy) => Verdict::NotExecuted {
-            error: error(kind, remedy != Remedy::RefreshCredentials),
-            retry_after: asked,
-            remedy,
-        },
-        Meaning::Unclear => Verdict::Unclear { error: error(ErrorKind::Unavailable, true) },
+    let refused = |kind| Verdict::Answered(Err(error(kind)));
+    let not_executed = |kind, remedy| {
+        let asked = answer.retry_after_ms.map(|ms| Duration::from_millis(ms).min(RETRY_AFTER_MAX));
+        Verdict::NotExecuted { error: error(kind), retry_after: asked, remedy }
+    };
+    match means {
+        Meaning::Wait => not_executed(Throttled, Remedy::Wait),
+        Meaning::RepeatToken => not_executed(Conflict, Remedy::RepeatToken),
+        Meaning::Resign => not_executed(Unauthorized, Remedy::Resign),
+        Meaning::RefreshCredentials => not_executed(Unauthorized, Remedy::RefreshCredentials),
+        Meaning::Unclear => Verdict::Unclear { error: error(Unavailable) },
         Meaning::DryRunPassed => Verdict::Answered(Ok(CallResponse {
             request_id: request_id.unwrap_or_default(),
             body: found.body.to_owned(),
             simulated: false,
         })),
+        Meaning::Conflict => refused(Conflict),
+        Meaning::NotFound => refused(NotFound),
+        Meaning::Invalid => refused(Invalid),
+        Meaning::Unauthorized => refused(Unauthorized),
+        Meaning::Failed => refused(Failed),
     }
 }
 
@@ -178,7 +187,7 @@ fn foreign(answer: &Answer<'_>) -> Verdict {
     let found =
         VendorError { code: "opsward.unreadable-answer", message: &message, request_id: None, body: "" };
     let meaning = match answer.status {
-        429 => Meaning::NotExecuted(ErrorKind::Throttled, Remedy::Wait),
+        429 => Meaning::Wait,
         _ => Meaning::Unclear,
     };
     verdict(meaning, &found, answer)
@@ -190,13 +199,6 @@ fn cut(message: &str) -> String {
         end -= 1;
     }
     message[..end].to_owned()
-}
-
-/// Whether `code` is one of `families`, or a member of one: `Throttling` has `Throttling.User`.
-fn is_in(code: &str, families: &[&str]) -> bool {
-    families
-        .iter()
-        .any(|family| code.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 #[cfg(test)]

@@ -1,14 +1,20 @@
-//! What is known of each cloud action: its class, token field, resource parameters, read-back. Data in
+//! What is known of each cloud action: its class, token field, resource parameters, read-back, error codes. Data in
 //! `host/core/catalog/*.toml`, compiled in and read once. Leaves who may call an action to `grant`, and calling to the
-//! host. Tested below (every entry) and beside `params` and `read_back`.
+//! host. Tested below (every entry), beside `codes`, `params` and `read_back`, and against the vendors' schemas in `tests/`.
 
+mod codes;
 mod entry;
+mod facts;
 mod params;
 mod read_back;
 
-pub use entry::{Action, Paging, Rate};
-pub use params::{RegionConflict, odd_name, place_region, reserved, resources};
-pub use read_back::{Baseline, Judgement, ReadBack, judge};
+pub use codes::{Code, Meaning, codes, meaning};
+pub use entry::{Action, Paging, ParamsIn, Rate};
+pub use facts::{Facts, FactsRead, ResourceFacts};
+pub use params::{
+    RegionConflict, is_resource_id, odd_name, other_regions, place_region, reserved, resources,
+};
+pub use read_back::{Baseline, Judgement, Proof, ReadBack, Sight, judge};
 
 use entry::Service;
 use serde::{Deserialize, Serialize};
@@ -75,6 +81,12 @@ pub fn class_of(provider: Provider, service: &str, action: &str) -> Class {
     }
 }
 
+/// Whether an action is granted for named resources only: class once, and what destroys something.
+pub fn is_strict(provider: Provider, service: &str, action: &str) -> bool {
+    class_of(provider, service, action) == Class::Once
+        || find(provider, service, action).is_some_and(|known| known.destructive.is_some())
+}
+
 /// Whether an action answers with credentials, which must never enter a policy: no policy may call it. The token service
 /// is closed but for what is known to be harmless, because new actions of its kind appear.
 pub fn answers_with_credentials(provider: Provider, service: &str, action: &str) -> bool {
@@ -87,6 +99,21 @@ pub fn answers_with_credentials(provider: Provider, service: &str, action: &str)
 /// The API version of a service, such as `2014-05-26`; `None` where the service is unknown.
 pub fn version_of(provider: Provider, service: &str) -> Option<&'static str> {
     services_of(provider).get(service).map(|known| known.version.as_str())
+}
+
+/// Whether the host has a client for what the service speaks. Of a service that is not known, nothing is said.
+pub fn is_spoken(provider: Provider, service: &str) -> bool {
+    services_of(provider).get(service).is_none_or(|known| known.params_in != ParamsIn::Rest)
+}
+
+/// How the facts of a service's resources are seen.
+fn facts_of(provider: Provider, service: &str) -> &'static [facts::FactsRecipe] {
+    services_of(provider).get(service).map(|known| known.facts.as_slice()).unwrap_or_default()
+}
+
+/// Whether a read shows the facts of any resource of a service.
+pub fn shows_facts(provider: Provider, service: &str) -> bool {
+    !facts_of(provider, service).is_empty()
 }
 
 /// All known vendors.
@@ -144,14 +171,29 @@ mod tests {
                     action.token_field.is_some(),
                     "{at}: token class and field"
                 );
+                assert_eq!(
+                    action.params_in == ParamsIn::Rest,
+                    action.rest.is_some(),
+                    "{at}: method and path are those of a REST call"
+                );
                 let is_read = action.class == Class::Read;
                 assert!(is_read || !named_like_a_read(&action.name), "{at}: named like a read");
                 assert!(
-                    !is_read || named_like_a_read(&action.name) || action.answers_with_credentials,
+                    !is_read
+                        || named_like_a_read(&action.name)
+                        || action.answers_with_credentials
+                        || READS_BY_OTHER_NAMES.contains(&action.full_name().as_str()),
                     "{at}: reads are named like reads"
                 );
                 if action.class == Class::Once && !action.answers_with_credentials {
                     assert!(action.names_resources(), "{at}: class once is granted and locked by resource");
+                }
+                if action.destructive.is_some() {
+                    assert!(
+                        matches!(action.class, Class::Token | Class::Convergent),
+                        "{at}: once is strict anyway"
+                    );
+                    assert!(action.names_resources(), "{at}: what is destructive is granted by resource");
                 }
                 assert!(is_read || action.paging.is_none(), "{at}: only a read has pages");
                 let goal = action.read_back.as_ref().and_then(|read_back| read_back.goal.as_ref());
@@ -160,11 +202,41 @@ mod tests {
                     "{at}: only a convergent action has a goal"
                 );
                 if let Some(read_back) = &action.read_back {
+                    let is_judged_so = read_back.proof != Proof::default();
+                    assert!(
+                        !is_judged_so || action.class == Class::Once,
+                        "{at}: only what must not be repeated needs a proof"
+                    );
                     assert_eq!(class_of(provider, &action.service, &read_back.action), Class::Read, "{at}");
                 }
             }
         }
-        assert_eq!(count, 527, "the number of entries changed: adjust the count");
+        assert_eq!(count, 554, "the number of entries changed: adjust the count");
+    }
+
+    /// They look at messages and leave them where they are.
+    const READS_BY_OTHER_NAMES: [&str; 2] = ["mns:PeekMessage", "mns:BatchPeekMessage"];
+
+    #[test]
+    fn a_rest_call_has_a_method_and_the_resources_that_its_path_names() {
+        let methods = ["GET", "PUT", "POST", "DELETE"];
+        for action in actions(Provider::Alibaba, "mns") {
+            let rest = action.rest.as_deref().expect("REST");
+            let (method, target) = rest.split_once(' ').expect("a method and a path");
+            assert!(methods.contains(&method) && target.starts_with('/'), "{rest}");
+            let named = target.split('{').skip(1).map(|rest| rest.split('}').next().expect("closed"));
+            let resources: Vec<String> = action.resource_params().collect();
+            assert_eq!(named.collect::<Vec<_>>(), resources, "{}", action.name);
+            let is_get = method == "GET" && !action.name.contains("Receive");
+            assert_eq!(action.class == Class::Read, is_get, "{}: receiving hides messages", action.name);
+        }
+    }
+
+    #[test]
+    fn only_what_the_host_has_a_client_for_is_spoken() {
+        assert!(!is_spoken(Provider::Alibaba, "mns"));
+        assert!(is_spoken(Provider::Alibaba, "ecs") && is_spoken(Provider::Tencent, "cvm"));
+        assert!(is_spoken(Provider::Tencent, "mns"), "another vendor's");
     }
 
     #[test]
@@ -180,6 +252,9 @@ mod tests {
             (Provider::Tencent, "cvm", "ResetInstance", Class::Once),
             (Provider::Tencent, "cvm", "StopInstances", Class::Convergent),
             (Provider::Tencent, "cbs", "CreateSnapshot", Class::Once),
+            (Provider::Alibaba, "mns", "ReceiveMessage", Class::Once),
+            (Provider::Alibaba, "mns", "PeekMessage", Class::Read),
+            (Provider::Alibaba, "mns", "SendMessage", Class::Once),
             // Without an entry.
             (Provider::Tencent, "cvm", "PurgeInstances", Class::Once),
             (Provider::Tencent, "vpc", "DescribeVpcs", Class::Read),

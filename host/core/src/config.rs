@@ -7,6 +7,7 @@
 
 mod credentials;
 mod finding;
+mod guardrails;
 mod host;
 mod keep;
 mod policy;
@@ -19,6 +20,7 @@ pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, SourceSettings, StoreSettings};
 
 use crate::grant::Grants;
+use crate::guardrail::Guardrails;
 use crate::id::{AccountName, PolicyName};
 use crate::pattern::Patterns;
 use crate::retry::RetrySettings;
@@ -68,6 +70,8 @@ pub struct PolicySettings {
     pub secrets: Vec<String>,
     /// How its runs are tried again after a failure that may pass.
     pub retry: RetrySettings,
+    /// What limits its effects.
+    pub guardrails: Guardrails,
     /// What looks wrong but works.
     pub warnings: Vec<ConfigError>,
 }

@@ -200,6 +200,7 @@ fn is_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog;
     use Provider::{Alibaba, Tencent};
 
     #[test]
@@ -224,7 +225,8 @@ mod tests {
             assert_eq!(endpoint.map(|e| e.to_string()), Ok(format!("https://{host}")), "{service} {region}");
         }
         for provider in [Alibaba, Tencent] {
-            for service in crate::catalog::services(provider) {
+            for service in catalog::services(provider).filter(|service| catalog::is_spoken(provider, service))
+            {
                 assert!(Endpoint::of(provider, service, "ap-southeast-1").is_ok(), "{service}");
             }
         }

@@ -12,6 +12,7 @@ pub mod credential;
 pub mod endpoint;
 pub mod event;
 pub mod grant;
+pub mod guardrail;
 pub mod id;
 pub mod pace;
 pub mod pattern;

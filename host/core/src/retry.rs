@@ -1,9 +1,9 @@
 //! What to do after one sending of a call, and after a fault of a run. Pure: the broker sends and waits, the worker
-//! schedules. The table of DESIGN's classes is the test below.
+//! schedules. Tested in `retry/tests.rs`.
 
 use crate::answer::{Remedy, Verdict};
 use crate::call::{CallError, CallReply, ErrorKind};
-use crate::catalog::Class;
+use crate::catalog::{Class, Judgement};
 use crate::run::FaultKind;
 use std::time::Duration;
 
@@ -27,14 +27,21 @@ pub const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(60);
 pub const LOCK_PAUSE_MAX: Duration = Duration::from_secs(600);
 /// How long a resource may stay under way, or unreadable, while it is looked at, before a person is asked.
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(1800);
+/// How long what would prove an effect is looked for, before a person is asked: a restart shows itself within seconds, and reads
+/// lag behind by seconds.
+pub const PROOF_PATIENCE: Duration = Duration::from_secs(120);
 /// How long after its last sending a request may still be carried out: Tencent, whose record of operations is what can prove
 /// that one was not, takes a signature for 300 s (FACTS 4), and a minute is for clocks that differ.
 pub const LATE_EXECUTION: Duration = Duration::from_secs(360);
-/// How long an effect of class *once* may be repeated after refusals that certainly did nothing. With the longest pause, the
-/// longest wait for a turn and the time of one call after that, its last sending is well before `LATE_EXECUTION`, even where
-/// another worker has the run by then.
-pub const ONCE_SENDING_MAX: Duration = Duration::from_secs(100);
-/// Looks after that which must all find nothing, since a read may lag behind.
+/// How long after a call's first sending another one of it may begin, pauses and hints of the cloud included. More than the
+/// minute after which a rate limit frees. With the longest wait for a turn and the time of one sending after that, the last
+/// sending of an effect of class *once* is well before `LATE_EXECUTION`, even where another worker has the run by then; and a
+/// call with its baseline and a look at what it did ends within what the engine leaves it (`WALL_GRACE`, 900 s).
+pub const SENDING_MAX: Duration = Duration::from_secs(100);
+/// Sendings of one *convergent* effect, over all claims of its run, whose goal stays unmet, before a person is asked: a cloud
+/// that loses as many is no matter of luck.
+pub const CONVERGENT_SENDS_MAX: u32 = 5;
+/// Looks that must all say the same before it is believed, since a read may lag behind.
 pub const STABLE_READS: u32 = 3;
 /// Between two of these looks.
 pub const STABLE_PAUSE: Duration = Duration::from_secs(5);
@@ -104,6 +111,42 @@ pub fn after_send_in_doubt(class: Class, verdict: Verdict, sends: u32, spread: u
     match after_send(class, verdict, sends, spread) {
         After::Reply(_) if turned_away && class == Class::Token => After::Sleep(UNCLEAR_PAUSE),
         after => after,
+    }
+}
+
+/// Whether a call that was sent for the first time `elapsed` ago may be sent once more after `pause`.
+pub fn may_send_again(elapsed: Duration, pause: Duration) -> bool {
+    elapsed.saturating_add(pause) <= SENDING_MAX
+}
+
+/// What follows from a judgement of an effect whose result is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settling {
+    /// It took place, by this request where that is known.
+    Took(Option<String>),
+    /// It did not, or has not reached its goal: make it anew.
+    MakeAnew,
+    /// Look again later.
+    LookAgain,
+    /// Ask a person.
+    Hold,
+}
+
+/// Decides what follows. `looked_for` is how long the resource has been looked at, `disproofs` how often the effect was made anew.
+/// `Reached`, `Unmet` and `Unchanged` are what `STABLE_READS` looks said.
+pub fn after_judgement(class: Class, judged: Judgement, looked_for: Duration, disproofs: u32) -> Settling {
+    let anew_max = if class == Class::Convergent { CONVERGENT_SENDS_MAX - 1 } else { DISPROOFS_MAX };
+    match judged {
+        Judgement::Done { request_id } => Settling::Took(request_id),
+        Judgement::Reached => Settling::Took(None),
+        Judgement::Unmet | Judgement::Unchanged if disproofs < anew_max => Settling::MakeAnew,
+        Judgement::NotYet if looked_for < SETTLE_PATIENCE => Settling::LookAgain,
+        Judgement::Unproved if looked_for < PROOF_PATIENCE => Settling::LookAgain,
+        Judgement::Unmet
+        | Judgement::Unchanged
+        | Judgement::NotYet
+        | Judgement::Unproved
+        | Judgement::Unknown => Settling::Hold,
     }
 }
 
@@ -178,156 +221,4 @@ pub fn refusal(kind: ErrorKind, code: &str, message: String) -> CallError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::answer::{Remedy, no_answer};
-    use crate::call::CallResponse;
-
-    fn throttled(retry_after: Option<Duration>) -> Verdict {
-        let error =
-            CallError { retryable: true, ..refusal(ErrorKind::Throttled, "Throttling.User", String::new()) };
-        Verdict::NotExecuted { error, retry_after, remedy: Remedy::Wait }
-    }
-
-    #[derive(Debug, PartialEq)]
-    enum Kind {
-        Reply,
-        Again,
-        ReadBack,
-        Sleep,
-    }
-
-    fn kind(after: &After) -> Kind {
-        match after {
-            After::Reply(_) => Kind::Reply,
-            After::SendAgain(_) => Kind::Again,
-            After::ReadBack(_) => Kind::ReadBack,
-            After::Sleep(_) => Kind::Sleep,
-        }
-    }
-
-    #[test]
-    fn what_follows_a_sending_depends_on_the_class_only_where_the_result_is_unclear() {
-        use Class::{Convergent, Once, Read, Token};
-        let unclear = || no_answer("opsward.Timeout", "no answer");
-        let done = || {
-            Verdict::Answered(Ok(CallResponse {
-                request_id: "r".into(),
-                body: "{}".into(),
-                simulated: false,
-            }))
-        };
-        let table = [
-            (Read, unclear(), 1, Kind::Again),
-            (Read, unclear(), SENDS_MAX, Kind::Reply),
-            (Token, unclear(), 1, Kind::Again),
-            (Token, unclear(), SENDS_MAX, Kind::Sleep),
-            (Convergent, unclear(), 1, Kind::ReadBack),
-            (Once, unclear(), 1, Kind::ReadBack),
-            (Once, throttled(None), 1, Kind::Again),
-            (Once, throttled(None), SENDS_MAX, Kind::Reply),
-            (Once, done(), 1, Kind::Reply),
-        ];
-        for (class, verdict, sends, expected) in table {
-            let shown = format!("{class:?} {verdict:?} {sends}");
-            assert_eq!(kind(&after_send(class, verdict, sends, 0)), expected, "{shown}");
-        }
-    }
-
-    #[test]
-    fn being_turned_away_settles_an_effect_with_a_token_only_if_it_cannot_have_taken_place_before() {
-        use Class::{Once, Read, Token};
-        let gone = || {
-            let error = refusal(ErrorKind::Unauthorized, "InvalidAccessKeyId.NotFound", String::new());
-            Verdict::NotExecuted { error, retry_after: None, remedy: Remedy::RefreshCredentials }
-        };
-        let refused =
-            || Verdict::Answered(Err(refusal(ErrorKind::Conflict, "IncorrectDiskStatus", String::new())));
-        let table = [
-            (Token, throttled(None), 1, Kind::Again, Kind::Again),
-            (Token, throttled(None), SENDS_MAX, Kind::Reply, Kind::Sleep),
-            (Token, gone(), 1, Kind::Reply, Kind::Sleep),
-            (Token, refused(), 1, Kind::Reply, Kind::Reply),
-            (Read, throttled(None), SENDS_MAX, Kind::Reply, Kind::Reply),
-            (Once, throttled(None), SENDS_MAX, Kind::Reply, Kind::Reply),
-        ];
-        for (class, verdict, sends, certain, in_doubt) in table {
-            let shown = format!("{class:?} {verdict:?} {sends}");
-            assert_eq!(kind(&after_send(class, verdict.clone(), sends, 0)), certain, "{shown}");
-            assert_eq!(kind(&after_send_in_doubt(class, verdict, sends, 0)), in_doubt, "{shown}");
-        }
-    }
-
-    #[test]
-    fn what_turns_a_sending_away_does_not_answer_for_an_earlier_one() {
-        let refused = |kind, code: &str| Verdict::Answered(Err(refusal(kind, code, String::new())));
-        let at_work = || Verdict::NotExecuted {
-            error: CallError {
-                retryable: true,
-                ..refusal(ErrorKind::Conflict, "LastTokenProcessing", String::new())
-            },
-            retry_after: None,
-            remedy: Remedy::RepeatToken,
-        };
-        assert!(leaves_doubt(&at_work()) && leaves_doubt(&no_answer("opsward.timeout", "none")));
-        assert!(!leaves_doubt(&throttled(None)));
-        let table = [
-            (at_work(), Kind::Sleep),
-            (throttled(None), Kind::Sleep),
-            (refused(ErrorKind::Unauthorized, "Forbidden.RAM"), Kind::Sleep),
-            (refused(ErrorKind::Invalid, "opsward.no-endpoint"), Kind::Sleep),
-            (refused(ErrorKind::Conflict, "IncorrectDiskStatus"), Kind::Reply),
-        ];
-        for (verdict, expected) in table {
-            let shown = format!("{verdict:?}");
-            let after = after_send_in_doubt(Class::Token, verdict, SENDS_MAX, 0);
-            assert_eq!(kind(&after), expected, "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_that_will_not_change_is_the_answer_at_once() {
-        let error = refusal(ErrorKind::Unauthorized, "InvalidAccessKeyId.NotFound", String::new());
-        let verdict = Verdict::NotExecuted { error, retry_after: None, remedy: Remedy::RefreshCredentials };
-        assert_eq!(kind(&after_send(Class::Read, verdict, 1, 0)), Kind::Reply);
-    }
-
-    #[test]
-    fn delays_double_are_spread_and_bounded_and_a_hint_is_honoured() {
-        assert_eq!(delay(1, 0), DELAY_FIRST / 2);
-        assert_eq!(delay(1, 255), DELAY_FIRST);
-        assert_eq!(delay(3, 255), DELAY_FIRST * 4);
-        assert_eq!(delay(1000, 255), DELAY_MAX);
-        let hint = Duration::from_secs(7);
-        assert_eq!(after_send(Class::Read, throttled(Some(hint)), 1, 255), After::SendAgain(hint));
-        let beyond = throttled(Some(Duration::from_secs(3600)));
-        assert_eq!(after_send(Class::Read, beyond, 1, 0), After::SendAgain(DELAY_MAX));
-    }
-
-    #[test]
-    fn a_failed_run_is_tried_again_later_and_later_and_not_for_ever() {
-        let settings =
-            RetrySettings { attempts: 4, ceiling: Duration::from_secs(15), ..RetrySettings::default() };
-        let pauses: Vec<_> = (1..=4).map(|tries| after_failure(&settings, tries, 255)).collect();
-        assert_eq!(pauses, [Some(10), Some(15), Some(15), None].map(|s| s.map(Duration::from_secs)));
-        assert_eq!(after_failure(&settings, 1, 0), Some(Duration::from_secs(5)), "half of it is spread");
-        assert_eq!(after_failure(&RetrySettings { attempts: 1, ..settings }, 1, 0), None);
-    }
-
-    #[test]
-    fn looks_grow_rarer_and_stay_bounded() {
-        let s = Duration::from_secs;
-        assert_eq!([0, 60, 3600].map(|waited| settle_pause(s(waited))), [s(5), s(30), s(60)]);
-        assert_eq!([0, 60, 86_400].map(|waited| lock_pause(s(waited))), [s(5), s(15), s(600)]);
-    }
-
-    #[test]
-    fn faults_that_the_same_input_brings_again_are_not_tried_again() {
-        for kind in [FaultKind::Diverged, FaultKind::Trap, FaultKind::Size, FaultKind::CallBudget] {
-            assert_eq!(after_fault(kind, 1), None, "{kind:?}");
-        }
-        let pauses: Vec<_> = (1..=FAULTS_MAX).map(|n| after_fault(FaultKind::Timeout, n)).collect();
-        assert_eq!(pauses[0], Some(Duration::from_secs(2)));
-        assert_eq!(pauses.last(), Some(&None));
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ mod dialect;
 mod field;
 mod fired;
 pub(crate) mod interval;
-mod zone;
+pub(crate) mod zone;
 
 pub use decide::{Decision, Due, MISSED_MAX};
 pub use dialect::Dialect;

@@ -205,7 +205,9 @@ fn change_power(cloud: &mut Cloud, call: &Call<'_>, params: &Params, power: Powe
     for id in &ids {
         if let Some(instance) = instances.get_mut(id) {
             instance.state.enter(call.now, first, [(settle_ms, last)]);
-            instance.latest_operation = Some(operation(call, settle_ms));
+            // As in a recording of the real service: a stop reports SUCCESS while the instance is still stopping.
+            let reported_ms = if power == Power::Stop { settle_ms * 2 / 3 } else { settle_ms };
+            instance.latest_operation = Some(operation(call, reported_ms));
         }
     }
     for id in &ids {

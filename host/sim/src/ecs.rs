@@ -4,7 +4,7 @@
 use crate::answer::{ApiError, Outcome};
 use crate::clock::iso_minutes;
 use crate::cloud::{Call, Cloud};
-use crate::ecs_snapshot;
+use crate::ecs_snapshot::{self, disk_not_found};
 use crate::flat::{self, Params, TokenPage};
 use crate::state::{EcsDisk, EcsInstance, EcsStatus};
 use opsward_core::time::Timestamp;
@@ -19,7 +19,8 @@ pub(crate) const VERSION: &str = "2014-05-26";
 pub(crate) fn answer(cloud: &mut Cloud, call: &Call<'_>, params: &Params) -> Option<Outcome> {
     Some(match call.action {
         "DescribeInstances" => describe_instances(cloud, call, params),
-        "DescribeDisks" => describe_disks(cloud, params),
+        "DescribeDisks" => describe_disks(cloud, call, params),
+        "ReInitDisk" => reinit_disk(cloud, call, params),
         "CreateSnapshot" => ecs_snapshot::create(cloud, call, params),
         "DescribeSnapshots" => ecs_snapshot::describe(cloud, call, params),
         "DeleteSnapshot" => ecs_snapshot::delete(cloud, call, params),
@@ -55,7 +56,7 @@ fn describe_instances(cloud: &Cloud, call: &Call<'_>, params: &Params) -> Outcom
 }
 
 /// Without `InstanceId` or `DiskIds` this lists every disk of the region, as the real one does.
-fn describe_disks(cloud: &Cloud, params: &Params) -> Outcome {
+fn describe_disks(cloud: &Cloud, call: &Call<'_>, params: &Params) -> Outcome {
     let region = flat::required(params, "RegionId")?;
     let ids = flat::id_list(params, "DiskIds")?;
     let page = flat::page(params, &TokenPage { sizes: 10..=500 })?;
@@ -74,14 +75,14 @@ fn describe_disks(cloud: &Cloud, params: &Params) -> Outcome {
                 && ids.as_ref().is_none_or(|ids| ids.contains(id))
                 && is(flat::optional(params, "InstanceId"), disk.instance_id.as_deref().unwrap_or_default())
                 && is(kind, &disk.kind)
-                && is(status, &disk.status)
+                && is(status, disk.status_at(call.now))
                 && is(flat::optional(params, "Category"), &disk.category)
                 && is(flat::optional(params, "ZoneId"), &disk.zone)
                 && is(flat::optional(params, "DiskName"), &disk.name)
                 && tagged(&tags, &disk.tags)
         })
         .collect();
-    Ok(flat::paged(&page, &selected, ("Disks", "Disk"), |(id, disk)| disk_shown(id, disk)))
+    Ok(flat::paged(&page, &selected, ("Disks", "Disk"), |(id, disk)| disk_shown(id, disk, call.now)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,6 +122,27 @@ fn change_instance(cloud: &mut Cloud, call: &Call<'_>, params: &Params, change: 
     if change != Change::Start {
         cloud.fail_snapshots_of(id, call.now);
     }
+    cloud.record_effect(call, id);
+    Ok(Map::new())
+}
+
+/// Initialises a disk of a stopped instance anew.
+fn reinit_disk(cloud: &mut Cloud, call: &Call<'_>, params: &Params) -> Outcome {
+    let id = flat::required(params, "DiskId")?;
+    let reinit_ms = cloud.world.settle.reinit_ms;
+    let alibaba = &mut cloud.world.alibaba;
+    let disk = alibaba.disks.get_mut(id).ok_or_else(disk_not_found)?;
+    let refuse = |code: &'static str| {
+        Err(ApiError::new(403, code, "The current status of the resource does not support this operation."))
+    };
+    let instance = disk.instance_id.as_ref().and_then(|instance| alibaba.instances.get(instance));
+    if disk.status_at(call.now) != "In_use" {
+        return refuse("IncorrectDiskStatus");
+    }
+    if instance.is_none_or(|instance| instance.status.at(call.now) != EcsStatus::Stopped) {
+        return refuse("IncorrectInstanceStatus");
+    }
+    disk.reiniting_until = Some(call.now + Duration::from_millis(reinit_ms));
     cloud.record_effect(call, id);
     Ok(Map::new())
 }
@@ -234,7 +256,7 @@ fn instance_shown(id: &str, instance: &EcsInstance, now: Timestamp) -> Value {
     })
 }
 
-fn disk_shown(id: &str, disk: &EcsDisk) -> Value {
+fn disk_shown(id: &str, disk: &EcsDisk, now: Timestamp) -> Value {
     let created = disk.created.to_iso_seconds();
     let attached = disk.instance_id.as_ref().map(|_| created.as_str()).unwrap_or_default();
     let attachments: Vec<Value> = disk
@@ -253,7 +275,7 @@ fn disk_shown(id: &str, disk: &EcsDisk) -> Value {
         "Category": disk.category,
         "PerformanceLevel": if disk.category == "cloud_essd" { "PL1" } else { "" },
         "Size": disk.size_gb,
-        "Status": disk.status,
+        "Status": disk.status_at(now),
         "Device": disk.device,
         "InstanceId": disk.instance_id.as_deref().unwrap_or_default(),
         "Attachments": { "Attachment": attachments },

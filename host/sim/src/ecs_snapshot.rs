@@ -103,7 +103,7 @@ pub(crate) fn delete(cloud: &mut Cloud, call: &Call<'_>, params: &Params) -> Out
 
 fn check_status(cloud: &Cloud, now: Timestamp, disk: &EcsDisk) -> Result<(), ApiError> {
     let refuse = |code: &'static str, message: &str| Err(ApiError::new(403, code, message));
-    match (disk.status.as_str(), &disk.instance_id) {
+    match (disk.status_at(now), &disk.instance_id) {
         ("Available", _) if disk.ever_attached => Ok(()),
         ("Available", _) => refuse(
             "IncorrectDiskStatus.NeverAttached",
@@ -170,7 +170,8 @@ fn malformed(name: &str) -> ApiError {
     ApiError::new(400, format!("Invalid{name}.Malformed"), message)
 }
 
-fn disk_not_found() -> ApiError {
+/// The answer about a disk that is not there.
+pub(crate) fn disk_not_found() -> ApiError {
     ApiError::new(404, "InvalidDiskId.NotFound", "The specified DiskId does not exist.")
 }
 

@@ -106,6 +106,7 @@ fn alibaba() -> Alibaba {
                 category: category.into(),
                 size_gb: if system { 40 } else { 100 },
                 status: "In_use".into(),
+                reiniting_until: None,
                 ever_attached: true,
                 created: CREATED,
                 tags: BTreeMap::new(),

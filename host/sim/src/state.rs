@@ -54,11 +54,20 @@ pub struct Settle {
     pub start_ms: u64,
     /// A stop.
     pub stop_ms: u64,
+    /// Initialising a disk anew.
+    pub reinit_ms: u64,
 }
 
 impl Default for Settle {
     fn default() -> Self {
-        Self { snapshot_ms: 2000, reset_ms: 1500, reboot_ms: 1000, start_ms: 1000, stop_ms: 1000 }
+        Self {
+            snapshot_ms: 2000,
+            reset_ms: 1500,
+            reboot_ms: 1000,
+            start_ms: 1000,
+            stop_ms: 1000,
+            reinit_ms: 1000,
+        }
     }
 }
 
@@ -179,10 +188,20 @@ pub(crate) struct EcsDisk {
     pub(crate) size_gb: u64,
     /// `In_use`, `Available`, `Attaching` ...
     pub(crate) status: String,
+    /// Until when it is `ReIniting` instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reiniting_until: Option<Timestamp>,
     pub(crate) ever_attached: bool,
     pub(crate) created: Timestamp,
     #[serde(default)]
     pub(crate) tags: BTreeMap<String, String>,
+}
+
+impl EcsDisk {
+    /// Where it stands at `now`.
+    pub(crate) fn status_at(&self, now: Timestamp) -> &str {
+        if self.reiniting_until.is_some_and(|until| until > now) { "ReIniting" } else { &self.status }
+    }
 }
 
 /// An ECS snapshot.

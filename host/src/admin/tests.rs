@@ -7,6 +7,7 @@ use crate::store::{Decision, Firing, NewEvent, NewRun, Standing};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use opsward_core::event::Event;
 use opsward_core::grant::Grants;
+use opsward_core::guardrail::Guardrails;
 use opsward_core::id::RunId;
 use opsward_core::retry::RetrySettings;
 use opsward_core::run::{Entry, LogLevel, Mode, Record};
@@ -185,19 +186,29 @@ async fn a_decision_is_taken_as_json_from_no_web_page_on_a_run_that_waits_for_on
     let desk = Desk::open().await;
     let json = "content-type: application/json\r\n";
     let from_page = "content-type: application/json\r\norigin: http://admin\r\n";
-    let retry = r#"{"decision": "retry", "by": "ops"}"#;
-    let abandon = r#"{"decision": {"resolve": "abandon"}, "by": "ops"}"#;
+    let retry = r#"{"decision": "retry", "by": "ops", "epoch": 1}"#;
+    let abandon = r#"{"decision": {"resolve": "abandon"}, "by": "ops", "epoch": 1}"#;
     let (_, runs) = desk.json("/api/v1/runs").await;
     let id = runs["runs"][0]["id"].as_str().expect("a run");
+    let failed = "3f9a00000000000000000000";
     let table = [
         (id, "content-type: text/plain\r\n", retry, 415, "application/json"),
         (id, from_page, retry, 403, "web page"),
         (id, json, "{}", 400, "missing field"),
-        (id, json, r#"{"decision": "retry", "by": " "}"#, 400, "say who decides"),
+        (id, json, r#"{"decision": "retry", "by": "ops"}"#, 400, "missing field `epoch`"),
+        (id, json, r#"{"decision": "retry", "by": " ", "epoch": 1}"#, 400, "say who decides"),
         ("ffffffff", json, retry, 404, "no run has an id"),
         ("", json, retry, 404, "no run has an id"),
         (id, json, abandon, 409, "only a held one can be resolved"),
         (id, json, retry, 409, "only a dead or failed one"),
+        (
+            failed,
+            json,
+            r#"{"decision": "retry", "by": "ops", "epoch": 0}"#,
+            409,
+            "is failed anew since you looked",
+        ),
+        (failed, json, retry, 200, failed),
     ];
     for (id, headers, body, status, problem) in table {
         let (found, answer) = desk.send("POST", &format!("/api/v1/runs/{id}/decision"), headers, body).await;
@@ -228,6 +239,7 @@ fn a_policy_is_shown_without_its_config() {
         warnings: Vec::new(),
         secrets: Vec::new(),
         retry: RetrySettings::default(),
+        guardrails: Guardrails::default(),
     };
     let told = Description {
         name: "nightly-reset".into(),

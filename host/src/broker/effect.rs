@@ -4,12 +4,14 @@
 use super::once::Turn;
 use super::send::{Before, Sent};
 use super::{Session, Timed, stop};
-use crate::failpoint::{haste, hit, wrong};
+use crate::failpoint::{haste, hit, unhasted, wrong};
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::{self, Class, Judgement};
-use opsward_core::retry;
-use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput, client_token};
+use opsward_core::guardrail::{self, Limit};
+use opsward_core::retry::{self, Settling};
+use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput};
+use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -17,29 +19,31 @@ use std::time::Duration;
 /// that it cannot be, unless this host is wrong.
 const TOKEN_OF_OTHER_PARAMETERS: &str = "IdempotentParameterMismatch";
 
-/// What the state of a resource says of an effect that was sent once.
+/// What is known of an effect whose result was unknown.
 enum Found {
     /// It took place: its answer is recorded.
     Took(Timed),
-    /// It did not, and will not any more.
-    DidNot,
+    /// It did not, and will not any more, or has not reached its goal and may be sent again. Carries what says so.
+    NotReached(&'static str),
 }
 
 impl Session {
-    /// Makes an effect that the ledger does not know.
+    /// Makes an effect that the ledger does not know, or that has been found `disproofs` times not to have reached what it
+    /// leads to.
     pub(super) async fn effect(
         &self,
         position: u32,
         request: CallRequest,
         params: &Value,
         admitted: &Admitted,
+        disproofs: u32,
     ) -> Result<Timed, Stop> {
         let class = admitted.class;
         let key = self.once_key(&request);
         // Before the baseline: an answer that is known needs no state of the resource, which may be gone by now.
         if let Some(key) = &key
             && class != Class::Token
-            && let Turn::Others(reply, answered) = self.turn(key, None).await?
+            && let Turn::Others(reply, answered) = self.turn(Some(key), Vec::new(), None).await?
         {
             return self.answered(position, request, reply, answered);
         }
@@ -66,14 +70,14 @@ impl Session {
         hit("before-intent");
         let recorded = match wrong("intent-after-send") {
             true => Turn::Ours(self.broker.clock.now()),
-            false => self.record_effect(key.as_ref(), intent).await?,
+            false => self.record_effect(key.as_ref(), self.limits(admitted), intent).await?,
         };
         let since = match recorded {
             Turn::Ours(since) => since,
             Turn::Others(reply, answered) => return self.answered(position, request, reply, answered),
         };
         hit("after-intent");
-        let open = OpenEffect { request, class, token, baseline, since, sent_by: None, disproofs: 0 };
+        let open = OpenEffect { request, class, token, baseline, since, sent_by: None, disproofs };
         if let Some(why) = self.may_be_missing(position, class) {
             return self.hold(position, &open, &why);
         }
@@ -109,7 +113,7 @@ impl Session {
                 if self.age(&open) > retry::TOKEN_LIFE {
                     return self.hold(position, &open, "its token is too old to send again");
                 }
-                if !self.may_still_send(&open, params) {
+                if !self.may_still_send(position, &open, params).await? {
                     let why = "may have taken place, and the policy's file no longer lets it be sent again";
                     return Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, why));
                 }
@@ -119,10 +123,24 @@ impl Session {
                 let why = "the host stopped before its answer came";
                 match self.settle_by_state(position, &open, params, why).await? {
                     Found::Took(answer) => Ok(answer),
-                    Found::DidNot => self.make_anew(position, open, params).await,
+                    Found::NotReached(why) => self.make_anew(position, open, params, why).await,
                 }
             }
         }
+    }
+
+    /// The guardrails that the effect falls under.
+    fn limits(&self, admitted: &Admitted) -> Vec<Limit> {
+        let settings = &self.policy.settings;
+        settings.account.as_ref().map_or_else(Vec::new, |account| {
+            guardrail::limits(
+                &settings.guardrails,
+                &settings.name,
+                account,
+                admitted.class,
+                &admitted.resources,
+            )
+        })
     }
 
     /// Keeps other effects of class once from the same resources until the outcome of this one is known; where there is one
@@ -148,12 +166,17 @@ impl Session {
         }
     }
 
-    /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made.
-    fn may_still_send(&self, open: &OpenEffect, params: &Value) -> bool {
-        self.mode == Mode::Enforce
-            && self
-                .account()
-                .is_some_and(|account| self.admit(&open.request, params, account.provider).is_ok())
+    /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made. Where that
+    /// must be seen by a read that fails for now, the run waits.
+    async fn may_still_send(&self, position: u32, open: &OpenEffect, params: &Value) -> Result<bool, Stop> {
+        let Some(account) = self.account().filter(|_| self.mode == Mode::Enforce) else { return Ok(false) };
+        match self.admit(&open.request, params, account.provider).await? {
+            Ok(_) => Ok(true),
+            Err(error) if error.retryable => {
+                Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, &error.message))
+            }
+            Err(_) => Ok(false),
+        }
     }
 
     async fn send_effect(
@@ -171,6 +194,15 @@ impl Session {
                 open,
                 "the cloud has its token with other parameters: an error of this host's",
             ),
+            // May be an earlier sending's doing, which the reading before this one did not show yet.
+            Sent::Reply(Err(error)) if error.kind == ErrorKind::Conflict && self.was_sent_before(open) => {
+                match self.read_back(open, params).await? {
+                    Judgement::Unmet | Judgement::Unknown => {
+                        self.result(position, open, Err(error), Answered::Cloud, sends).await
+                    }
+                    _ => self.look_again(position, open, params, &error.to_string()).await,
+                }
+            }
             Sent::Reply(reply) => self.result(position, open, reply, Answered::Cloud, sends).await,
             Sent::Sleep(pause) => Err(self.wait(
                 pause,
@@ -178,15 +210,27 @@ impl Session {
                 &open.request,
                 "may have taken place, and is sent again with its token",
             )),
-            Sent::ReadBack(why) => match self.settle_by_state(position, open, params, &why).await? {
-                Found::Took(answer) => Ok(answer),
-                Found::DidNot => Err(self.wait(
-                    Duration::ZERO,
-                    position,
-                    &open.request,
-                    "did not take place, and is made anew",
-                )),
-            },
+            Sent::ReadBack(why) => self.look_again(position, open, params, &why).await,
+        }
+    }
+
+    /// Whether a sending of this convergent effect that had no answer may have brought it about.
+    fn was_sent_before(&self, open: &OpenEffect) -> bool {
+        open.class == Class::Convergent && open.disproofs > 0
+    }
+
+    /// Looks whether the effect that this claim has sent took place. Making it anew is left to the next claim: this one has spent
+    /// its time on sending and looking.
+    async fn look_again(
+        &self,
+        position: u32,
+        open: &OpenEffect,
+        params: &Value,
+        why: &str,
+    ) -> Result<Timed, Stop> {
+        match self.settle_by_state(position, open, params, why).await? {
+            Found::Took(answer) => Ok(answer),
+            Found::NotReached(found) => Err(self.wait(retry::SETTLE_PAUSE, position, &open.request, found)),
         }
     }
 
@@ -198,77 +242,65 @@ impl Session {
         params: &Value,
         why: &str,
     ) -> Result<Found, Stop> {
-        let judged = self.read_back(open, params).await?;
-        let judged =
-            if judged == Judgement::Unchanged { self.stays_unchanged(open, params).await? } else { judged };
-        let took = match judged {
-            Judgement::Done { request_id } => self.proved(position, open, request_id, 0).await,
-            Judgement::Unmet if open.class == Class::Convergent && self.may_still_send(open, params) => {
-                self.send_convergent_again(position, open, params).await
-            }
-            Judgement::Unchanged if open.disproofs < retry::DISPROOFS_MAX => return Ok(Found::DidNot),
-            Judgement::NotYet if self.looked_for(open) < haste(retry::SETTLE_PATIENCE) => {
+        let judged = self.stable_judgement(open, params).await?;
+        let found = match judged {
+            Judgement::Unmet => "its goal is not reached, and nothing is under way",
+            _ => "the cloud's record of the resource's operations is unchanged, and the request has expired",
+        };
+        let is_forbidden = judged == Judgement::Unmet && !self.may_still_send(position, open, params).await?;
+        let looked_for = unhasted(self.looked_for(open));
+        match retry::after_judgement(open.class, judged, looked_for, open.disproofs) {
+            Settling::Took(request_id) => self.proved(position, open, request_id).await.map(Found::Took),
+            Settling::MakeAnew if !is_forbidden => Ok(Found::NotReached(found)),
+            Settling::LookAgain => {
                 let why =
                     format!("may have taken place or be on its way, and its state is read again ({why})");
                 Err(self.wait(retry::settle_pause(self.age(open)), position, &open.request, &why))
             }
-            Judgement::Unchanged | Judgement::Unmet | Judgement::NotYet | Judgement::Unknown => {
-                self.hold(position, open, why)
-            }
-        };
-        took.map(Found::Took)
+            Settling::MakeAnew | Settling::Hold => self.hold(position, open, why).map(Found::Took),
+        }
     }
 
-    /// What looks say of an effect that left no trace in the first: `Unchanged` once the cloud would take its request no more
-    /// and several looks find nothing, `NotYet` before.
-    async fn stays_unchanged(&self, open: &OpenEffect, params: &Value) -> Result<Judgement, Stop> {
-        let is_past = |sent: opsward_core::time::Timestamp| {
-            self.broker.clock.now().since(sent) > haste(retry::LATE_EXECUTION)
-        };
-        if !open.sent_by.is_some_and(is_past) && !wrong("no-late-execution") {
-            return Ok(Judgement::NotYet);
+    /// What the resource's state says, by several looks where one that lags behind would be believed.
+    async fn stable_judgement(&self, open: &OpenEffect, params: &Value) -> Result<Judgement, Stop> {
+        let judged = self.read_back(open, params).await?;
+        match judged {
+            Judgement::Unchanged if !self.is_expired(open) => return Ok(Judgement::NotYet),
+            Judgement::Reached if wrong("one-look") => return Ok(judged),
+            Judgement::Reached | Judgement::Unmet | Judgement::Unchanged => {}
+            _ => return Ok(judged),
         }
         for _ in 1..retry::STABLE_READS {
             tokio::time::sleep(haste(retry::STABLE_PAUSE)).await;
-            let judged = self.read_back(open, params).await?;
-            if judged != Judgement::Unchanged {
-                return Ok(judged);
+            let again = self.read_back(open, params).await?;
+            if again != judged {
+                // Two looks that differ say nothing yet, unless the later one is a proof.
+                return Ok(match again {
+                    Judgement::Reached | Judgement::Unmet | Judgement::Unchanged => Judgement::NotYet,
+                    other => other,
+                });
             }
         }
-        Ok(Judgement::Unchanged)
+        Ok(judged)
     }
 
-    /// Records that the effect did not take place, and makes the call as if it had never been.
-    async fn make_anew(&self, position: u32, open: OpenEffect, params: &Value) -> Result<Timed, Stop> {
-        let why = "the cloud's record of the resource's operations is unchanged, and the request has expired";
-        let disproved = Entry::NotExecuted { position, why: why.to_owned(), by: None };
-        self.record_effect(self.once_key(&open.request).as_ref(), disproved).await?;
-        self.live(position, open.request, params).await
+    /// Whether the cloud would not take the request any more.
+    fn is_expired(&self, open: &OpenEffect) -> bool {
+        let age = |sent: Timestamp| unhasted(self.broker.clock.now().since(sent));
+        open.sent_by.is_some_and(|sent| age(sent) > retry::LATE_EXECUTION) || wrong("no-late-execution")
     }
 
-    /// The goal is unmet, and reaching it twice is reaching it once: send again, once; then the state tells again or a person.
-    /// A conflict may be the first sending's doing, which the reading before this one did not show yet.
-    async fn send_convergent_again(
+    /// Records that the effect did not take place, or not reach its goal, and makes the call as if it had never been.
+    async fn make_anew(
         &self,
         position: u32,
-        open: &OpenEffect,
+        open: OpenEffect,
         params: &Value,
+        why: &str,
     ) -> Result<Timed, Stop> {
-        let (sent, sends) = self.send(&open.request, open.class, None, Before::MayBeSent).await?;
-        let conflict = match sent {
-            Sent::Reply(Err(error)) if error.kind == ErrorKind::Conflict => Some(error),
-            Sent::Reply(reply) => return self.result(position, open, reply, Answered::Cloud, sends).await,
-            Sent::ReadBack(_) | Sent::Sleep(_) => None,
-        };
-        match (self.read_back(open, params).await?, conflict) {
-            (Judgement::Done { request_id }, _) => self.proved(position, open, request_id, sends).await,
-            (Judgement::NotYet, _) if self.looked_for(open) < haste(retry::SETTLE_PATIENCE) => {
-                let why = "was sent twice and may be on its way, and its state is read again";
-                Err(self.wait(retry::settle_pause(self.age(open)), position, &open.request, why))
-            }
-            (_, Some(error)) => self.result(position, open, Err(error), Answered::Cloud, sends).await,
-            (_, None) => self.hold(position, open, "sent twice without an answer"),
-        }
+        let disproved = Entry::NotExecuted { position, why: why.to_owned(), by: None };
+        self.record_effect(self.once_key(&open.request).as_ref(), Vec::new(), disproved).await?;
+        self.live(position, open.request, params, open.disproofs + 1).await
     }
 
     /// The resource's state proves that the effect took place.
@@ -277,10 +309,9 @@ impl Session {
         position: u32,
         open: &OpenEffect,
         request_id: Option<String>,
-        sends: u32,
     ) -> Result<Timed, Stop> {
         let response = CallResponse::proved(request_id.unwrap_or_default());
-        self.result(position, open, Ok(response), Answered::ReadBack, sends).await
+        self.result(position, open, Ok(response), Answered::ReadBack, 0).await
     }
 
     /// How long its state has been looked at: a host that was down for hours has not looked at all.
@@ -302,7 +333,8 @@ impl Session {
     ) -> Result<Timed, Stop> {
         hit("before-result");
         let result = Entry::Result { position, reply: reply.clone(), answered, sends };
-        let recorded = self.record_effect(self.once_key(&open.request).as_ref(), result).await?;
+        let key = self.once_key(&open.request);
+        let recorded = self.record_effect(key.as_ref(), Vec::new(), result).await?;
         hit("after-result");
         self.remember(&open.request, &reply);
         match recorded {
@@ -328,11 +360,12 @@ impl Session {
 
     fn token(&self, position: u32, request: &CallRequest) -> String {
         let action = format!("{}:{}@{}", request.service, request.action, request.region);
-        client_token(TokenInput {
+        self.replay.token(TokenInput {
             source: &self.source,
             event_id: &self.event_id,
             policy: &self.policy.settings.name,
             position,
+            nth: 0,
             action: &action,
             params: &request.params,
         })

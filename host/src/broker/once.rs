@@ -1,10 +1,11 @@
-//! Natural keys: the first asker's effect is made, a later asker gets its answer. Leaves keeping the keys to the store and
-//! making the effect to `effect`.
+//! Who may make an effect: with a natural key the first asker, and a later one gets its answer; under a guardrail whoever finds
+//! room. Leaves keys and counts to the store, and making the effect to `effect`.
 
 use super::{Session, stop};
 use crate::failpoint::{hit, wrong};
 use crate::store::{Once, OnceKey};
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
+use opsward_core::guardrail::Limit;
 use opsward_core::id::RunId;
 use opsward_core::retry::{self, refusal};
 use opsward_core::run::{Answered, Entry, Record, Stop};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 pub(super) enum Turn {
     /// This run: its intent, if there was one to record, is on disk since then.
     Ours(Timestamp),
-    /// Another effect has taken its natural key: the answer here.
+    /// Not this run, since another effect has taken its natural key or a guardrail has no room: the answer here.
     Others(CallReply, Answered),
 }
 
@@ -27,28 +28,38 @@ impl Session {
         once.map(|key| OnceKey { policy: policy.clone(), action: action(), key })
     }
 
-    /// Records `entry`, an intent or a result; with an intent the key is taken.
-    pub(super) async fn record_effect(&self, key: Option<&OnceKey>, entry: Entry) -> Result<Turn, Stop> {
-        match key {
-            None => self.append(entry).await.map(Turn::Ours),
-            Some(key) if wrong("key-apart") => {
-                self.append(entry.clone()).await?;
-                hit("after-intent");
-                self.turn(key, Some(entry)).await
-            }
-            Some(key) => self.turn(key, Some(entry)).await,
+    /// Records `entry`, an intent or a result; with an intent the key is taken and the limits are counted against.
+    pub(super) async fn record_effect(
+        &self,
+        key: Option<&OnceKey>,
+        limits: Vec<Limit>,
+        entry: Entry,
+    ) -> Result<Turn, Stop> {
+        if key.is_none() && limits.is_empty() {
+            return self.append(entry).await.map(Turn::Ours);
         }
+        if key.is_some() && wrong("key-apart") {
+            self.append(entry.clone()).await?;
+            hit("after-intent");
+        }
+        self.turn(key, limits, Some(entry)).await
     }
 
     /// Takes `key` with its intent, or only looks. Waits a little for a first asker that has no answer yet: two notifications
     /// of one incident often come in the same second.
-    pub(super) async fn turn(&self, key: &OnceKey, entry: Option<Entry>) -> Result<Turn, Stop> {
+    pub(super) async fn turn(
+        &self,
+        key: Option<&OnceKey>,
+        limits: Vec<Limit>,
+        entry: Option<Entry>,
+    ) -> Result<Turn, Stop> {
         loop {
             let at = self.broker.clock.now();
             let record = entry.clone().map(|entry| Record::new(at, entry));
-            let asked = self.broker.store.append_once(&self.claim, key.clone(), record);
+            let asked = self.broker.store.append_effect(&self.claim, key.cloned(), limits.clone(), record);
             match asked.await.map_err(stop)? {
                 Once::First => return Ok(Turn::Ours(at)),
+                Once::Over(over) => return Ok(Turn::Others(Err(over.refusal()), Answered::Host)),
                 Once::Later { run, reply: Some(reply) } => {
                     return Ok(Turn::Others(Ok(reply), Answered::Once { run }));
                 }

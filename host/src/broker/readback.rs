@@ -4,9 +4,10 @@
 use super::Session;
 use super::known::Age;
 use super::send::{Before, Sent};
+use crate::failpoint::wrong;
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
-use opsward_core::catalog::{self, Action, Baseline, Class, Judgement, ReadBack};
+use opsward_core::catalog::{self, Action, Baseline, Class, Judgement, ReadBack, Sight};
 use opsward_core::retry::refusal;
 use opsward_core::run::{OpenEffect, Stop, parse_params};
 use serde_json::Value;
@@ -27,8 +28,10 @@ impl Session {
             return Ok(Ok(None));
         };
         Ok(match self.reading(recipe, &resource, &request.region).await? {
-            Ok(Some(baseline)) => Ok(Some(serde_json::to_string(&baseline).expect("strings serialise"))),
-            Ok(None) => {
+            Ok(Sight::Shown(baseline)) => {
+                Ok(Some(serde_json::to_string(&baseline).expect("strings serialise")))
+            }
+            Ok(Sight::NotShown | Sight::Unreadable) => {
                 let message = format!("{}:{} does not show {resource}", recipe.service, recipe.action);
                 Err(refusal(ErrorKind::NotFound, "opsward.ResourceNotShown", message))
             }
@@ -45,15 +48,16 @@ impl Session {
         let (Some(action), Some(before)) = (action, before) else { return Ok(Judgement::Unknown) };
         let Some((recipe, resource)) = recipe(action, params) else { return Ok(Judgement::Unknown) };
         Ok(match self.reading(recipe, &resource, &request.region).await? {
-            Ok(Some(after)) => match self.broker.known.age(&resource, &after) {
+            Ok(Sight::Shown(after)) => match self.broker.known.age(&resource, &after, open.since) {
                 Age::Behind => Judgement::NotYet,
                 // Not the effect in question, even where a baseline that lagged behind did not show it.
-                Age::Earlier => catalog::judge(&after, &after, action),
-                Age::Open => catalog::judge(&before, &after, action),
+                Age::Earlier => catalog::judge(&after, Some(&after), open.since, action),
+                Age::Open => catalog::judge(&before, Some(&after), open.since, action),
             },
+            Ok(Sight::NotShown) => catalog::judge(&before, None, open.since, action),
             // What broke the answer off, such as a lost network, mostly breaks this read as well: it says nothing yet.
             Err(error) if error.retryable => Judgement::NotYet,
-            Ok(None) | Err(_) => Judgement::Unknown,
+            Ok(Sight::Unreadable) | Err(_) => Judgement::Unknown,
         })
     }
 
@@ -65,7 +69,7 @@ impl Session {
         if let (Some(action), Ok(response)) = (action, reply)
             && let Some((_, resource)) = recipe(action, &params)
         {
-            self.broker.known.add(resource, &response.request_id);
+            self.broker.known.add(resource, &response.request_id, self.broker.clock.now());
         }
     }
 
@@ -74,13 +78,25 @@ impl Session {
         recipe: &ReadBack,
         resource: &str,
         region: &str,
-    ) -> Result<Result<Option<Baseline>, CallError>, Stop> {
+    ) -> Result<Result<Sight, CallError>, Stop> {
         let (sent, _) =
             self.send(&recipe.request(resource, region), Class::Read, None, Before::NotSent).await?;
-        Ok(match sent {
-            Sent::Reply(reply) => reply.map(|response| recipe.baseline(resource, &response.body)),
+        let reply = match sent {
+            Sent::Reply(reply) => reply,
             Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
-        })
+        };
+        Ok(reply.map(|response| match recipe.sight(resource, &response.body) {
+            Sight::Shown(shown) if wrong("trusts-success") => Sight::Shown(trusting(shown, recipe)),
+            sight => sight,
+        }))
+    }
+}
+
+/// The wrong variant `trusts-success`: an operation that says SUCCESS is taken to have reached its goal, wherever the resource is.
+fn trusting(shown: Baseline, recipe: &ReadBack) -> Baseline {
+    match (shown.operation_state.as_deref(), &recipe.goal) {
+        (Some("SUCCESS"), Some(goal)) => Baseline { state: Some(goal.clone()), ..shown },
+        _ => shown,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sending one call to the cloud, when it is its turn, again where `retry` says so, and reads. Leaves effects to `effect`.
 
 use super::{Session, Timed};
-use crate::failpoint::{haste, wrong};
+use crate::failpoint::{haste, unhasted, wrong};
 use futures::future::BoxFuture;
 use opsward_core::answer::{Remedy, Verdict};
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
@@ -85,9 +85,10 @@ impl Session {
             in_doubt |= retry::leaves_doubt(&verdict);
             let after = if in_doubt { retry::after_send_in_doubt } else { retry::after_send };
             let mut next = after(class, verdict.clone(), sends, self.broker.cloud.spread());
-            let too_late = class == Class::Once && begun.elapsed() > haste(retry::ONCE_SENDING_MAX);
-            if matches!(next, After::SendAgain(_))
-                && (too_late || is_crowded(&verdict) || !self.broker.turns.may_repeat(account, request))
+            if let After::SendAgain(pause) = next
+                && (!retry::may_send_again(unhasted(begun.elapsed()), pause)
+                    || is_own_refusal(&verdict)
+                    || !self.broker.turns.may_repeat(account, request))
             {
                 // As if it were the last time.
                 next = after(class, verdict, retry::SENDS_MAX, 0);
@@ -111,10 +112,17 @@ impl Session {
     ) -> Verdict {
         let turns = &self.broker.turns;
         let provider = self.account().map(|account| account.provider);
+        let not_sent = |error: CallError| Verdict::NotExecuted {
+            error: CallError { retryable: true, ..error },
+            retry_after: None,
+            remedy: Remedy::Wait,
+        };
         if let Err(crowded) = turns.wait(account, provider, request, sends).await {
-            let error = refusal(ErrorKind::Throttled, RATE_LIMIT, crowded.to_string());
-            let error = CallError { retryable: true, ..error };
-            return Verdict::NotExecuted { error, retry_after: None, remedy: Remedy::Wait };
+            return not_sent(refusal(ErrorKind::Throttled, RATE_LIMIT, crowded.to_string()));
+        }
+        // As late as can be: the turn may have been long in coming.
+        if let Some(halt) = self.halted() {
+            return not_sent(refusal(ErrorKind::Denied, HALTED, halt.to_string()));
         }
         let salted =
             token.filter(|_| wrong("random-token")).map(|token| format!("{sends:02}{}", &token[2..]));
@@ -132,6 +140,10 @@ impl Session {
 /// The host's own code where too many calls wait for their turn.
 const RATE_LIMIT: &str = "opsward.RateLimit";
 
-fn is_crowded(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::NotExecuted { error, .. } if error.code == RATE_LIMIT)
+/// The same where a person has halted the policy.
+const HALTED: &str = "opsward.Halted";
+
+/// Whether this host itself turned the sending away: to repeat it at once would be in vain.
+fn is_own_refusal(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::NotExecuted { error, .. } if error.code == RATE_LIMIT || error.code == HALTED)
 }

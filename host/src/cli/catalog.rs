@@ -4,7 +4,7 @@
 use super::runs::Output;
 use super::text::{Align, aligned, cut};
 use anyhow::bail;
-use opsward_core::catalog::{self, Action, Class, PROVIDERS, Provider};
+use opsward_core::catalog::{self, Action, Class, Meaning, PROVIDERS, ParamsIn, Proof, Provider};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
@@ -57,7 +57,7 @@ pub(super) fn run(command: Command, out: &mut impl Write) -> anyhow::Result<Exit
             }
             for known in found {
                 match output {
-                    Output::Json => writeln!(out, "{:#}", as_json(known))?,
+                    Output::Json => writeln!(out, "{:#}", with_codes(known))?,
                     Output::Table => show(known, out)?,
                 }
             }
@@ -123,13 +123,18 @@ fn show(action: &Action, out: &mut impl Write) -> std::io::Result<()> {
         Class::Once => "never sent on a guess: proved by reading, or the run is held",
     };
     let resources: Vec<String> = action.resource_params().collect();
-    let read_back = action.read_back.as_ref().map(|read| match &read.goal {
-        Some(goal) => format!("{}:{}, goal {goal}", read.service, read.action),
-        None => format!("{}:{}", read.service, read.action),
+    let read_back = action.read_back.as_ref().map(|read| match (&read.goal, &read.proof) {
+        (Some(goal), _) => format!("{}:{}, goal {goal}", read.service, read.action),
+        (None, proof) if *proof != Proof::default() => {
+            format!("{}:{}, proved when {proof}", read.service, read.action)
+        }
+        (None, _) => format!("{}:{}", read.service, read.action),
     });
+    let settled = action.read_back.as_ref().map(|read| read.settled.join(", "));
     let rows = [
         ("class", Some(format!("{}: {promise}", action.class.as_str()))),
         ("version", Some(action.version.clone())),
+        ("params in", Some(params_in(action))),
         ("resources", (!resources.is_empty()).then(|| resources.join(", "))),
         ("token in", action.token_field.clone()),
         ("dry run by", action.dry_run_field.clone()),
@@ -137,9 +142,14 @@ fn show(action: &Action, out: &mut impl Write) -> std::io::Result<()> {
         ("rate", action.rate.map(|rate| format!("{rate} per account and region"))),
         ("pages by", action.paging.map(|paging| super::text::word(&paging))),
         ("read back by", read_back),
+        ("settled in", settled),
         (
             "answers with",
             action.answers_with_credentials.then(|| "credentials: no policy may call it".to_owned()),
+        ),
+        (
+            "destructive",
+            action.destructive.as_ref().map(|what| format!("it {what}: granted for named resources only")),
         ),
         ("source", Some(action.source.clone())),
     ];
@@ -147,7 +157,35 @@ fn show(action: &Action, out: &mut impl Write) -> std::io::Result<()> {
     for (what, value) in rows.into_iter().filter_map(|(what, value)| Some((what, value?))) {
         writeln!(out, "  {what:<12}  {value}")?;
     }
+    for (what, means, then) in CODES_SHOWN {
+        let with = |row: &&catalog::Code| row.means == means;
+        let codes: Vec<&str> = catalog::codes(action).filter(with).map(|row| row.code.as_str()).collect();
+        if !codes.is_empty() {
+            writeln!(out, "  {what:<12}  {then}: {}", codes.join(", "))?;
+        }
+    }
     Ok(())
+}
+
+/// The codes that say more than that the call is refused, and what follows.
+const CODES_SHOWN: [(&str, Meaning, &str); 6] = [
+    ("not done", Meaning::Wait, "sent again after a wait"),
+    ("not done", Meaning::RepeatToken, "sent again after a wait, with the same token"),
+    ("not done", Meaning::Resign, "sent again, signed with the cloud's time"),
+    ("not done", Meaning::RefreshCredentials, "the account's credentials are not taken"),
+    ("may pass", Meaning::Conflict, "refused, and the policy may try again later"),
+    ("unclear", Meaning::Unclear, "may or may not have taken place"),
+];
+
+fn params_in(action: &Action) -> String {
+    match (action.params_in, &action.rest) {
+        (ParamsIn::Rest, rest) => {
+            let target = rest.as_deref().unwrap_or_default();
+            format!("a REST call, which the host has no client for yet: {target}")
+        }
+        (ParamsIn::Query, _) => "the query".to_owned(),
+        (ParamsIn::JsonBody, _) => "a JSON body".to_owned(),
+    }
 }
 
 fn as_json(action: &Action) -> Value {
@@ -156,6 +194,8 @@ fn as_json(action: &Action) -> Value {
         "provider": action.provider,
         "version": action.version,
         "class": action.class,
+        "params_in": action.params_in,
+        "rest": action.rest,
         "resources": action.resource_params().collect::<Vec<_>>(),
         "token_field": action.token_field,
         "dry_run_field": action.dry_run_field,
@@ -163,8 +203,28 @@ fn as_json(action: &Action) -> Value {
         "rate": action.rate.map(|rate| rate.to_string()),
         "paging": action.paging,
         "read_back": action.read_back.as_ref().map(|read| format!("{}:{}", read.service, read.action)),
+        "proof": action.read_back.as_ref().filter(|read| read.proof != Proof::default()).map(|read| read.proof.to_string()),
+        "settled": action.read_back.as_ref().map(|read| &read.settled),
         "goal": action.read_back.as_ref().and_then(|read| read.goal.clone()),
         "answers_with_credentials": action.answers_with_credentials,
+        "destructive": action.destructive,
         "source": action.source,
     })
+}
+
+/// With every error code whose meaning is known: too many for a list of all actions.
+fn with_codes(action: &Action) -> Value {
+    let rows = catalog::codes(action).map(|row| {
+        json!({
+            "code": row.code,
+            "scope": row.scope,
+            "means": row.means,
+            "not_executed": row.means.is_not_executed(),
+            "retryable": row.means.is_retryable(),
+            "source": row.source,
+        })
+    });
+    let mut shown = as_json(action);
+    shown["codes"] = rows.collect();
+    shown
 }

@@ -10,6 +10,7 @@ use super::runs::Output;
 use super::text::{Align, aligned};
 use crate::clock::{Clock as _, SystemClock};
 use anyhow::Context as _;
+use opsward_core::grant::{MatrixRow, Standing};
 use opsward_core::time::Timestamp;
 use std::io::Write;
 use std::path::Path;
@@ -60,7 +61,9 @@ fn show(report: &CheckReport) -> String {
     let mut sections = Vec::new();
     let plugins = report.plugins.iter().map(plugin_row).collect();
     sections.extend(table(["PLUGIN", "VERSION", "DIGEST", "STATE"], plugins));
-    let head = ["POLICY", "MODE", "ACCOUNT", "MAY CALL", "CLASS", "REGIONS", "RESOURCES"];
+    let all: Vec<&MatrixRow> = report.policies.iter().flat_map(|policy| &policy.grants).collect();
+    let [action, granted, class, regions, resources, window] = grant_head(&all);
+    let head = ["POLICY", "MODE", "ACCOUNT", action, granted, class, regions, resources, window];
     sections.extend(table(head, report.policies.iter().flat_map(policy_rows).collect()));
     let schedules = report.policies.iter().flat_map(schedule_rows).collect();
     sections.extend(table(["POLICY", "SCHEDULE", "FIRES NEXT"], schedules));
@@ -70,7 +73,7 @@ fn show(report: &CheckReport) -> String {
 }
 
 /// The rows below a head; nothing where there are no rows.
-fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> Option<String> {
+pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> Option<String> {
     let lines: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let text = aligned(&lines, [Align::Left; N]).into_iter().map(|line| line + "\n").collect();
     (lines.len() > 1).then_some(text)
@@ -86,26 +89,45 @@ fn plugin_row(plugin: &PluginReport) -> [String; 4] {
     [plugin.file.clone(), or_dash(&plugin.version), or_dash(&plugin.digest), state]
 }
 
-fn policy_rows(policy: &PolicyReport) -> Vec<[String; 7]> {
-    let any =
-        |list: &Option<Vec<String>>| list.as_ref().map_or_else(|| "any".to_owned(), |names| names.join(", "));
+fn policy_rows(policy: &PolicyReport) -> Vec<[String; 9]> {
     let account = policy.account.clone().unwrap_or_else(|| "-".to_owned());
     let first = [policy.name.clone(), policy.mode.clone(), account];
-    if policy.may_call.is_empty() {
+    if policy.grants.is_empty() {
         let [name, mode, account] = first;
         let [nothing, dash] = ["nothing", "-"].map(str::to_owned);
-        return vec![[name, mode, account, nothing, dash.clone(), dash.clone(), dash]];
+        let window = String::new();
+        return vec![[name, mode, account, nothing, dash.clone(), dash.clone(), dash.clone(), dash, window]];
     }
-    let rows = policy.may_call.iter().enumerate().map(|(at, row)| {
+    let rows = policy.grants.iter().enumerate().map(|(at, row)| {
         let [name, mode, account] = if at == 0 { first.clone() } else { Default::default() };
-        let resources = match row.implied_by.as_slice() {
-            [] => any(&row.resources),
-            effects => format!("{} (comes with {})", any(&row.resources), effects.join(", ")),
-        };
-        let class = row.class.as_str().to_owned();
-        [name, mode, account, row.action.clone(), class, any(&row.regions), resources]
+        let [action, granted, class, regions, resources, window] = grant_cells(row);
+        [name, mode, account, action, granted, class, regions, resources, window]
     });
     rows.collect()
+}
+
+/// Names of the columns of `grant_cells`; that for windows is left out where no grant has one.
+pub(super) fn grant_head(rows: &[&MatrixRow]) -> [&'static str; 6] {
+    let has_window = rows.iter().any(|row| row.grant.as_ref().is_some_and(|grant| grant.window.is_some()));
+    ["ACTION", "GRANTED", "CLASS", "REGIONS", "RESOURCES", if has_window { "WINDOW" } else { "" }]
+}
+
+/// One line of what is asked for beside what is granted.
+pub(super) fn grant_cells(row: &MatrixRow) -> [String; 6] {
+    let dash = || "-".to_owned();
+    let any =
+        |list: &Option<Vec<String>>| list.as_ref().map_or_else(|| "any".to_owned(), |names| names.join(", "));
+    let Some(grant) = &row.grant else {
+        return [row.action.clone(), "no".to_owned(), dash(), dash(), dash(), String::new()];
+    };
+    let granted = match (row.standing, grant.implied_by.as_slice()) {
+        (Standing::Unused, _) => "not asked for".to_owned(),
+        (_, []) => "yes".to_owned(),
+        (_, effects) => format!("comes with {}", effects.join(", ")),
+    };
+    let class = grant.class.as_str().to_owned();
+    let window = grant.window.clone().unwrap_or_default();
+    [row.action.clone(), granted, class, any(&grant.regions), any(&grant.resources), window]
 }
 
 fn schedule_rows(policy: &PolicyReport) -> Vec<[String; 3]> {

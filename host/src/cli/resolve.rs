@@ -1,7 +1,7 @@
 //! `opsward run resolve` and `opsward run retry`: a person's decision on a run. Where a host has the store open, it is told
 //! through its admin listener; else the decision is written here. Leaves deciding to `crate::resolve`.
 
-use super::runs::Output;
+use super::runs::{CANDIDATES_MAX, Output, find_one};
 use crate::clock::{Clock as _, SystemClock};
 use crate::resolve::{Decided, Decision, decide};
 use crate::store::sqlite::{SqliteStore, in_use};
@@ -49,9 +49,12 @@ pub struct RetryArgs {
     who: Who,
 }
 
-/// Who decides, and how the answer is printed.
+/// Who decides, on what, and how the answer is printed.
 #[derive(Debug, Clone, clap::Args)]
 struct Who {
+    /// The run's epoch as `opsward run show` printed it; refused where the run has moved on since then
+    #[arg(long, value_name = "N")]
+    epoch: Option<u64>,
     /// Who decides; kept with the run
     #[arg(long, value_name = "NAME", default_value_t = caller())]
     by: String,
@@ -103,25 +106,37 @@ async fn tell(
     let StoreSettings::Sqlite { path } = &settings.store;
     let path = config.parent().unwrap_or(Path::new("")).join(path);
     path.metadata().with_context(|| format!("no store at `{}`", path.display()))?;
-    let decided = Decided { decision, by: who.by };
-    let (run, by_whom) = match SqliteStore::open(&path) {
+    let seen = find_one(SqliteStore::open_read_only(&path)?.find_runs(id, CANDIDATES_MAX)?, id)?;
+    if let (Output::Table, Some(note)) = (who.output, &seen.row.note) {
+        writeln!(out, "run {} is {}: {note}", seen.row.id, seen.row.state.as_str())?;
+    }
+    let decided = Decided { decision, by: who.by, epoch: who.epoch.unwrap_or(seen.epoch) };
+    let run = seen.row.id.as_str();
+    let by_whom = match SqliteStore::open(&path) {
         Ok(store) => {
-            let run = decide(store.as_ref(), id, &decided, SystemClock.now()).await;
+            let written = decide(store.as_ref(), run, &decided, SystemClock.now()).await;
             store.close().await?;
-            (run?.row.id.to_string(), "written; the host goes on with it at its next start")
+            written?;
+            "written; the host goes on with it at its next start"
         }
-        Err(StoreError::InUse { .. }) => (ask_host(&path, id, &decided).await?, "the running host was told"),
+        Err(StoreError::InUse { .. }) => {
+            ask_host(&path, run, &decided).await?;
+            "the running host was told"
+        }
         Err(other) => return Err(other.into()),
     };
     match who.output {
         Output::Table => writeln!(out, "run {run} {told} ({by_whom})")?,
-        Output::Json => writeln!(out, "{}", serde_json::json!({ "run": run }))?,
+        Output::Json => {
+            let settled = serde_json::json!({ "run": run, "epoch": decided.epoch, "was": seen.row.note });
+            writeln!(out, "{settled}")?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Has the host that has the store open write it.
-async fn ask_host(store: &Path, id: &str, decided: &Decided) -> anyhow::Result<String> {
+async fn ask_host(store: &Path, id: &str, decided: &Decided) -> anyhow::Result<()> {
     let admin =
         in_use::admin_of(store).context("a host has the store open, but is not ready yet: try again")?;
     let url = format!("http://{admin}/api/v1/runs/{id}/decision");
@@ -133,7 +148,7 @@ async fn ask_host(store: &Path, id: &str, decided: &Decided) -> anyhow::Result<S
         answer.with_context(|| format!("a host has the store open, but does not answer at {admin}"))?;
     let told: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
     match (told["run"].as_str(), told["error"].as_str()) {
-        (Some(run), _) => Ok(run.to_owned()),
+        (Some(_), _) => Ok(()),
         (None, Some(problem)) => bail!("{problem}"),
         (None, None) => bail!("{admin} answered what no opsward host answers"),
     }

@@ -115,14 +115,15 @@ pub fn show(
 }
 
 /// Runs named where a prefix fits several: a screen is not filled.
-const CANDIDATES_MAX: usize = 10;
+pub(super) const CANDIDATES_MAX: usize = 10;
 /// Widest event type and note in a list, in characters: a line stays below 160.
 const EVENT_CHARS_MAX: usize = 48;
 const NOTE_CHARS_MAX: usize = 60;
 /// Digits of a run's id that people are shown: tells a million runs apart, and fits a column.
 const ID_CHARS: usize = 12;
 
-fn find_one(mut found: Vec<RunDetail>, prefix: &str) -> Result<RunDetail, ShowRunsError> {
+/// The run that `prefix` means.
+pub(super) fn find_one(mut found: Vec<RunDetail>, prefix: &str) -> Result<RunDetail, ShowRunsError> {
     let exact = found.iter().position(|run| run.row.id.as_str() == prefix);
     match (exact, found.len()) {
         (_, 0) => Err(ShowRunsError::NotFound(prefix.to_owned())),
@@ -179,7 +180,8 @@ fn print_head(run: &RunDetail, now: Timestamp, out: &mut dyn Write) -> Result<()
         },
         RunState::Running => format!("running for {}", span(now.since(row.changed_at))),
         RunState::Held => {
-            format!("held for {}: settle it with `opsward run resolve`", span(now.since(row.changed_at)))
+            let verb = format!("`opsward run resolve --epoch {}`", run.epoch);
+            format!("held for {}: settle it with {verb}", span(now.since(row.changed_at)))
         }
         ended => format!("{} in {}", ended.as_str(), span(row.changed_at.since(row.created_at))),
     };
@@ -198,6 +200,9 @@ fn print_head(run: &RunDetail, now: Timestamp, out: &mut dyn Write) -> Result<()
     writeln!(out, "  received  {}", instant(run.received))?;
     if let Some(note) = &row.note {
         writeln!(out, "  {:<8}  {note}", note_title(row.state))?;
+    }
+    for problem in &run.damage {
+        writeln!(out, "  damaged   {}", cut(problem, NOTE_CHARS_MAX * 2))?;
     }
     Ok(())
 }

@@ -178,7 +178,7 @@ impl CloudClient {
     ) -> Verdict {
         let verdict = match self.sign(known, credential, &call) {
             Ok((endpoint, request)) => {
-                let exchange = self.exchange(known, &endpoint, request);
+                let exchange = self.exchange(known, &call, &endpoint, request);
                 tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| {
                     no_answer("opsward.timeout", &format!("no answer within {} s", timeout.as_secs_f32()))
                 })
@@ -223,7 +223,13 @@ impl CloudClient {
             .map_err(|error| refuse("opsward.invalid-params", error.to_string()))
     }
 
-    async fn exchange(&self, known: &Known, endpoint: &Endpoint, request: SignedRequest) -> Verdict {
+    async fn exchange(
+        &self,
+        known: &Known,
+        call: &OutboundCall<'_>,
+        endpoint: &Endpoint,
+        request: SignedRequest,
+    ) -> Verdict {
         let client = if endpoint.is_loopback() { &self.loopback } else { &self.remote };
         let mut headers = HeaderMap::with_capacity(request.headers.len());
         for (name, value) in &request.headers {
@@ -253,6 +259,8 @@ impl CloudClient {
             Ok(body) => judge(
                 known.account.provider,
                 &Answer {
+                    service: call.service,
+                    action: call.action,
                     status,
                     body: &body,
                     request_id: request_id.as_deref(),

@@ -74,6 +74,8 @@ impl Parts {
             Registry::open(engine.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
         let broker = Broker::new(store.clone(), cloud, clock.clone()).after(store.restored());
+        broker.halted.look(store.as_ref()).await;
+        let halted = broker.halted.clone();
         let accept = Accept {
             store: store.clone(),
             policies: policies.clone(),
@@ -120,6 +122,7 @@ impl Parts {
         tasks.spawn(named("pruning", prune(registry, store.clone(), stopping.clone())));
         let retention = retention::run(store.clone(), clock, keep, stopping.clone());
         tasks.spawn(named("retention", retention));
+        tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
         tasks.spawn(named("timer", timer.run(stopping.clone())));
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
         tasks.spawn(named("webhooks", http::serve(hooks, router, limits, stopped(stopping))));

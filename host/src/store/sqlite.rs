@@ -4,22 +4,28 @@
 //! the conformance suite and by what is in `tests` about files.
 
 mod apply;
+mod budget;
 mod check;
+mod claimed;
 mod compact;
 mod copy;
 mod damage;
+mod early;
 #[cfg(feature = "failpoints")]
 mod faulty_disk;
 #[cfg(feature = "failpoints")]
 mod faulty_vfs;
+mod halt;
 pub mod in_use;
 mod late;
 mod ledger;
 mod lock;
+mod note;
 mod once;
 mod policy_state;
 mod queue;
 mod read;
+mod readable;
 mod reserve;
 mod retain;
 mod schema;
@@ -37,9 +43,14 @@ use super::{
     RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
 use crate::clock::{Clock as _, SystemClock};
+use budget::Spending;
+use early::Early;
 use late::{Late, event_key};
+use ledger::lines;
+use note::{note, one_line};
+use opsward_core::guardrail::{Halt, Halts, Limit};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
-use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
 use read::Readers;
@@ -50,10 +61,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use writer::{Answer, Arrival, Intervention, Job, Op, RawClaimed, Woken};
-
-/// Longest note of a run, in characters: one line of a wide terminal.
-const NOTE_CHARS_MAX: usize = 200;
+use writer::{Answer, Arrival, Intervention, Job, Op};
 
 /// Where the store begins to do things otherwise.
 #[doc(hidden)]
@@ -93,7 +101,8 @@ impl SqliteStore {
 
     fn open_checked(path: &Path, bounds: Bounds) -> Result<Arc<Self>, StoreError> {
         let mut reserve = Reserve::of(path);
-        let (conn, lock, released) = match open_and_put_right(path, bounds.checked_bytes) {
+        let Opened { conn, lock, was_closed, released } = match open_and_put_right(path, bounds.checked_bytes)
+        {
             Err(StoreError::Sqlite(error)) if writer::is_full(&error) && reserve.give_up() => {
                 open_and_put_right(path, bounds.checked_bytes)?
             }
@@ -106,10 +115,10 @@ impl SqliteStore {
             tracing::info!(runs = released, "runs of a host that died will be continued");
         }
         let queue = Arc::new(Queue::new());
-        let of_writer = queue.clone();
+        let (of_writer, early) = (queue.clone(), Early::after(was_closed));
         let writer = std::thread::Builder::new()
             .name("opsward-store".to_owned())
-            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve))
+            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve, early))
             .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
         Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)), restored }))
@@ -165,12 +174,22 @@ impl SqliteStore {
     }
 }
 
-/// Opens the file and makes runs that a dead host left running ready again; says how many.
-fn open_and_put_right(path: &Path, checked_bytes: u64) -> Result<(Connection, File, usize), StoreError> {
+struct Opened {
+    conn: Connection,
+    lock: File,
+    /// Whether the host before came to its end.
+    was_closed: bool,
+    /// Runs it left running, which are ready again.
+    released: usize,
+}
+
+/// Opens the file and makes runs that a dead host left running ready again.
+fn open_and_put_right(path: &Path, checked_bytes: u64) -> Result<Opened, StoreError> {
     let (mut conn, lock) = schema::open_for_writing(path, checked_bytes, SystemClock.now())?;
+    let was_closed = damage::closed_cleanly(&conn);
     damage::note_opened(&conn)?;
     let released = schema::release_running(&mut conn)?;
-    Ok((conn, lock, released))
+    Ok(Opened { conn, lock, was_closed, released })
 }
 
 impl Store for SqliteStore {
@@ -200,27 +219,10 @@ impl Store for SqliteStore {
             let Answer::Claimed(raw) = answer else { unreachable!("{IN_KIND}") };
             let mut claimed = Vec::with_capacity(raw.len());
             for run in raw {
-                let RawClaimed { claim, faults, crashes, woken, ledger } = run;
-                let unreadable = |e: rusqlite::Error| StoreError::Unreadable {
-                    run: claim.run.clone(),
-                    problem: e.to_string(),
-                };
-                let read = woken.map_err(unreadable);
-                match read.and_then(|woken| Ok((woken, ledger::records(&claim.run, &ledger)?))) {
-                    Ok((Woken { policy, digest, event, received }, ledger)) => {
-                        claimed.push(Claimed {
-                            claim,
-                            policy,
-                            digest,
-                            faults,
-                            crashes,
-                            event,
-                            received,
-                            ledger,
-                        });
-                    }
+                match run.read() {
+                    Ok(run) => claimed.push(run),
                     // The others are claimed all the same, and this one is claimed again.
-                    Err(error) => {
+                    Err((claim, error)) => {
                         if let Err(problem) = self.hold_unreadable(claim, &error).await {
                             tracing::error!(%problem, "a run with an unreadable ledger is not held yet");
                         }
@@ -247,14 +249,27 @@ impl Store for SqliteStore {
         self.queue.push_later(append(claim, &records))
     }
 
-    fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once> {
-        let change = once::Change::of(record.as_ref());
-        let ends = lock::ended_by(record.as_slice());
-        let records = lines(record.as_slice());
-        let op = Op::AppendOnce { claim: claim.clone(), key, change, records, ends };
+    fn append_effect(
+        &self,
+        claim: &Claim,
+        key: Option<OnceKey>,
+        limits: Vec<Limit>,
+        record: Option<Record>,
+    ) -> Reply<'_, Once> {
+        let op = Op::AppendEffect {
+            claim: claim.clone(),
+            key: key.map(|key| (key, once::Change::of(record.as_ref()))),
+            spending: Spending::of(limits, record.as_ref()),
+            records: lines(record.as_slice()),
+            ends: lock::ended_by(record.as_slice()),
+        };
         Box::pin(async move {
-            let Answer::AppendedOnce(other) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
-            let Some(once::First { run, reply }) = other else { return Ok(Once::First) };
+            let once::First { run, reply } = match self.ask(op).await? {
+                Answer::Written => return Ok(Once::First),
+                Answer::Over(over) => return Ok(Once::Over(over)),
+                Answer::Later(first) => first,
+                _ => unreachable!("{IN_KIND}"),
+            };
             let reply = reply.map(|text| serde_json::from_str(&text)).transpose();
             let reply =
                 reply.map_err(|e| StoreError::Unreadable { run: run.clone(), problem: e.to_string() })?;
@@ -295,6 +310,23 @@ impl Store for SqliteStore {
         };
         let op = Op::Intervene(Box::new(decided));
         Box::pin(async move { self.ask(op).await.map(drop) })
+    }
+
+    fn halt(&self, halt: Halt) -> Reply<'_, ()> {
+        Box::pin(async move { self.ask(Op::Halt(Box::new(halt))).await.map(drop) })
+    }
+
+    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool> {
+        Box::pin(async move {
+            let Answer::Resumed(ended) = self.ask(Op::Resume(policy)).await? else {
+                unreachable!("{IN_KIND}")
+            };
+            Ok(ended)
+        })
+    }
+
+    fn halts(&self) -> Reply<'_, Halts> {
+        self.read(|reader| reader.halts().map(Halts))
     }
 
     fn state(
@@ -408,32 +440,4 @@ fn append(claim: &Claim, records: &[Record]) -> Op {
         ends: lock::ended_by(records),
         progress: records.iter().any(says_more),
     }
-}
-
-/// Records as the ledger keeps them: one JSON text a line.
-fn lines(records: &[Record]) -> String {
-    let texts = records.iter().map(|record| serde_json::to_string(record).expect("a record is plain data"));
-    texts.collect::<Vec<_>>().join("\n")
-}
-
-fn note(record: &Record) -> Option<String> {
-    let text = match &record.entry {
-        Entry::Done { outcome } => outcome.summary.clone(),
-        Entry::Failed { failure } => format!("{}: {}", failure.code, failure.message),
-        Entry::Held { reason, .. } => reason.clone(),
-        Entry::Faulted { fault } => fault.message.clone(),
-        Entry::Waited { why } => why.clone(),
-        Entry::Abandoned { by, .. } => format!("given up by {by}"),
-        Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
-        Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),
-        Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),
-        Entry::NotExecuted { by: Some(by), .. } => format!("did not take place, says {by}"),
-        Entry::NotExecuted { why, by: None, .. } => format!("did not take place: {why}"),
-        _ => return None,
-    };
-    Some(one_line(&text))
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NOTE_CHARS_MAX).collect()
 }

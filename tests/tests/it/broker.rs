@@ -6,14 +6,14 @@ use opsward::plugin::GuestCalls as _;
 use opsward::plugin::engine::{Engine, Limits, Revision};
 use opsward::policy::LivePolicy;
 use opsward::store::sqlite::SqliteStore;
-use opsward::store::{NewEvent, NewRun, Store as _};
+use opsward::store::{NewEvent, NewRun, Standing, Store as _};
 use opsward_core::answer::Verdict;
-use opsward_core::call::{CallReply, CallRequest, CallResponse};
+use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::Provider;
 use opsward_core::config::{load_host, load_policy};
 use opsward_core::event::Event;
 use opsward_core::id::{AccountName, RunId};
-use opsward_core::run::{HostReply, HostRequest, Mode, Stop};
+use opsward_core::run::{Entry, HostReply, HostRequest, Mode, Record, Stop};
 use opsward_core::time::Timestamp;
 use std::future::Future;
 use std::path::Path;
@@ -40,6 +40,8 @@ action = "cbs:DescribeDisks"
 [[allow]]
 action = "cvm:ResetInstance"
 resource = ["ins-1", "ins-2"]
+[guardrails]
+cool-down = "none"
 "#;
 
 #[tokio::test]
@@ -56,6 +58,36 @@ async fn answers_that_no_guest_could_hold_are_no_longer_asked_for() {
         replies.iter().filter_map(|reply| reply.as_ref().err()).map(|error| error.code.as_str()).collect();
     assert_eq!(refused, ["opsward.AnswersTooLarge"; 3]);
     assert_eq!(lab.cloud.sent("DescribeDisks"), wanted - 3);
+}
+
+#[tokio::test]
+async fn answers_of_earlier_tries_count() {
+    const BODY_BYTES: usize = 4 << 20;
+    let lab =
+        Lab::new(Cloud { body: format!("\"{}\"", "x".repeat(BODY_BYTES - 2)), ..Cloud::default() }).await;
+    let of_first = ANSWER_BYTES_MAX / BODY_BYTES / 2;
+    let of_second = ANSWER_BYTES_MAX / BODY_BYTES - of_first;
+    let ask = async |session: &mut Session, count| {
+        let read = call("cbs:DescribeDisks", "{}");
+        let request = HostRequest::CallAll { requests: vec![read; count], max_concurrency: 1 };
+        let Ok(HostReply::CallAll(replies)) = session.perform(request).await else { panic!("answers") };
+        replies.iter().filter(|reply| reply.is_ok()).count()
+    };
+    let mut session = lab.session("reader").await;
+    assert_eq!(ask(&mut session, of_first).await, of_first);
+    let (claim, mut records) = session.into_claim();
+    records.push(Record::new(NOW, Entry::Retried { why: "it may pass".to_owned(), by: None }));
+    lab.store.finish(&claim, records, Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
+
+    let mut session = lab.claimed().await;
+    assert_eq!(ask(&mut session, of_second + 2).await, of_second);
+    assert_eq!(lab.cloud.sent("DescribeDisks"), of_first + of_second);
+    let (claim, records) = session.into_claim();
+    lab.store.finish(&claim, records, Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
+
+    let mut session = lab.claimed().await;
+    assert_eq!(ask(&mut session, of_second + 2).await, of_second, "what was answered is answered again");
+    assert_eq!(lab.cloud.sent("DescribeDisks"), of_first + of_second);
 }
 
 #[tokio::test]
@@ -93,6 +125,20 @@ async fn calls_wait_for_their_turn_at_the_actions_rate() {
     assert!(begun.elapsed() >= Duration::from_millis(1_150), "220 calls within {:?}", begun.elapsed());
 }
 
+#[tokio::test]
+async fn a_call_that_the_host_has_no_client_for_is_refused_before_it_is_begun() {
+    let lab = Lab::new(Cloud { provider: Provider::Alibaba, ..Cloud::default() }).await;
+    let mut session = lab.session("sender").await;
+    let send = HostRequest::Call(call("mns:SendMessage", r#"{"QueueName":"q-1"}"#));
+    let Ok(HostReply::Call(Err(error))) = session.perform(send).await else { panic!("no refusal") };
+    assert_eq!((error.code.as_str(), error.kind), ("opsward.ProtocolNotSpoken", ErrorKind::Invalid));
+    assert!(error.message.contains("no client for it yet"), "{error}");
+    assert_eq!(lab.cloud.sent("SendMessage"), 0);
+    // An intent would be on disk by the time of the answer.
+    let runs = lab.store.find_runs("", 10).await.expect("read");
+    assert!(runs.len() == 1 && runs[0].ledger.iter().all(|r| !matches!(r.entry, Entry::Intent { .. })));
+}
+
 fn call(action: &str, params: &str) -> CallRequest {
     let (service, action) = action.split_once(':').expect("service:Action");
     let (service, action, params) = (service.to_owned(), action.to_owned(), params.to_owned());
@@ -101,6 +147,7 @@ fn call(action: &str, params: &str) -> CallRequest {
 
 /// Answers every call with the same body; resets wait at the gate.
 struct Cloud {
+    provider: Provider,
     body: String,
     gate: Semaphore,
     asked: Mutex<Vec<String>>,
@@ -108,7 +155,8 @@ struct Cloud {
 
 impl Default for Cloud {
     fn default() -> Self {
-        Self { body: "{}".to_owned(), gate: Semaphore::new(0), asked: Mutex::default() }
+        let (gate, asked) = (Semaphore::new(0), Mutex::default());
+        Self { provider: Provider::Tencent, body: "{}".to_owned(), gate, asked }
     }
 }
 
@@ -120,7 +168,7 @@ impl Cloud {
 
 impl Sender for Cloud {
     fn account(&self, _: &AccountName) -> Option<AccountFacts> {
-        Some(AccountFacts { provider: Provider::Tencent, region: Some("ap-shanghai".to_owned()) })
+        Some(AccountFacts { provider: self.provider, region: Some("ap-shanghai".to_owned()) })
     }
 
     fn send<'a>(
@@ -184,6 +232,11 @@ impl Lab {
         let run = NewRun { id, policy: name, digest: self.policy.revision.digest };
         let new = NewEvent { event, raw: Vec::new(), received: NOW, runs: vec![run] };
         self.store.accept(vec![new]).await.expect("accepted");
+        self.claimed().await
+    }
+
+    /// The same of a run that is ready.
+    async fn claimed(&self) -> Session {
         let claimed = self.store.claim(1, NOW).await.expect("claimed").remove(0);
         self.broker.session(claimed, self.policy.clone(), Mode::Enforce)
     }

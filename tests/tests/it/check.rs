@@ -1,6 +1,7 @@
 //! What `opsward check` prints: of a good configuration, and of each kind of bad input.
 
 use opsward::cli::check::run_at;
+use opsward::cli::policy::show_at;
 use opsward::cli::runs::Output;
 use opsward_core::id::Digest;
 use opsward_core::time::Timestamp;
@@ -95,6 +96,15 @@ impl Site {
         }
         (text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"), code)
     }
+
+    /// What `opsward policy show` prints.
+    async fn policy(&self, name: &str, output: Output) -> (String, ExitCode) {
+        let now = Timestamp::from_seconds(1_700_000_000);
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("check-cache");
+        let (mut printed, config) = (Vec::new(), self.path().join("opsward.toml"));
+        let code = show_at(&config, name, now, &cache, output, &mut printed).await.expect("shown");
+        (String::from_utf8(printed).expect("UTF-8"), code)
+    }
 }
 
 #[tokio::test]
@@ -105,11 +115,11 @@ async fn a_good_configuration_is_shown_as_what_each_policy_may_do_and_when() {
     nightly-reset.wasm       0.1.0    <digest>      good, used by nightly-reset
     snapshot-on-reboot.wasm  0.1.0    <digest>      good, used by snapshot-on-reboot
 
-    POLICY              MODE     ACCOUNT  MAY CALL               CLASS  REGIONS      RESOURCES
-    nightly-reset       dry-run  lab      cvm:ResetInstance      once   any          ins-1
-                                          cvm:DescribeInstances  read   any          ins-1 (comes with cvm:ResetInstance)
-    snapshot-on-reboot  enforce  prod     ecs:DescribeDisks      read   any          any
-                                          ecs:CreateSnapshot     token  cn-hangzhou  any
+    POLICY              MODE     ACCOUNT  ACTION                 GRANTED                       CLASS  REGIONS      RESOURCES
+    nightly-reset       dry-run  lab      cvm:ResetInstance      yes                           once   any          ins-1
+                                          cvm:DescribeInstances  comes with cvm:ResetInstance  read   any          ins-1
+    snapshot-on-reboot  enforce  prod     ecs:DescribeDisks      yes                           read   any          any
+                                          ecs:CreateSnapshot     yes                           token  cn-hangzhou  any
 
     POLICY         SCHEDULE                         FIRES NEXT
     nightly-reset  scf:0 0 3 * * * *@Asia/Shanghai  2023-11-16 03:00:00 +08:00 Asia/Shanghai
@@ -117,6 +127,34 @@ async fn a_good_configuration_is_shown_as_what_each_policy_may_do_and_when() {
     opsward.toml: 2 plugins, 2 policies, 0 errors, 0 warnings
     "#);
     assert_eq!(code, ExitCode::SUCCESS);
+}
+
+#[tokio::test]
+async fn one_policy_is_shown_with_all_that_is_asked_for_and_all_that_is_granted() {
+    let site = Site::new();
+    let allow = "window = { from = \"01:00\", to = \"05:00\", zone = \"Asia/Shanghai\" }\n\
+                 [[allow]]\naction = \"cvm:StopInstances\"\nresource = [{ tag = { env = \"lab\" } }]\n";
+    site.write("plugins.d/nightly-reset.toml", format!("{NIGHTLY}{allow}"));
+    let (text, code) = site.policy("nightly-reset", Output::Table).await;
+    insta::assert_snapshot!(text, @r#"
+    nightly-reset: dry-run, plugin nightly-reset.wasm, account lab
+
+    ACTION                 GRANTED                       CLASS       REGIONS  RESOURCES                  WINDOW                     ASKED FOR
+    cvm:ResetInstance      yes                           once        any      ins-1                      01:00-05:00 Asia/Shanghai  to reinstall the instance from its image, which erases its system disk
+    cvm:DescribeInstances  comes with cvm:ResetInstance  read        any      ins-1                                                 to see when the reinstalled instance has settled
+    cvm:StopInstances      not asked for                 convergent  any      { tag = { env = "lab" } }
+    "#);
+    assert_eq!(code, ExitCode::SUCCESS);
+
+    let (text, _) = site.policy("nightly-reset", Output::Json).await;
+    let shown: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let standing: Vec<_> =
+        shown["grants"].as_array().expect("a list").iter().map(|row| &row["standing"]).collect();
+    assert_eq!(standing, ["granted", "granted", "unused"]);
+    assert_eq!(shown["grants"][0]["grant"]["window"], "01:00-05:00 Asia/Shanghai");
+    assert_eq!(site.policy("nobody", Output::Table).await, (String::new(), ExitCode::from(66)));
+    site.swap("plugins.d/nightly-reset.toml", "account", "acount");
+    assert_eq!(site.policy("nightly-reset", Output::Table).await, (String::new(), ExitCode::FAILURE));
 }
 
 #[tokio::test]
@@ -197,10 +235,12 @@ async fn grants_and_what_the_plugin_asks_for_are_compared() {
     nightly-reset.wasm       0.1.0    <digest>      good, used by nightly-reset
     snapshot-on-reboot.wasm  0.1.0    <digest>      good, used by snapshot-on-reboot
 
-    POLICY              MODE     ACCOUNT  MAY CALL               CLASS  REGIONS      RESOURCES
-    nightly-reset       dry-run  lab      cvm:ResetInstance      once   any          ins-1
-                                          cvm:DescribeInstances  read   any          ins-1 (comes with cvm:ResetInstance)
-    snapshot-on-reboot  enforce  prod     ecs:CreateSnapshot     token  cn-hangzhou  any
+    POLICY              MODE     ACCOUNT  ACTION                 GRANTED                       CLASS  REGIONS      RESOURCES
+    nightly-reset       dry-run  lab      cvm:ResetInstance      yes                           once   any          ins-1
+                                          cvm:DescribeInstances  comes with cvm:ResetInstance  read   any          ins-1
+    snapshot-on-reboot  enforce  prod     ecs:CreateSnapshot     yes                           token  cn-hangzhou  any
+                                          ecs:DescribeDisks      no                            -      -            -
+                                          ecs:DescribeDisk       not asked for                 read   any          any
 
     POLICY         SCHEDULE                         FIRES NEXT
     nightly-reset  scf:0 0 3 * * * *@Asia/Shanghai  2023-11-16 03:00:00 +08:00 Asia/Shanghai
@@ -221,6 +261,20 @@ async fn grants_and_what_the_plugin_asks_for_are_compared() {
 
     opsward.toml: 2 plugins, 2 policies, 0 errors, 3 warnings
     "#);
+    assert_eq!(code, ExitCode::SUCCESS);
+}
+
+#[tokio::test]
+async fn a_granted_action_that_the_host_has_no_client_for_is_warned_of() {
+    let site = Site::new();
+    let granted =
+        "action = \"mns:SendMessage\"\nresource = [\"q-1\"]\n[[allow]]\naction = \"ecs:DescribeDisks\"";
+    site.swap("plugins.d/snapshot-on-reboot.toml", "action = \"ecs:DescribeDisks\"", granted);
+    let (text, code) = site.check(Output::Table).await;
+    let warning = "warning: `mns:SendMessage` is a REST call, and the host has no client for these yet";
+    for expected in [warning, "plugins.d/snapshot-on-reboot.toml:7:10", "its calls will be refused"] {
+        assert!(text.contains(expected), "{text}");
+    }
     assert_eq!(code, ExitCode::SUCCESS);
 }
 

@@ -3,6 +3,10 @@
 
 use crate::chaos::{HASTE, Sender, judge, next, world_under_fire};
 use crate::harness::{Host, PATIENCE, World, eventually, executed, long, seed};
+use crate::store::event;
+use opsward::store::Store as _;
+use opsward::store::sqlite::SqliteStore;
+use opsward_core::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -163,6 +167,42 @@ async fn a_host_that_was_killed_starts_on_a_full_disk_and_goes_on_once_there_is_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_has_begun_goes_on_while_there_is_no_room_for_a_new_one() {
+    let world = World::new().await;
+    let (instance, disks) = world.machine(3).await;
+    let mut host = world.start_with(&[("OPSWARD_FAILPOINT", "after-send:1")]).await.expect("ready");
+    world.post(&host, &executed(&instance, "e-killed")).await;
+    host.died().await;
+    // Another that was taken and has not begun; nobody is there to work on it.
+    let store = SqliteStore::open(&world.dir.path().join("opsward.db")).expect("opens");
+    store.accept(vec![event("waiting", Timestamp::default(), &["nobody"])]).await.expect("accepted");
+    store.close().await.expect("closed");
+    drop(store);
+
+    // Not the reserve's room, but some.
+    std::fs::remove_file(world.dir.path().join("opsward.db.reserve")).expect("removed");
+    let size = DiskSize::with_room_but_no_reserve(&world, 1_000_000);
+    let host = world.start_with(&size.env()).await.expect("ready on a full disk");
+    let waiting = async || {
+        let runs = world.runs(&host).await;
+        runs.into_iter().find(|run| run["policy"] == "nobody").expect("it is there")
+    };
+    let runs = world.settled_runs(&host, 1).await;
+    assert!(runs.iter().any(|run| run["state"] == "done"), "the one that had begun: {runs:#?}");
+    assert_eq!(world.post(&host, &executed(&instance, "e-new")).await, Some(503), "it is full all the while");
+    assert_eq!(waiting().await["note"], Value::Null, "nobody has claimed it");
+    let effects = world.effects("CreateSnapshot").await;
+    assert!(disks.iter().all(|disk| effects.get(disk) == Some(&1)), "{effects:?}");
+
+    size.lift();
+    eventually("the other to be claimed", async || {
+        let log = std::fs::read_to_string(world.dir.path().join("host.log")).expect("host.log");
+        log.contains("the run waits for it").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_effect_that_was_sent_is_recorded_on_a_full_disk() {
     an_effect_is_recorded_on_a_full_disk("").await.expect("recorded");
 }
@@ -254,8 +294,13 @@ struct DiskSize<'w>(&'w World);
 impl<'w> DiskSize<'w> {
     /// As large as what is there, the reserve, and so many bytes.
     fn with_room(world: &'w World, bytes: u64) -> Self {
+        Self::with_room_but_no_reserve(world, RESERVE_BYTES + bytes)
+    }
+
+    /// As large as what is there, and so many bytes.
+    fn with_room_but_no_reserve(world: &'w World, bytes: u64) -> Self {
         let len = |name: &str| world.dir.path().join(name).metadata().map_or(0, |file| file.len());
-        let used = len("opsward.db") + len("opsward.db-wal") + RESERVE_BYTES;
+        let used = len("opsward.db") + len("opsward.db-wal");
         // A store that is not there yet needs some room of its own.
         let size = used + bytes + if len("opsward.db") == 0 { 400_000 } else { 0 };
         let file = std::fs::File::create(world.dir.path().join("disk-size")).expect("created");

@@ -2,6 +2,7 @@
 //! them; their resource is kept from others until then.
 
 use crate::harness::{Host, World, eventually};
+use crate::store::damage::flip;
 use serde_json::{Value, json};
 
 /// Waits of minutes become seconds.
@@ -122,6 +123,82 @@ async fn a_run_that_is_given_up_is_dead_and_its_resource_free() {
     let host = world.start_with(&[HASTE]).await.expect("ready");
     let other = another_reset(&world, &host, &id).await;
     assert_eq!(ended(&world, &host, &other).await["state"], "done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_ledger_cannot_be_read_can_only_be_given_up_and_its_resource_is_free() {
+    for has_host in [true, false] {
+        let world = World::new().await;
+        let (host, id) = held_by_blindness(&world).await;
+        assert_eq!(host.terminate().await, Some(0));
+        flip(&world.dir.path().join("opsward.db"), "\"kind\":\"intent\"", 0x01);
+        let host = if has_host { world.start_with(&[HASTE]).await } else { None };
+
+        let (code, listed) = opsward_run(&world, &["ls", "--held"]).await;
+        assert!(code == Some(0) && listed.contains(&id[..12]), "{listed}");
+        let (code, shown) = opsward_run(&world, &["show", &id]).await;
+        assert!(code == Some(0) && shown.contains("damaged   row "), "{shown}");
+        assert!(shown.contains("its checksum is wrong") && shown.contains("held  "), "{shown}");
+        for answer in [&["--not-done"][..], &["--done", ""]] {
+            let (code, told) = opsward_run(&world, &[&["resolve", &id], answer].concat()).await;
+            assert!(code != Some(0) && told.contains("ledger cannot be read whole"), "{told}");
+        }
+        let (code, told) = opsward_run(&world, &["resolve", &id, "--abandon", "--by", "ops"]).await;
+        assert_eq!(code, Some(0), "{told}");
+        let (code, told) = opsward_run(&world, &["retry", &id]).await;
+        assert!(code != Some(0) && told.contains("ledger cannot be read whole"), "{told}");
+        let (_, shown) = opsward_run(&world, &["show", &id]).await;
+        assert!(shown.contains("dead in ") && shown.contains("given up  by ops"), "{shown}");
+
+        if let Some(host) = host {
+            assert_eq!(ended(&world, &host, &id).await["note"], "given up by ops");
+            assert_eq!(host.terminate().await, Some(0));
+        }
+        world.put_reset("other-reset").await;
+        let host = world.start_with(&[HASTE]).await.expect("ready");
+        let other = another_reset(&world, &host, &id).await;
+        assert_eq!(ended(&world, &host, &other).await["state"], "done");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_about_an_earlier_hold_settles_no_later_one() {
+    let world = World::new().await;
+    world.put_nightly_reset().await;
+    lose_the_request(&world, 1000).await;
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    let runs = world.settled_runs(&host, 1).await;
+    let id = runs[0]["id"].as_str().expect("an id");
+    let url = format!("http://{}/api/v1/runs/{id}", host.admin);
+    let held_after = async |epoch: u64| {
+        eventually("the run to be held", async || {
+            let answer = world.http.get(&url).send().await.expect("answered").bytes().await.expect("a body");
+            let run: Value = serde_json::from_slice(&answer).expect("JSON");
+            (run["row"]["state"] == "held").then(|| run["epoch"].as_u64())?.filter(|held| *held > epoch)
+        })
+        .await
+    };
+    let first = held_after(0).await;
+    let (_, shown) = opsward_run(&world, &["show", id]).await;
+    assert!(shown.contains(&format!("`opsward run resolve --epoch {first}`")), "{shown}");
+    let as_shown = ["resolve", id, "--not-done", "--by", "ops", "--epoch", &first.to_string()];
+    let (code, told) = opsward_run(&world, &as_shown).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("is held: "), "it says what it settles: {told}");
+
+    let second = held_after(first).await;
+    let (code, told) = opsward_run(&world, &as_shown).await;
+    assert!(
+        code != Some(0) && told.contains("held anew since you looked, and for something else: "),
+        "{told}"
+    );
+    let late = world.http.post(format!("{url}/decision")).header("content-type", "application/json");
+    let late =
+        late.body(json!({ "decision": { "resolve": "not-done" }, "by": "ops", "epoch": first }).to_string());
+    assert_eq!(late.send().await.expect("answered").status(), 409);
+    assert_eq!(held_after(first).await, second, "nothing was settled");
+    let (code, told) = opsward_run(&world, &["resolve", id, "--abandon", "--by", "ops"]).await;
+    assert_eq!(code, Some(0), "what the command itself has read is what it settles: {told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

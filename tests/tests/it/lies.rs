@@ -2,13 +2,16 @@
 //! is not lost where its run says done, not made twice where that matters, and a person is asked only where nobody can
 //! know. The judge is outside the host: what the clouds received, what they did, and how the runs ended.
 //!
-//! About 900 calls, most of them the host's looks at a machine whose effect is unknown; 3,500 with `OPSWARD_LONG`, a hundred
+//! About 900 calls, most of them the host's looks at a machine whose effect is unknown; 4,300 with `OPSWARD_LONG`, a hundred
 //! times that with `SOAK`.
 
 mod convergent;
 mod judge;
 mod lag;
+mod proof;
 mod stage;
+
+pub(crate) use convergent::{a_lag_of_two_changes, a_success_while_stopping};
 
 use crate::harness::{Host, TOKEN, World, long, seed};
 use judge::{Happened, Tally, judge};
@@ -112,14 +115,16 @@ async fn one_event(world: &World, host: &Host, lane: &Lane, id: &str, random: &m
         let listed = listed.as_array().expect("a list").clone();
         listed.into_iter().filter(|one| one["params"].to_string().contains(&lane.naming)).collect()
     };
-    let effects = since("effects").await.into_iter().filter(|effect| effect["caller"] != "operator");
+    let (others, effects): (Vec<_>, Vec<_>) =
+        since("effects").await.into_iter().partition(|effect| effect["caller"] == "operator");
     Happened {
         event: id.to_owned(),
         action,
         state: run["state"].as_str().expect("a state").to_owned(),
         note: run["note"].as_str().unwrap_or_default().to_owned(),
         goal_reached: stage::settled_state(lane, &world.sim_get("state").await) == goal,
-        effects: effects.collect(),
+        effects,
+        restarted_by_another: !others.is_empty(),
         requests: since("requests").await,
     }
 }
@@ -171,9 +176,11 @@ async fn runs_of(world: &World, host: &Host, lane: &Lane) -> Vec<Value> {
 /// A person gives a held run up, which frees its machine.
 async fn give_up(world: &World, host: &Host, run: &Value) {
     let id = run["id"].as_str().expect("an id");
-    let url = format!("http://{}/api/v1/runs/{id}/decision", host.admin);
-    let request = world.http.post(url).header("content-type", "application/json");
-    let decision = json!({ "decision": { "resolve": "abandon" }, "by": "the test" });
+    let url = format!("http://{}/api/v1/runs/{id}", host.admin);
+    let shown = world.http.get(&url).send().await.expect("admin answers").text().await.expect("a body");
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let request = world.http.post(format!("{url}/decision")).header("content-type", "application/json");
+    let decision = json!({ "decision": { "resolve": "abandon" }, "epoch": shown["epoch"], "by": "the test" });
     let answer = request.body(decision.to_string()).send().await.expect("admin answers");
     answer.error_for_status().expect("taken");
 }

@@ -12,6 +12,8 @@ mod disk;
 mod doubt;
 mod endings;
 mod events;
+mod grants;
+mod guardrails;
 mod harness;
 mod held;
 mod hostile;

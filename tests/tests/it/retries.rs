@@ -2,6 +2,7 @@
 //! What a try has made, no later one makes again.
 
 use crate::harness::{World, eventually, executed};
+use opsward_core::retry::SENDING_MAX;
 use serde_json::json;
 use std::process::Output;
 
@@ -65,6 +66,22 @@ async fn a_storm_of_throttling_is_not_answered_by_a_storm_of_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_sendings_of_a_call_have_one_deadline() {
+    let world = World::new().await;
+    world.try_snapshots("{ attempts = 1 }");
+    // Each answer takes as long as all sendings may.
+    let slow = json!({ "action": "DescribeDisks", "kind": "throttle", "times": 100, "delay_ms": 1000 });
+    world.sim_post("faults", slow).await;
+    assert_eq!(SENDING_MAX.as_secs(), 100);
+    let host = world.start_with(&[("OPSWARD_HASTE", "100")]).await.expect("ready");
+    let (instance, _) = world.machine(3).await;
+    world.post(&host, &executed(&instance, "e-slow")).await;
+    let runs = world.settled_runs(&host, 1).await;
+    assert_eq!(runs[0]["state"], "dead", "{runs:#?}");
+    assert_eq!(world.sim_get("counts").await["requests"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_over_which_hosts_die_is_parked_and_the_others_go_on() {
     let world = World::new().await;
     let (instance, _) = world.machine(3).await;
@@ -96,7 +113,8 @@ async fn an_event_over_which_hosts_die_is_parked_and_the_others_go_on() {
         }
         deaths += 1;
     }
-    assert_eq!(deaths, 5);
+    // The first may come before the claim is on disk, and is then not counted.
+    assert!((5..=6).contains(&deaths), "{deaths} deaths");
 }
 
 /// Has 40 runs meet a cloud that throttles everything; the host is `wrong` in this way.

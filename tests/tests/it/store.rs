@@ -1,9 +1,11 @@
 //! What every store promises (`promises`), run against each store there is, and what is particular to a store in a
 //! file (`file`, `damage`, `copy`). A second store is one more `Lab` and one more `promises!`.
 
+mod budget;
 mod copy;
 pub(crate) mod damage;
 mod file;
+mod golden;
 mod lock;
 pub(crate) mod memory;
 mod once;
@@ -108,6 +110,11 @@ macro_rules! keeps_its_promises {
                 an_effect_that_failed_frees_its_key_and_one_without_a_result_keeps_it
                 a_key_and_the_record_it_comes_with_are_written_both_or_neither
                 an_answered_key_is_kept_for_its_time_and_not_for_ever);
+            promises!($lab, budget:
+                an_effect_counts_with_its_intent_and_through_kills
+                an_effect_without_room_leaves_no_trace
+                what_an_effect_counted_is_given_back_if_it_changed_nothing
+                a_halt_lasts_until_it_is_ended_also_through_a_kill);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known
                 locks_outlive_hosts_claims_and_holds_and_end_with_the_run
@@ -153,7 +160,7 @@ fn policy(name: &str) -> PolicyName {
 }
 
 /// An event of source `hook` received at `received`, with a run for each of `policies`.
-fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEvent {
+pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEvent {
     let source = "hook".parse().expect("a source name");
     let run = |name: &&str| NewRun {
         id: RunId::derive(&source, id, &policy(name)),
@@ -199,6 +206,11 @@ async fn claim_at(store: &dyn Store, now: Timestamp) -> Claimed {
     store.claim(1, now).await.expect("claimed").pop().expect("a run is ready")
 }
 
+/// Waits until what was claimed is on disk: a claim is handed out before.
+async fn on_disk(store: &dyn Store) {
+    store.next_wake().await.expect("asked");
+}
+
 /// An event received at `at` whose run was done at once.
 pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp) {
     store.accept(vec![event(id, at, &["a"])]).await.expect("accepted");
@@ -207,6 +219,8 @@ pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp)
     store.finish(&claim, records, Standing::Done).await.expect("finished");
 }
 
-/// Takes from a file what only the newest format has.
+/// Takes from a file what it has had since format 4.
 const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
+/// What only the newest format has.
+const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";

@@ -3,15 +3,17 @@
 
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::guardrails::a_fleet_is_not_reset;
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
+use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::once::notification;
 use crate::retries::calls_in_a_storm;
 use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 16] = [
+const VARIANTS: [&str; 19] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -21,6 +23,7 @@ const VARIANTS: [&str; 16] = [
     "no-once-keys",
     "no-grant-check",
     "locks-in-memory",
+    "budget-in-memory",
     "no-late-execution",
     "no-retry-budget",
     "intent-after-send",
@@ -28,6 +31,8 @@ const VARIANTS: [&str; 16] = [
     "changed-params",
     "account-from-file",
     "no-restore-epoch",
+    "trusts-success",
+    "one-look",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,12 +57,15 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
+        "budget-in-memory" => a_fleet_is_not_reset(wrong, 30).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,
         "intent-after-send" => a_kill_after_a_reset_leaves_one(wrong).await,
         "key-apart" => a_kill_at_an_intent_leaves_its_key(wrong).await,
         "changed-params" => a_lost_answer_is_got_again(wrong).await,
         "account-from-file" => goes_on_in_another_account(wrong).await,
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
+        "trusts-success" => a_success_while_stopping(wrong).await,
+        "one-look" => a_lag_of_two_changes(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),
     }

@@ -1,7 +1,8 @@
 //! Alibaba's answers: JSON `{RequestId, HostId, Code, Message}` with 4xx or 5xx, and for CloudMonitor also with 200.
 
-use super::{Answer, Meaning, Remedy, VendorError, Verdict, foreign, is_in, verdict};
-use crate::call::{CallResponse, ErrorKind};
+use super::{Answer, VendorError, Verdict, foreign, meaning, verdict};
+use crate::call::CallResponse;
+use crate::catalog::Provider;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -41,7 +42,7 @@ pub(super) fn judge(answer: &Answer<'_>) -> Verdict {
     };
     let (code, message) = explain(&code, body.message.as_str().unwrap_or_default(), answer);
     let found = VendorError { code, message: &message, request_id, body: text };
-    verdict(meaning(code, answer.status), &found, answer)
+    verdict(meaning(Provider::Alibaba, code, answer), &found, answer)
 }
 
 /// A mismatching signature comes with the server's string to sign, which holds the session token: it goes no further.
@@ -58,75 +59,3 @@ fn explain<'a>(code: &'a str, message: &str, answer: &Answer<'_>) -> (&'a str, S
     }
     (code, message.split("server string to sign").next().unwrap_or_default().trim_end().to_owned())
 }
-
-fn meaning(code: &str, status: u16) -> Meaning {
-    use ErrorKind::{Conflict, Failed, Invalid, NotFound, Throttled, Unauthorized};
-    if is_in(code, &["Throttling"]) {
-        return Meaning::NotExecuted(Throttled, Remedy::Wait);
-    }
-    if is_in(code, &["LastTokenProcessing", "IdempotentProcessing"]) {
-        return Meaning::NotExecuted(Conflict, Remedy::RepeatToken);
-    }
-    if is_in(code, &["InvalidTimeStamp", "IllegalTimestamp"]) {
-        return Meaning::NotExecuted(Unauthorized, Remedy::Resign);
-    }
-    // Each send has a nonce of its own, so a used one means that this very request arrived twice: the other copy,
-    // whose answer is lost, may have been carried out.
-    if is_in(code, &["SignatureNonceUsed", "InternalError", "UnknownError", "ServiceUnavailable"]) {
-        return Meaning::Unclear;
-    }
-    if is_in(code, &CREDENTIALS) {
-        return Meaning::NotExecuted(Unauthorized, Remedy::RefreshCredentials);
-    }
-    if code == "DryRunOperation" {
-        return Meaning::DryRunPassed;
-    }
-    if status >= 500 || code.parse::<u16>().is_ok_and(|number| number >= 500) {
-        return Meaning::Unclear;
-    }
-    Meaning::Refused(match code {
-        _ if is_in(code, &["Forbidden", "NoPermission", "NotAuthorized", "AccessDenied"]) => Unauthorized,
-        _ if is_in(code, &["QuotaExceed", "QuotaExceeded"]) => Failed,
-        _ if is_in(code, &STATE) => Conflict,
-        _ if code.ends_with("NotFound") || code.ends_with("NotExist") || is_in(code, &["EntityNotExist"]) => {
-            NotFound
-        }
-        _ if ["Invalid", "Missing", "Illegal", "Unsupported"].iter().any(|p| code.starts_with(p)) => Invalid,
-        "400" => Invalid,
-        "403" => Unauthorized,
-        "404" => NotFound,
-        "409" => Conflict,
-        _ => Failed,
-    })
-}
-
-/// The key, its secret or its session token is not taken.
-const CREDENTIALS: [&str; 7] = [
-    "InvalidSecurityToken",
-    "MissingSecurityToken",
-    "InvalidAccessKeyId",
-    "InvalidAccessKeySecret",
-    "SignatureDoesNotMatch",
-    "IncompleteSignature",
-    "InvalidCredentials",
-];
-
-/// The resource's state does not allow it, or something else is being done to it.
-const STATE: [&str; 16] = [
-    "IncorrectInstanceStatus",
-    "IncorrectDiskStatus",
-    "IncorrectSnapshotStatus",
-    "IncorrectImageStatus",
-    "IncorrectStatus",
-    "IncorrectScalingGroupStatus",
-    "IncorrectCapacity",
-    "IdempotentParameterMismatch",
-    "OperationConflict",
-    "OperationDenied",
-    "InstanceLockedForSecurity",
-    "InstanceNotReady",
-    "DiskCreatingSnapshot",
-    "ScalingActivityInProgress",
-    "DependencyViolation",
-    "ResourceInUse",
-];

@@ -1,7 +1,8 @@
 //! Tencent's answers: status 200 with `{"Response": {..., "RequestId"}}`, where `Error` inside means refused.
 
-use super::{Answer, Meaning, Remedy, VendorError, Verdict, foreign, is_in, verdict};
-use crate::call::{CallResponse, ErrorKind};
+use super::{Answer, VendorError, Verdict, foreign, meaning, verdict};
+use crate::call::CallResponse;
+use crate::catalog::Provider;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -42,12 +43,7 @@ pub(super) fn judge(answer: &Answer<'_>) -> Verdict {
                 request_id: response.request_id.as_deref(),
                 body: raw.get(),
             };
-            let meaning = match meaning(&refusal.code) {
-                // The service answers with 200 only.
-                Meaning::Refused(_) if answer.status >= 500 => Meaning::Unclear,
-                meaning => meaning,
-            };
-            verdict(meaning, &found, answer)
+            verdict(meaning(Provider::Tencent, &refusal.code, answer), &found, answer)
         }
         // Anything but 200 is the gateway's own trouble, whatever it says.
         None if answer.status != 200 => foreign(answer),
@@ -58,46 +54,3 @@ pub(super) fn judge(answer: &Answer<'_>) -> Verdict {
         })),
     }
 }
-
-fn meaning(code: &str) -> Meaning {
-    use ErrorKind::{Conflict, Failed, Invalid, NotFound, Throttled, Unauthorized};
-    if is_in(code, &["RequestLimitExceeded"]) {
-        return Meaning::NotExecuted(Throttled, Remedy::Wait);
-    }
-    if is_in(code, &["InternalError", "InternalServerError", "ServiceUnavailable"]) {
-        return Meaning::Unclear;
-    }
-    if code == "DryRunOperation" {
-        return Meaning::DryRunPassed;
-    }
-    if is_in(code, &["AuthFailure.SignatureExpire"]) {
-        return Meaning::NotExecuted(Unauthorized, Remedy::Resign);
-    }
-    if is_in(code, &["UnauthorizedOperation", "AuthFailure.UnauthorizedOperation"]) {
-        return Meaning::Refused(Unauthorized);
-    }
-    if is_in(code, &["AuthFailure"]) {
-        return Meaning::NotExecuted(Unauthorized, Remedy::RefreshCredentials);
-    }
-    Meaning::Refused(match code {
-        _ if code.ends_with("NotFound")
-            || code.ends_with("NotExist")
-            || is_in(code, &["ResourceNotFound"]) =>
-        {
-            NotFound
-        }
-        _ if is_in(code, &STATE) || code.starts_with("UnsupportedOperation.InstanceState") => Conflict,
-        _ if is_in(code, &["LimitExceeded", "ResourceInsufficient"]) => Failed,
-        _ if ["Invalid", "Missing", "Unknown", "Unsupported", "NoSuch"]
-            .iter()
-            .any(|p| code.starts_with(p)) =>
-        {
-            Invalid
-        }
-        _ => Failed,
-    })
-}
-
-/// The resource's state does not allow it, or something else is being done to it.
-const STATE: [&str; 5] =
-    ["MutexOperation", "OperationDenied", "ResourceUnavailable", "ResourceBusy", "ResourceInUse"];

@@ -3,8 +3,21 @@
 use super::*;
 use ErrorKind::{Conflict, Failed, Invalid, NotFound, Throttled, Unauthorized, Unavailable};
 
+/// To a call of `service`, whose action has no codes of its own.
+fn answer_of<'a>(service: &'a str, status: u16, body: &'a str) -> Answer<'a> {
+    Answer {
+        service,
+        action: "SomeAction",
+        status,
+        body: body.as_bytes(),
+        request_id: None,
+        retry_after_ms: None,
+        string_to_sign: "",
+    }
+}
+
 fn answer(status: u16, body: &str) -> Answer<'_> {
-    Answer { status, body: body.as_bytes(), request_id: None, retry_after_ms: None, string_to_sign: "" }
+    answer_of("ecs", status, body)
 }
 
 /// A verdict in a word, with the error's kind.
@@ -30,36 +43,65 @@ fn alibaba_codes_mean_what_the_vendor_documents() {
     for (status, code, word, kind) in [
         (400, "Throttling", "wait", Throttled),
         (400, "Throttling.User", "wait", Throttled),
+        (429, "Throttling.Else", "wait", Throttled),
+        (400, "ThrottlingElse", "refused", Failed),
         (503, "Throttling.Api", "wait", Throttled),
         (403, "Throttling.QuotaExceeded", "wait", Throttled),
         (500, "InternalError", "unclear", Unavailable),
+        (500, "InternalError.Else", "unclear", Unavailable),
         (400, "UnknownError", "unclear", Unavailable),
         (503, "ServiceUnavailable", "unclear", Unavailable),
         (502, "Whatever", "unclear", Unavailable),
+        (500, "Forbidden.RAM", "unclear", Unavailable),
+        (500, "IncorrectInstanceStatus", "unclear", Unavailable),
+        (500, "InvalidDiskId.NotFound", "unclear", Unavailable),
+        (500, "LastTokenProcessing", "repeat", Conflict),
+        (500, "InvalidSecurityToken.Expired", "refresh", Unauthorized),
         (400, "SignatureNonceUsed", "unclear", Unavailable),
         (400, "InvalidTimeStamp.Expired", "resign", Unauthorized),
         (400, "IllegalTimestamp", "resign", Unauthorized),
         (400, "InvalidSecurityToken.Expired", "refresh", Unauthorized),
         (400, "InvalidSecurityToken.MismatchWithAccessKey", "refresh", Unauthorized),
+        (400, "InvalidSecurityToken.Malformed", "refresh", Unauthorized),
+        (400, "MissingSecurityToken", "refresh", Unauthorized),
+        (400, "InvalidAccessKeySecret", "refresh", Unauthorized),
+        (400, "InvalidCredentials", "refresh", Unauthorized),
         (404, "InvalidAccessKeyId.NotFound", "refresh", Unauthorized),
         (400, "InvalidAccessKeyId.Inactive", "refresh", Unauthorized),
         (400, "SignatureDoesNotMatch", "refresh", Unauthorized),
         (400, "IncompleteSignature", "refresh", Unauthorized),
         (403, "Forbidden.RAM", "refused", Unauthorized),
         (403, "NoPermission", "refused", Unauthorized),
+        (403, "Forbidden", "refused", Unauthorized),
+        (403, "NotAuthorized", "refused", Unauthorized),
+        (403, "AccessDenied", "refused", Unauthorized),
         (400, "IdempotentParameterMismatch", "refused", Conflict),
         (403, "LastTokenProcessing", "repeat", Conflict),
         (403, "IdempotentProcessing", "repeat", Conflict),
         (403, "IncorrectInstanceStatus", "refused", Conflict),
         (403, "IncorrectDiskStatus.CreatingSnapshot", "refused", Conflict),
         (409, "OperationConflict", "refused", Conflict),
+        (403, "IncorrectSnapshotStatus", "refused", Conflict),
+        (403, "IncorrectImageStatus", "refused", Conflict),
+        (403, "IncorrectStatus", "refused", Conflict),
+        (403, "InstanceNotReady", "refused", Conflict),
+        (403, "DiskCreatingSnapshot", "refused", Conflict),
+        (400, "DependencyViolation.Else", "refused", Conflict),
+        (400, "ResourceInUse", "refused", Conflict),
         (403, "OperationDenied.Something", "refused", Conflict),
         (403, "InstanceLockedForSecurity", "refused", Conflict),
         (404, "InvalidDiskId.NotFound", "refused", NotFound),
         (404, "InvalidInstanceId.NotFound", "refused", NotFound),
+        (404, "EntityNotExist.Role", "refused", NotFound),
+        (404, "QueueNotExist", "refused", NotFound),
         (400, "InvalidSnapshotName.Malformed", "refused", Invalid),
+        (400, "InvalidAccountStatus.SnapshotServiceUnavailable", "refused", Invalid),
+        (400, "IllegalParameter", "refused", Invalid),
+        (400, "UnsupportedParameter", "refused", Invalid),
         (400, "MissingParameter", "refused", Invalid),
         (403, "QuotaExceed.Snapshot", "refused", Failed),
+        (403, "QuotaExceeded.Else", "refused", Failed),
+        (403, "DiskInArrears", "refused", Failed),
         (403, "SomethingNew", "refused", Failed),
     ] {
         let body = format!(r#"{{"RequestId":"r-1","HostId":"h","Code":"{code}","Message":"m"}}"#);
@@ -82,6 +124,7 @@ fn tencent_codes_mean_what_the_vendor_documents() {
         ("RequestLimitExceeded.UinLimitExceeded", "wait", Throttled),
         ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", "wait", Throttled),
         ("RequestLimitExceeded.IPLimitExceeded", "wait", Throttled),
+        ("InternalError.Else", "unclear", Unavailable),
         ("InternalError", "unclear", Unavailable),
         ("InternalServerError", "unclear", Unavailable),
         ("ServiceUnavailable", "unclear", Unavailable),
@@ -90,6 +133,8 @@ fn tencent_codes_mean_what_the_vendor_documents() {
         ("AuthFailure.SecretIdNotFound", "refresh", Unauthorized),
         ("AuthFailure.SignatureFailure", "refresh", Unauthorized),
         ("AuthFailure.MFAFailure", "refresh", Unauthorized),
+        ("AuthFailure.InvalidSecretId", "refresh", Unauthorized),
+        ("AuthFailure.InvalidAuthorization", "refresh", Unauthorized),
         ("AuthFailure.UnauthorizedOperation", "refused", Unauthorized),
         ("UnauthorizedOperation", "refused", Unauthorized),
         ("UnauthorizedOperation.CamNoAuth", "refused", Unauthorized),
@@ -98,11 +143,15 @@ fn tencent_codes_mean_what_the_vendor_documents() {
         ("MutexOperation.TaskRunning", "refused", Conflict),
         ("OperationDenied.InstanceOperationInProgress", "refused", Conflict),
         ("ResourceUnavailable.SnapshotCreating", "refused", Conflict),
+        ("ResourceUnavailable.TooManyCreatingSnapshot", "refused", Conflict),
         ("ResourceBusy", "refused", Conflict),
         ("ResourceInUse", "refused", Conflict),
         ("ResourceInsufficient", "refused", Failed),
+        ("LimitExceeded", "refused", Failed),
         ("InvalidInstanceId.NotFound", "refused", NotFound),
         ("ResourceNotFound.InvalidImage", "refused", NotFound),
+        ("InvalidParameter.RoleNotExist", "refused", NotFound),
+        ("NoSuchVersion", "refused", Invalid),
         ("MissingParameter", "refused", Invalid),
         ("InvalidParameterValue.InvalidPassword", "refused", Invalid),
         ("UnknownParameter", "refused", Invalid),
@@ -121,9 +170,6 @@ fn an_answer_is_judged_by_its_content() {
     for (provider, status, body, expected) in [
         (Alibaba, 200, r#"{"RequestId":"r","SnapshotId":"s-1"}"#, ("done", None)),
         (Alibaba, 200, r#"{"RequestId":"r","Success":true,"Code":"200"}"#, ("done", None)),
-        (Alibaba, 200, r#"{"Success":false,"Code":"404","Message":"m"}"#, ("refused", Some(NotFound))),
-        (Alibaba, 200, r#"{"Success":"false","Code":400,"Message":"m"}"#, ("refused", Some(Invalid))),
-        (Alibaba, 200, r#"{"Success":false,"Code":"500"}"#, ("unclear", Some(Unavailable))),
         (Alibaba, 200, r#"{"Success":false}"#, ("unclear", Some(Unavailable))),
         (Alibaba, 400, r#"{"Code":"DryRunOperation","Message":"m"}"#, ("done", None)),
         (Alibaba, 200, r#"{"RequestId":"r","Snaps"#, ("unclear", Some(Unavailable))),
@@ -152,6 +198,28 @@ fn an_answer_is_judged_by_its_content() {
         (Tencent, 502, r#"{"Response":{"RequestId":"r"}}"#, ("unclear", Some(Unavailable))),
     ] {
         assert_eq!(gist(&judge(provider, &answer(status, body))), expected, "{provider:?} {status} {body}");
+    }
+}
+
+#[test]
+fn a_code_is_judged_by_the_service_that_gave_it() {
+    for (service, status, body, expected) in [
+        ("cms", 200, r#"{"Success":false,"Code":"404","Message":"m"}"#, ("refused", Some(NotFound))),
+        ("cms", 200, r#"{"Success":"false","Code":400,"Message":"m"}"#, ("refused", Some(Invalid))),
+        ("cms", 200, r#"{"Success":false,"Code":"403"}"#, ("refused", Some(Unauthorized))),
+        ("cms", 200, r#"{"Success":false,"Code":"409"}"#, ("refused", Some(Conflict))),
+        ("cms", 200, r#"{"Success":false,"Code":"500"}"#, ("unclear", Some(Unavailable))),
+        ("ess", 400, r#"{"Code":"ScalingActivityInProgress"}"#, ("refused", Some(Conflict))),
+        ("ess", 400, r#"{"Code":"IncorrectScalingGroupStatus"}"#, ("refused", Some(Conflict))),
+        ("ess", 400, r#"{"Code":"IncorrectCapacity.NoChange"}"#, ("refused", Some(Conflict))),
+        ("ecs", 400, r#"{"Code":"IncorrectCapacity.NoChange"}"#, ("refused", Some(Failed))),
+        ("ess", 400, r#"{"Code":"Throttling"}"#, ("wait", Some(Throttled))),
+    ] {
+        assert_eq!(
+            gist(&judge(Provider::Alibaba, &answer_of(service, status, body))),
+            expected,
+            "{service} {status} {body}"
+        );
     }
 }
 

@@ -1,7 +1,8 @@
-//! One action of the catalog, and how the catalog's files are read. Leaves the files' content to `host/core/catalog`,
-//! and looking an action up to the parent. Tested by the parent's test of every entry.
+//! One action of the catalog, and how the catalog's files of actions are read. Leaves the files' content to
+//! `host/core/catalog`, error codes to `codes`, and looking an action up to the parent. Tested by the parent's test of every entry.
 
-use super::read_back::{IdsForm, ReadBack};
+use super::facts::FactsRecipe;
+use super::read_back::{IdsForm, Proof, ReadBack};
 use super::{Class, Provider};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,11 @@ pub struct Action {
     pub version: String,
     /// The vendor's name: `CreateSnapshot`.
     pub name: String,
+    /// Where its parameters go.
+    pub params_in: ParamsIn,
+    /// Method and target of a REST call: `DELETE /queues/{QueueName}/messages?ReceiptHandle`. In braces and behind `?` are
+    /// parameters; the listing actions have theirs in `x-mns-*` headers, and all others are elements of the XML body.
+    pub rest: Option<String>,
     /// What repeating it may do.
     pub class: Class,
     /// The parameter that takes the idempotency token; present exactly for class `Token`.
@@ -37,16 +43,26 @@ pub struct Action {
     pub paging: Option<Paging>,
     /// How to see whether it took place.
     pub read_back: Option<ReadBack>,
+    /// What an effect of class token or convergent destroys, where it does: granted for named resources only, as class
+    /// once always is.
+    pub destructive: Option<String>,
     /// What settled the class.
     pub source: String,
     /// Paths of the parameters that name what it acts on; a list's path is that of its elements.
     pub(super) resource_paths: Vec<Vec<String>>,
+    /// Those of them that are plain parameters, and whether each takes a list.
+    plain_params: Vec<(String, bool)>,
 }
 
 impl Action {
     /// The parameters that name what it acts on: `DiskId`, `Tag.Key`.
     pub fn resource_params(&self) -> impl Iterator<Item = String> {
         self.resource_paths.iter().map(|path| path.join("."))
+    }
+
+    /// The plain parameters that name what it acts on, and whether each takes a list.
+    pub fn plain_resource_params(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.plain_params.iter().map(|(name, is_list)| (name.as_str(), *is_list))
     }
 
     /// Whether any parameter names what the action acts on.
@@ -98,6 +114,18 @@ impl fmt::Display for Rate {
     }
 }
 
+/// Where the parameters of a service's calls go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParamsIn {
+    /// The URL's query; under signature v1 the same text is sent as a form instead.
+    Query,
+    /// A JSON body.
+    JsonBody,
+    /// Path, query, headers and an XML body: the action's `rest` says which where.
+    Rest,
+}
+
 /// How a read's answer is turned over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,13 +136,17 @@ pub enum Paging {
     NextToken,
     /// `Offset` and `Limit`.
     Offset,
+    /// The answer's `NextMarker`, given back in a header.
+    Marker,
 }
 
 /// A known service.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) version: String,
+    pub(super) params_in: ParamsIn,
     pub(super) actions: BTreeMap<String, Action>,
+    pub(super) facts: Vec<FactsRecipe>,
 }
 
 /// Reads one vendor's file.
@@ -130,27 +162,36 @@ pub(super) enum CatalogError {
     Toml(#[from] toml::de::Error),
     #[error("`{action}` names the read-back `{read_back}`, which its service does not define")]
     ReadBack { action: String, read_back: String },
+    #[error("`destructive` names `{0}`, which its service does not define")]
+    Destructive(String),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct TypedService {
     version: String,
+    params_in: ParamsIn,
     #[serde(default)]
     read_backs: BTreeMap<String, TypedReadBack>,
+    #[serde(default)]
+    facts: BTreeMap<String, FactsRecipe>,
+    /// Actions that destroy something, and what.
+    #[serde(default)]
+    destructive: BTreeMap<String, String>,
     actions: BTreeMap<String, TypedAction>,
 }
 
 impl TypedService {
     fn resolve(self, provider: Provider, service: &str) -> Result<Service, CatalogError> {
-        let Self { version, read_backs, actions } = self;
+        let Self { version, params_in, read_backs, facts, destructive, actions } = self;
+        if let Some(unknown) = destructive.keys().find(|name| !actions.contains_key(*name)) {
+            return Err(CatalogError::Destructive(unknown.clone()));
+        }
         let region_field = |action: &str| actions.get(action).and_then(|a| a.region.clone());
         let resolve_read_back = |name: &str, action: &TypedAction| match &action.read_back {
             None => Ok(None),
             Some(read_back) => match read_backs.get(read_back) {
-                Some(typed) => {
-                    Ok(Some(typed.resolve(service, region_field(&typed.action), action.goal.clone())))
-                }
+                Some(typed) => Ok(Some(typed.resolve(service, region_field(&typed.action), action))),
                 None => Err(CatalogError::ReadBack { action: name.to_owned(), read_back: read_back.clone() }),
             },
         };
@@ -161,6 +202,8 @@ impl TypedService {
                 service: service.to_owned(),
                 version: version.clone(),
                 name: name.clone(),
+                params_in,
+                rest: action.rest.clone(),
                 class: action.class,
                 token_field: action.token.clone(),
                 region_field: action.region.clone(),
@@ -170,12 +213,14 @@ impl TypedService {
                 rate: action.rate,
                 paging: action.paging,
                 read_back: resolve_read_back(name, action)?,
+                destructive: destructive.get(name).cloned(),
                 source: action.source.clone(),
                 resource_paths: action.resources.iter().map(|path| path_of(path)).collect(),
+                plain_params: action.resources.iter().filter_map(|path| plain(path)).collect(),
             };
             resolved.insert(name.clone(), entry);
         }
-        Ok(Service { version, actions: resolved })
+        Ok(Service { version, params_in, actions: resolved, facts: facts.into_values().collect() })
     }
 }
 
@@ -184,10 +229,17 @@ fn path_of(text: &str) -> Vec<String> {
     text.split('.').map(|segment| segment.trim_end_matches("[]").to_owned()).collect()
 }
 
+/// `InstanceId[]` as a name and whether it is a list's; nothing for a path below one.
+fn plain(text: &str) -> Option<(String, bool)> {
+    let name = text.strip_suffix("[]");
+    (!text.contains('.')).then(|| (name.unwrap_or(text).to_owned(), name.is_some()))
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct TypedAction {
     class: Class,
+    rest: Option<String>,
     token: Option<String>,
     #[serde(default)]
     resources: Vec<String>,
@@ -202,6 +254,9 @@ struct TypedAction {
     read_back: Option<String>,
     /// The settled state that a convergent action leads to.
     goal: Option<String>,
+    /// What shows that an action of class *once* took place, where the cloud keeps no record of operations.
+    #[serde(default)]
+    proof: Proof,
     source: String,
 }
 
@@ -222,15 +277,18 @@ struct TypedReadBack {
     operation: Option<String>,
     operation_state: Option<String>,
     operation_request_id: Option<String>,
+    /// When the resource was last started.
+    started: Option<String>,
     settled: Vec<String>,
 }
 
 impl TypedReadBack {
-    fn resolve(&self, service: &str, region_field: Option<String>, goal: Option<String>) -> ReadBack {
+    fn resolve(&self, service: &str, region_field: Option<String>, of: &TypedAction) -> ReadBack {
         ReadBack {
             service: service.to_owned(),
             action: self.action.clone(),
-            goal,
+            goal: of.goal.clone(),
+            proof: of.proof.clone(),
             ids_field: self.ids.clone(),
             ids_form: self.ids_form,
             region_field,
@@ -240,6 +298,7 @@ impl TypedReadBack {
             operation_field: self.operation.clone(),
             operation_state_field: self.operation_state.clone(),
             operation_request_id_field: self.operation_request_id.clone(),
+            started_field: self.started.clone(),
             settled: self.settled.clone(),
         }
     }

@@ -6,17 +6,44 @@
 //! collected id needs a grant.
 
 use super::entry::Action;
+use super::facts::FactsRecipe;
 use super::{Provider, find};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 impl Action {
     /// The ids of what a call with `params` acts on, each once, in the order met.
     pub fn resources(&self, params: &Value) -> Vec<String> {
-        collect(params, |path| {
-            self.resource_paths.iter().any(|known| {
+        each_once(self.resources_by_param(params).into_iter().map(|(id, _)| id))
+    }
+
+    /// The ids of what a call acts on, each with the name of the parameter it stands in; once for each place. A parameter that
+    /// names machines, disks or snapshots elsewhere in the service does so here, whether the action has it or not.
+    pub fn resources_by_param(&self, params: &Value) -> Vec<(String, &str)> {
+        let elsewhere = super::facts_of(self.provider, &self.service).iter().flat_map(FactsRecipe::of);
+        let elsewhere: Vec<&str> = elsewhere.collect();
+        let mut found = Vec::new();
+        walk(params, &mut Vec::new(), &mut |path, value| {
+            let is_above = |known: &&Vec<String>| {
                 known.len() <= path.len() && known.iter().zip(path).all(|(k, p)| k.eq_ignore_ascii_case(p))
-            })
-        })
+            };
+            let mut names: Vec<&str> = self
+                .resource_paths
+                .iter()
+                .filter(is_above)
+                .filter_map(|known| known.last())
+                .map(String::as_str)
+                .collect();
+            if names.is_empty() {
+                let is_first =
+                    |name: &&&str| path.first().is_some_and(|first| first.eq_ignore_ascii_case(name));
+                names.extend(elsewhere.iter().find(is_first));
+            }
+            found.extend(
+                names.into_iter().flat_map(|name| ids_in(value).into_iter().map(move |id| (id, name))),
+            );
+        });
+        found
     }
 }
 
@@ -40,6 +67,12 @@ pub fn reserved(provider: Provider, name: &str) -> bool {
         "Timestamp",
         "ClientToken",
         "DryRun",
+        "BearerToken",
+        // These turn a call to another account's resources.
+        "OwnerId",
+        "OwnerAccount",
+        "ResourceOwnerId",
+        "ResourceOwnerAccount",
     ];
     const TENCENT: &[&str] = &[
         "Action",
@@ -103,6 +136,24 @@ pub fn place_region(
     Ok(())
 }
 
+/// The regions that a call with `params` changes something in beside its own.
+pub fn other_regions(params: &Value) -> Vec<String> {
+    const NAMES: [&str; 3] = ["DestinationRegion", "DestinationRegionId", "DestinationRegions"];
+    collect(params, |path| {
+        path.first().is_some_and(|name| NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)))
+    })
+}
+
+/// Whether `text` may be the id or name of one resource. Lists and blanks are refused, so that `i-1,i-2` never passes for
+/// `i-*`.
+pub fn is_resource_id(text: &str) -> bool {
+    /// Longest id judged; role and rule names of both vendors stay below 256.
+    const BYTES_MAX: usize = 512;
+    !text.is_empty()
+        && text.len() <= BYTES_MAX
+        && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/' | '@' | '+'))
+}
+
 /// Compared without regard to case, as some of the vendors' servers do.
 fn named_like_an_id(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -130,14 +181,16 @@ fn collect(params: &Value, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     walk(params, &mut Vec::new(), &mut |path, value| {
         if wanted(path) {
-            for id in ids_in(value) {
-                if !found.contains(&id) {
-                    found.push(id);
-                }
-            }
+            found.extend(ids_in(value));
         }
     });
-    found
+    each_once(found.into_iter())
+}
+
+/// In the order met. A guest may name hundreds of thousands.
+fn each_once(ids: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    ids.filter(|id| seen.insert(id.clone())).collect()
 }
 
 /// Visits each scalar with the names above it; list places, nested or as `Name.1`, are no names. The depth is bounded by
@@ -202,6 +255,13 @@ mod tests {
                 vec!["d-1", "i-1"],
             ),
             ("ecs", "DescribeDisks", json!({"RegionId": "cn-hangzhou"}), vec![]),
+            ("ecs", "StopInstance", json!({"InstanceId": "i-1", "DiskIds.1": "d-1"}), vec!["i-1", "d-1"]),
+            (
+                "ecs",
+                "StopInstance",
+                json!({"InstanceId": "i-1", "instanceids": "[\"i-2\"]"}),
+                vec!["i-1", "i-2"],
+            ),
             ("ecs", "CreateSnapshotGroup", json!({"DiskId": ["d-1"], "ExcludeDiskId": ["d-2"]}), vec!["d-1"]),
             (
                 "cms",
@@ -248,9 +308,16 @@ mod tests {
 
     #[test]
     fn system_parameters_are_the_hosts() {
-        for name in
-            ["Action", "version", "SignatureNonce", "Signature", "ClientToken", "DryRun", "x-acs-action"]
-        {
+        for name in [
+            "Action",
+            "version",
+            "SignatureNonce",
+            "Signature",
+            "ClientToken",
+            "DryRun",
+            "x-acs-action",
+            "ownerId",
+        ] {
             assert!(reserved(Provider::Alibaba, name), "{name}");
         }
         for name in ["RegionId", "Description", "InstanceId.1", "Nonce", "é"] {

@@ -1,10 +1,13 @@
 //! Reading a resource back to see whether an effect took place whose answer was lost: the read to make, what to keep of
-//! its answer, and the judgement of two such readings. Leaves making the read and what follows to the broker. Tested below.
+//! its answer, and the judgement of two such readings. Leaves making the read and what follows to the broker. Tested in
+//! `read_back/tests.rs`.
 
 use super::entry::Action;
 use crate::call::CallRequest;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// How to see the state of a resource that an action acts on.
 #[derive(Debug, Clone)]
@@ -15,6 +18,8 @@ pub struct ReadBack {
     pub action: String,
     /// The settled state that a convergent action leads to.
     pub goal: Option<String>,
+    /// What shows that an action of class *once* took place, where the cloud keeps no record of operations.
+    pub proof: Proof,
     pub(super) ids_field: String,
     pub(super) ids_form: IdsForm,
     pub(super) region_field: Option<String>,
@@ -24,8 +29,45 @@ pub struct ReadBack {
     pub(super) operation_field: Option<String>,
     pub(super) operation_state_field: Option<String>,
     pub(super) operation_request_id_field: Option<String>,
+    pub(super) started_field: Option<String>,
     /// States in which nothing is under way.
-    pub(super) settled: Vec<String>,
+    pub settled: Vec<String>,
+}
+
+/// What shows that an action took place. Whose doing it was it does not show: a machine that somebody else restarted in the same
+/// moment has been restarted, a snapshot that somebody else deleted is gone. Nothing shows that an action did not take place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Proof {
+    /// The resource is not shown any more.
+    pub gone: bool,
+    /// It was started since the intent.
+    pub started: bool,
+    /// A state that a settled resource comes to by this action only.
+    pub state: Option<String>,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.as_ref().map(|state| format!("it is {state}"));
+        let proofs = [
+            self.gone.then(|| "it is gone".to_owned()),
+            self.started.then(|| "it was started since".to_owned()),
+            state,
+        ];
+        f.write_str(&proofs.into_iter().flatten().collect::<Vec<_>>().join(", or "))
+    }
+}
+
+/// What an answer shows of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// Where it stands.
+    Shown(Baseline),
+    /// A whole answer, without the resource.
+    NotShown,
+    /// No such answer as the read gives.
+    Unreadable,
 }
 
 /// How the read wants its list of ids.
@@ -36,15 +78,19 @@ pub(super) enum IdsForm {
     JsonText,
 }
 
+/// The ids in the form that the read wants.
+pub(super) fn ids_value(form: IdsForm, ids: &[&str]) -> Value {
+    let list = Value::from(ids.to_vec());
+    match form {
+        IdsForm::List => list,
+        IdsForm::JsonText => Value::from(list.to_string()),
+    }
+}
+
 impl ReadBack {
     /// The read of one resource.
     pub fn request(&self, resource: &str, region: &str) -> CallRequest {
-        let ids = Value::from(vec![resource]);
-        let ids = match self.ids_form {
-            IdsForm::List => ids,
-            IdsForm::JsonText => Value::from(ids.to_string()),
-        };
-        let mut params = Map::from_iter([(self.ids_field.clone(), ids)]);
+        let mut params = Map::from_iter([(self.ids_field.clone(), ids_value(self.ids_form, &[resource]))]);
         if let Some(field) = &self.region_field {
             params.insert(field.clone(), region.into());
         }
@@ -57,21 +103,23 @@ impl ReadBack {
         }
     }
 
-    /// What an answer's body says of `resource`; `None` where it is no such answer or does not list the resource.
-    pub fn baseline(&self, resource: &str, body: &str) -> Option<Baseline> {
-        let body: Value = serde_json::from_str(body).ok()?;
-        let items = self.items.iter().try_fold(&body, |value, key| value.get(key))?.as_array()?;
-        let item =
-            items.iter().find(|item| item.get(&self.id_field).and_then(Value::as_str) == Some(resource))?;
+    /// What an answer's body says of `resource`.
+    pub fn sight(&self, resource: &str, body: &str) -> Sight {
+        let Ok(body) = serde_json::from_str::<Value>(body) else { return Sight::Unreadable };
+        let items = self.items.iter().try_fold(&body, |value, key| value.get(key)).and_then(Value::as_array);
+        let Some(items) = items else { return Sight::Unreadable };
+        let is_it = |item: &&Value| item.get(&self.id_field).and_then(Value::as_str) == Some(resource);
+        let Some(item) = items.iter().find(is_it) else { return Sight::NotShown };
         let text = |field: &str| {
             item.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
         };
         let optional = |field: &Option<String>| field.as_deref().and_then(text);
-        Some(Baseline {
+        Sight::Shown(Baseline {
             state: text(&self.state_field),
             operation: optional(&self.operation_field),
             operation_state: optional(&self.operation_state_field),
             operation_request_id: optional(&self.operation_request_id_field),
+            started: optional(&self.started_field),
         })
     }
 
@@ -98,45 +146,58 @@ pub struct Baseline {
     /// The request that began it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation_request_id: Option<String>,
+    /// When it was last started, as the cloud writes it: `2026-01-05T02:07Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
 }
 
 /// What two readings say of an effect sent between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
-    /// It took place, or its goal is reached.
+    /// It took place.
     Done {
         /// The request that did it, where the cloud keeps that.
         request_id: Option<String>,
     },
-    /// Something is under way on the resource: read again later.
+    /// What it leads to is there. A read that lags behind may show what was there before: look again.
+    Reached,
+    /// Something is under way on the resource, or what would prove the effect may show later: read again then.
     NotYet,
     /// Nothing is under way and the goal of a convergent action is not reached: it may be sent again.
     Unmet,
     /// Nothing is under way and the cloud's record of the last operation is what it was: the effect has not taken place so
     /// far. It still may, while the cloud would take the request.
     Unchanged,
+    /// Nothing shows that it took place. What is not there proves nothing, but may come.
+    Unproved,
     /// The readings do not tell.
     Unknown,
 }
 
-/// Judges whether `action`, sent after the reading `before`, had taken place at the reading `after`.
+/// Judges whether `action`, whose intent was recorded at `since` after the reading `before`, had taken place at the reading
+/// `after`; `None` where that did not show the resource any more.
 ///
-/// A new request id with our operation proves it. A convergent action is judged by its goal besides. The state alone
-/// proves nothing of an action that must not be repeated; that the cloud's record of operations is what it was does.
-pub fn judge(before: &Baseline, after: &Baseline, action: &Action) -> Judgement {
+/// A new request id with our operation proves it. A convergent action is judged by its goal besides. That the cloud's record of
+/// operations is what it was proves that an action was not carried out so far; where there is no such record, only the action's
+/// `Proof` proves something, and its absence nothing.
+pub fn judge(before: &Baseline, after: Option<&Baseline>, since: Timestamp, action: &Action) -> Judgement {
+    let Some(read_back) = &action.read_back else { return Judgement::Unknown };
+    let Some(after) = after else {
+        return if read_back.proof.gone { Judgement::Reached } else { Judgement::Unknown };
+    };
     let is_new =
         after.operation_request_id.is_some() && after.operation_request_id != before.operation_request_id;
     if is_new && after.operation.as_deref() == Some(action.name.as_str()) {
         return Judgement::Done { request_id: after.operation_request_id.clone() };
     }
-    let Some(read_back) = &action.read_back else { return Judgement::Unknown };
     let (Some(state), is_settled) = (&after.state, read_back.settled(after)) else {
         return Judgement::Unknown;
     };
     match &read_back.goal {
         Some(_) if !is_settled => Judgement::NotYet,
-        Some(goal) if state == goal => Judgement::Done { request_id: None },
+        Some(goal) if state == goal => Judgement::Reached,
         Some(_) => Judgement::Unmet,
+        None if read_back.proof != Proof::default() => proved(before, after, since, read_back),
         // Without a record of operations, or with somebody else's in it, nothing is proved.
         None if read_back.operation_request_id_field.is_none() || is_new => Judgement::Unknown,
         None if !is_settled => Judgement::NotYet,
@@ -145,149 +206,28 @@ pub fn judge(before: &Baseline, after: &Baseline, action: &Action) -> Judgement 
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalog::{Provider, find};
-    use serde_json::json;
-
-    fn action(service: &str, name: &str) -> &'static Action {
-        let provider = if service == "ecs" { Provider::Alibaba } else { Provider::Tencent };
-        find(provider, service, name).expect("in the catalog")
-    }
-
-    fn read_back(service: &str, name: &str) -> &'static ReadBack {
-        action(service, name).read_back.as_ref().expect("has a read-back")
-    }
-
-    #[test]
-    fn the_read_names_the_resource_in_the_vendors_form() {
-        let request = read_back("cvm", "ResetInstance").request("ins-1", "ap-shanghai");
-        assert_eq!((request.service.as_str(), request.action.as_str()), ("cvm", "DescribeInstances"));
-        assert_eq!(request.region, "ap-shanghai");
-        assert_eq!(request.params, r#"{"InstanceIds":["ins-1"]}"#);
-        let request = read_back("ecs", "StopInstance").request("i-1", "cn-hangzhou");
-        let params: Value = serde_json::from_str(&request.params).expect("JSON");
-        assert_eq!(params, json!({"InstanceIds": "[\"i-1\"]", "RegionId": "cn-hangzhou"}));
-    }
-
-    #[test]
-    fn a_baseline_is_that_of_the_asked_resource_only() {
-        let recipe = read_back("cvm", "ResetInstance");
-        let body = json!({"TotalCount": 2, "InstanceSet": [
-            {"InstanceId": "ins-2", "InstanceState": "STOPPED"},
-            {"InstanceId": "ins-1", "InstanceState": "RUNNING", "LatestOperation": "StartInstances",
-             "LatestOperationState": "SUCCESS", "LatestOperationRequestId": "r-1"},
-        ]});
-        let baseline = recipe.baseline("ins-1", &body.to_string()).expect("listed");
-        assert_eq!(baseline, reading("RUNNING", Some(("StartInstances", "SUCCESS", "r-1"))));
-        assert_eq!(recipe.baseline("ins-3", &body.to_string()), None);
-        assert_eq!(recipe.baseline("ins-1", "{\"InstanceSet\":"), None);
-        let fresh = json!({"InstanceSet": [{"InstanceId": "ins-1", "InstanceState": "RUNNING",
-            "LatestOperation": null, "LatestOperationRequestId": ""}]});
-        assert_eq!(recipe.baseline("ins-1", &fresh.to_string()), Some(reading("RUNNING", None)));
-        let ecs = json!({"Instances": {"Instance": [{"InstanceId": "i-1", "Status": "Stopping"}]}});
-        let ecs = read_back("ecs", "StopInstance").baseline("i-1", &ecs.to_string());
-        assert_eq!(ecs, Some(reading("Stopping", None)));
-    }
-
-    #[test]
-    fn judgements() {
-        let done = |id: &str| Judgement::Done { request_id: Some(id.to_owned()) };
-        let reset = action("cvm", "ResetInstance");
-        let old = Some(("StartInstances", "SUCCESS", "r-1"));
-        let cases = [
-            (
-                reset,
-                reading("RUNNING", old),
-                reading("RUNNING", Some(("ResetInstance", "OPERATING", "r-2"))),
-                done("r-2"),
-            ),
-            (
-                reset,
-                reading("RUNNING", None),
-                reading("RUNNING", Some(("ResetInstance", "SUCCESS", "r-2"))),
-                done("r-2"),
-            ),
-            (reset, reading("RUNNING", old), reading("RUNNING", old), Judgement::Unchanged),
-            (reset, reading("RUNNING", None), reading("RUNNING", None), Judgement::Unchanged),
-            (reset, reading("RUNNING", old), reading("STOPPED", old), Judgement::Unknown),
-            (reset, reading("RUNNING", old), reading("STOPPING", old), Judgement::NotYet),
-            (
-                reset,
-                reading("RUNNING", old),
-                reading("STOPPED", Some(("StopInstances", "SUCCESS", "r-2"))),
-                Judgement::Unknown,
-            ),
-            // The same request seen before is not ours.
-            (
-                reset,
-                reading("RUNNING", Some(("ResetInstance", "OPERATING", "r-1"))),
-                reading("RUNNING", Some(("ResetInstance", "SUCCESS", "r-1"))),
-                Judgement::Unknown,
-            ),
-            (
-                action("ecs", "RebootInstance"),
-                reading("Running", None),
-                reading("Running", None),
-                Judgement::Unknown,
-            ),
-            (
-                action("cvm", "StopInstances"),
-                reading("RUNNING", old),
-                reading("RUNNING", old),
-                Judgement::Unmet,
-            ),
-            // `SUCCESS` alone is not finished: the state may still be on its way.
-            (
-                action("cvm", "StopInstances"),
-                reading("RUNNING", old),
-                reading("STOPPING", old),
-                Judgement::NotYet,
-            ),
-            (
-                action("cvm", "StopInstances"),
-                reading("RUNNING", old),
-                reading("STOPPED", old),
-                Judgement::Done { request_id: None },
-            ),
-            (
-                action("ecs", "StartInstance"),
-                reading("Stopped", None),
-                reading("Starting", None),
-                Judgement::NotYet,
-            ),
-            (
-                action("ecs", "StartInstance"),
-                reading("Stopped", None),
-                reading("Stopped", None),
-                Judgement::Unmet,
-            ),
-            (
-                action("ecs", "StartInstance"),
-                reading("Stopped", None),
-                reading("Running", None),
-                Judgement::Done { request_id: None },
-            ),
-            (
-                action("ecs", "StartInstance"),
-                reading("Stopped", None),
-                Baseline::default(),
-                Judgement::Unknown,
-            ),
-            (action("ecs", "DeleteSnapshot"), Baseline::default(), Baseline::default(), Judgement::Unknown),
-        ];
-        for (action, before, after, expected) in cases {
-            assert_eq!(judge(&before, &after, action), expected, "{} {before:?} {after:?}", action.name);
+fn proved(before: &Baseline, after: &Baseline, since: Timestamp, read_back: &ReadBack) -> Judgement {
+    let Proof { state, started, .. } = &read_back.proof;
+    match (read_back.settled(before), read_back.settled(after)) {
+        (true, false) if state.is_some() && after.state == *state => Judgement::Done { request_id: None },
+        (_, false) => Judgement::NotYet,
+        (_, true) if *started && after.started != before.started && is_started_since(after, since) => {
+            Judgement::Reached
         }
-    }
-
-    fn reading(state: &str, operation: Option<(&str, &str, &str)>) -> Baseline {
-        Baseline {
-            state: Some(state.to_owned()),
-            operation: operation.map(|o| o.0.to_owned()),
-            operation_state: operation.map(|o| o.1.to_owned()),
-            operation_request_id: operation.map(|o| o.2.to_owned()),
-        }
+        (_, true) => Judgement::Unproved,
     }
 }
+
+/// Whether the start that a reading shows is later than the minute before `since`: a baseline that lagged behind did not show
+/// an earlier start, which is not the effect's.
+fn is_started_since(after: &Baseline, since: Timestamp) -> bool {
+    let minute = |text: &str| text.get(..MINUTE.len()).map(str::to_owned);
+    let started = after.started.as_deref().and_then(minute);
+    started.is_some() && started >= minute(&since.to_iso_seconds())
+}
+
+/// How far a time is compared: ECS writes the start of an instance to the minute.
+const MINUTE: &str = "yyyy-MM-ddTHH:mm";
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use super::finding::ConfigError;
 use super::host::{HostSettings, find_account};
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::PolicyFile;
-use super::{PolicySettings, defaults, retry};
-use crate::grant::{AllowEntry, GrantFinding, Grants};
+use super::{PolicySettings, defaults, guardrails, retry};
+use crate::grant::{AllowEntry, GrantFinding, GrantProblem, Grants};
 use crate::id::{AccountName, PolicyName};
 use crate::pattern::{OnEntry, Patterns};
 use crate::run::Mode;
@@ -40,6 +40,7 @@ pub(super) fn resolve(
     let grants = grants(source, &file.allow, account.as_ref(), host, &mut errors, &mut warnings);
     let config = json_table(source, &file.config, &mut errors);
     let retry = retry::resolve(source, &file.retry, &mut errors);
+    let guardrails = guardrails::resolve(source, &file.guardrails, &mut errors);
     let known: Vec<&str> = host.secrets.keys().map(String::as_str).collect();
     for (at, name) in file.secrets.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
         let fix = match known.as_slice() {
@@ -64,6 +65,7 @@ pub(super) fn resolve(
             config: Value::Object(config).to_string().into(),
             secrets: file.secrets,
             retry,
+            guardrails,
             warnings,
         }),
         _ => Err(errors.into_iter().chain(warnings).collect()),
@@ -173,8 +175,11 @@ fn grants(
     let Some(settings) = settings else { return Grants::default() };
     let show = |finding: &GrantFinding| {
         let place = place!["allow", finding.entry, finding.key];
-        let element: Vec<Step<'_>> = finding.element.map(Step::At).into_iter().collect();
-        source.error(&[place, &element].concat(), finding.problem.to_string(), finding.problem.fix())
+        let below: Vec<Step<'_>> = match &finding.problem {
+            GrantProblem::Window(error) => vec![Step::Key(error.key())],
+            _ => finding.element.map(Step::At).into_iter().collect(),
+        };
+        source.error(&[place, &below].concat(), finding.problem.to_string(), finding.problem.fix())
     };
     let (grants, findings) = match Grants::compile(entries, settings.provider) {
         Ok(compiled) => compiled,

@@ -6,6 +6,8 @@ use crate::secret::SecretRef;
 use crate::sign::Scheme;
 use crate::time::Timestamp;
 
+mod grants;
+
 const HOST: &str = r#"[server]
 listen = "127.0.0.1:7070"
 [admin]
@@ -304,7 +306,7 @@ fn findings_about_a_policy_file() {
         ),
         (
             swap(NIGHTLY, "[\"ins-1\"]", "[\"ins-1\", \"*\"]"),
-            "8:22 `cvm:ResetInstance` is of class once, so `*` must be one resource's id; write out each id",
+            "8:22 `cvm:ResetInstance` is of class once, so `*` must be one resource's id; write out each id, or select by what a read shows: `{ tag = { env = \"lab\" } }`",
         ),
         (
             swap(NIGHTLY, "0 0 3 * * * *", "0 0 0 30 2 * *"),

@@ -127,7 +127,17 @@ pub(super) struct PolicyFile {
     #[serde(default)]
     pub(super) retry: Retry,
     #[serde(default)]
+    pub(super) guardrails: Guardrails,
+    #[serde(default)]
     pub(super) allow: Vec<AllowEntry>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Guardrails {
+    pub(super) effects: Option<String>,
+    pub(super) once_effects: Option<String>,
+    pub(super) cool_down: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

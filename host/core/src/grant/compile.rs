@@ -2,112 +2,13 @@
 //! Leaves the places in the file to `config`. Tested below.
 
 use super::action::ActionPattern;
-use super::{AllowEntry, Grants, Rule, is_resource_id};
+use super::problem::{GrantFinding, GrantProblem};
+use super::resource::{ResourceEntry, Selector};
+use super::window::Window;
+use super::{AllowEntry, Grants, Rule};
 use crate::catalog::{self, Class, Provider};
 use crate::endpoint::is_region;
 use crate::suggest::nearest;
-
-/// A fault of one `[[allow]]` entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrantFinding {
-    /// Which entry, from 0.
-    pub entry: usize,
-    /// The key it is about.
-    pub key: &'static str,
-    /// Which element of the key's list, where it is about one.
-    pub element: Option<usize>,
-    /// What is wrong.
-    pub problem: GrantProblem,
-}
-
-/// What is wrong with an entry.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GrantProblem {
-    /// Not of the form `service:Action`.
-    #[error("`{0}` does not name an action")]
-    Malformed(String),
-    /// The service is not in the catalog; a warning.
-    #[error("`{service}` is no service of {provider} that this release knows")]
-    UnknownService {
-        /// As written.
-        service: String,
-        /// The vendor.
-        provider: &'static str,
-        /// A known one that is near.
-        nearest: Option<&'static str>,
-    },
-    /// The action is not in the catalog though its service is; a warning.
-    #[error("`{action}` is not in the catalog; it counts as class {}", .class.as_str())]
-    UnknownAction {
-        /// As written.
-        action: String,
-        /// What it counts as.
-        class: Class,
-        /// A known one that is near.
-        nearest: Option<String>,
-    },
-    /// A pattern that is not confined to reads.
-    #[error("`{0}` may cover actions that change something")]
-    OpenEffect(String),
-    /// A call that answers with credentials.
-    #[error("`{0}` answers with credentials, which never enter a policy")]
-    Credentials(String),
-    /// Class once without resources.
-    #[error(
-        "`{0}` is of class once (it must never be repeated on a guess), so it is granted for named resources only"
-    )]
-    OnceUnnamed(String),
-    /// Class once with a pattern of resources.
-    #[error("`{action}` is of class once, so `{resource}` must be one resource's id")]
-    OncePattern {
-        /// The action.
-        action: String,
-        /// As written.
-        resource: String,
-    },
-    /// Resources for an action that takes none.
-    #[error("a call of `{0}` names no resource, so this entry allows nothing")]
-    NoResources(String),
-    /// An empty list.
-    #[error("an empty list allows nothing")]
-    Empty,
-    /// No region name.
-    #[error("`{0}` is not a region")]
-    BadRegion(String),
-    /// No resource id.
-    #[error("`{0}` is not a resource id")]
-    BadResource(String),
-}
-
-impl GrantProblem {
-    /// Whether the entry works all the same.
-    pub fn is_warning(&self) -> bool {
-        matches!(self, Self::UnknownService { .. } | Self::UnknownAction { .. })
-    }
-
-    /// What to write instead.
-    pub fn fix(&self) -> String {
-        match self {
-            Self::Malformed(_) => "write `service:Action`, such as `ecs:CreateSnapshot`".into(),
-            Self::UnknownService { nearest: Some(near), .. } => format!("did you mean `{near}`?"),
-            Self::UnknownAction { nearest: Some(near), .. } => format!("did you mean `{near}`?"),
-            Self::UnknownService { .. } => "its calls will be refused".into(),
-            Self::UnknownAction { .. } => "check the spelling".into(),
-            Self::OpenEffect(_) => {
-                "name each action; only reads may end in `*`: `Describe*`, `Get*`, `List*`".into()
-            }
-            Self::Credentials(_) => "remove this entry".into(),
-            Self::OnceUnnamed(_) => "add `resource = [\"...\"]` with the ids it may act on".into(),
-            Self::OncePattern { .. } => "write out each id".into(),
-            Self::NoResources(_) => "leave `resource` out".into(),
-            Self::Empty => "leave the key out to allow any, or name some".into(),
-            Self::BadRegion(_) => {
-                "write each region out, such as `cn-hangzhou`; leave `region` out for any".into()
-            }
-            Self::BadResource(_) => "write an id such as `i-bp1` or a pattern such as `i-bp1*`".into(),
-        }
-    }
-}
 
 impl Grants {
     /// Compiles the entries of one policy whose account is `provider`'s. Warnings come with the grants, errors instead of
@@ -132,6 +33,7 @@ impl Grants {
                         class,
                         regions: entry.region.clone(),
                         resources: entry.resource.clone(),
+                        window: check_window(entry, &mut find),
                         implied_by: Vec::new(),
                     });
                 }
@@ -155,6 +57,9 @@ fn check_action(action: &ActionPattern, provider: Provider, find: &mut Find<'_>)
         let nearest = nearest(service, catalog::services(provider));
         let provider = provider.as_str();
         find("action", None, GrantProblem::UnknownService { service: service.to_owned(), provider, nearest });
+    }
+    if !catalog::is_spoken(provider, service) {
+        find("action", None, GrantProblem::NotSpoken(text.clone()));
     }
     if !action.is_exact() {
         if !catalog::READ_WORDS.iter().any(|word| name.starts_with(word)) {
@@ -187,6 +92,32 @@ fn check_regions(entry: &AllowEntry, find: &mut Find<'_>) {
     }
 }
 
+fn check_window(entry: &AllowEntry, find: &mut Find<'_>) -> Option<Window> {
+    match Window::parse(entry.window.as_ref()?) {
+        Ok(window) => Some(window),
+        Err(error) => {
+            find("window", None, error.into());
+            None
+        }
+    }
+}
+
+/// Why an action is granted for named resources only.
+struct Strict {
+    why: String,
+    short: &'static str,
+}
+
+fn strict(action: &ActionPattern, class: Class, provider: Provider) -> Option<Strict> {
+    if class == Class::Once {
+        let why = "of class once (it must never be repeated on a guess)".to_owned();
+        return Some(Strict { why, short: "of class once" });
+    }
+    let known = catalog::find(provider, &action.service, &action.name).filter(|_| action.is_exact())?;
+    let why = format!("destructive (it {})", known.destructive.as_ref()?);
+    Some(Strict { why, short: "destructive" })
+}
+
 fn check_resources(
     entry: &AllowEntry,
     action: &ActionPattern,
@@ -195,9 +126,10 @@ fn check_resources(
     find: &mut Find<'_>,
 ) {
     let text = action.to_string();
+    let strict = strict(action, class, provider);
     let Some(resources) = &entry.resource else {
-        if class == Class::Once {
-            find("action", None, GrantProblem::OnceUnnamed(text));
+        if let Some(Strict { why, .. }) = strict {
+            find("action", None, GrantProblem::Unnamed { action: text, why });
         }
         return;
     };
@@ -207,18 +139,41 @@ fn check_resources(
     let known = catalog::find(provider, &action.service, &action.name).filter(|_| action.is_exact());
     if known.is_some_and(|known| !known.names_resources()) {
         find("resource", None, GrantProblem::NoResources(text.clone()));
+        return;
     }
+    let shows_facts = match known {
+        Some(known) => known.shows_facts(),
+        None => !action.is_exact() && catalog::shows_facts(provider, &action.service),
+    };
+    let short = strict.map(|strict| strict.short);
     for (at, resource) in resources.iter().enumerate() {
-        let is_pattern = resource.contains('*');
-        if !is_pattern && !is_resource_id(resource)
-            || is_pattern && !is_resource_id(&resource.replace('*', "x"))
-        {
-            find("resource", Some(at), GrantProblem::BadResource(resource.clone()));
-        } else if is_pattern && class == Class::Once {
-            let problem = GrantProblem::OncePattern { action: text.clone(), resource: resource.clone() };
+        let problem = match resource {
+            ResourceEntry::Id(id) => id_problem(&text, id, short),
+            ResourceEntry::Where(_) if !shows_facts => Some(GrantProblem::Unreadable(text.clone())),
+            ResourceEntry::Where(selector) => selector_problem(&text, selector, short),
+        };
+        if let Some(problem) = problem {
             find("resource", Some(at), problem);
         }
     }
+}
+
+fn id_problem(action: &str, id: &str, strict: Option<&'static str>) -> Option<GrantProblem> {
+    let is_pattern = id.contains('*');
+    if !catalog::is_resource_id(&if is_pattern { id.replace('*', "x") } else { id.to_owned() }) {
+        return Some(GrantProblem::BadResource(id.to_owned()));
+    }
+    let why = strict.filter(|_| is_pattern)?;
+    Some(GrantProblem::Pattern { action: action.to_owned(), why, resource: id.to_owned() })
+}
+
+fn selector_problem(action: &str, selector: &Selector, strict: Option<&'static str>) -> Option<GrantProblem> {
+    if selector.is_empty() {
+        return Some(GrantProblem::EmptySelector);
+    }
+    let why = strict.filter(|_| !selector.is_narrow())?;
+    let selector = ResourceEntry::Where(selector.clone()).to_string();
+    Some(GrantProblem::OpenSelector { action: action.to_owned(), why, selector })
 }
 
 /// The reads that granted effects need to see whether they took place, for what the effects are granted for.
@@ -229,7 +184,10 @@ fn implied_reads(rules: &[Rule], provider: Provider) -> Vec<Rule> {
         let Some(read_back) = known.and_then(|known| known.read_back.as_ref()) else { continue };
         let (service, name) = (read_back.service.as_str(), read_back.action.as_str());
         let granted_anyway = |rule: &Rule| {
-            rule.action.covers(service, name) && rule.regions.is_none() && rule.resources.is_none()
+            rule.action.covers(service, name)
+                && rule.regions.is_none()
+                && rule.resources.is_none()
+                && rule.window.is_none()
         };
         if rules.iter().any(granted_anyway) {
             continue;
@@ -248,6 +206,8 @@ fn implied_reads(rules: &[Rule], provider: Provider) -> Vec<Rule> {
                 class: Class::Read,
                 regions: effect.regions.clone(),
                 resources: effect.resources.clone(),
+                // An effect made within its window may end after it.
+                window: None,
                 implied_by: vec![text],
             }),
         }
@@ -262,7 +222,9 @@ mod tests {
     fn entry(action: &str, region: &[&str], resource: &[&str]) -> AllowEntry {
         let list =
             |items: &[&str]| (!items.is_empty()).then(|| items.iter().map(|i| (*i).to_owned()).collect());
-        AllowEntry { action: action.into(), region: list(region), resource: list(resource), account: None }
+        let resource: Option<Vec<String>> = list(resource);
+        let resource = resource.map(|ids| ids.into_iter().map(ResourceEntry::Id).collect());
+        AllowEntry { action: action.into(), region: list(region), resource, ..AllowEntry::default() }
     }
 
     #[test]
@@ -296,6 +258,54 @@ mod tests {
     }
 
     #[test]
+    fn what_destroys_is_granted_for_named_resources_only_and_a_selector_must_say_something() {
+        let problem = |allow: &str| {
+            let entry: AllowEntry = toml::from_str(allow).expect("well-formed");
+            let found =
+                Grants::compile(&[entry], Provider::Alibaba).err().map(|mut findings| findings.remove(0));
+            found.map(|finding| format!("{}: {}; {}", finding.key, finding.problem, finding.problem.fix()))
+        };
+        let cases = [
+            (
+                "action = 'ecs:DeleteInstances'",
+                "action: `ecs:DeleteInstances` is destructive (it deletes instances with their data), so it is granted for named resources only; add `resource = [\"...\"]` with the ids it may act on",
+            ),
+            (
+                "action = 'ecs:StopInstances'\nresource = ['*']",
+                "resource: `ecs:StopInstances` is destructive, so `*` must be one resource's id; write out each id, or select by what a read shows: `{ tag = { env = \"lab\" } }`",
+            ),
+            (
+                "action = 'ecs:RebootInstance'\nresource = [{ name = '*' }]",
+                "resource: `ecs:RebootInstance` is of class once, and `{ name = \"*\" }` leaves nothing out; say what its resources have in common, such as a tag",
+            ),
+            (
+                "action = 'ecs:StartInstance'\nresource = [{ }]",
+                "resource: an empty selector selects nothing; write one of `tag`, `name`, `charge-type` and `group`",
+            ),
+            (
+                "action = 'ecs:DeleteKeyPairs'\nresource = [{ tag = { env = 'lab' } }]",
+                "resource: no read shows the tags of what `ecs:DeleteKeyPairs` acts on; write out each id",
+            ),
+            (
+                "action = 'ecs:CreateSnapshot'\nwindow = { from = '25:00', zone = 'UTC' }",
+                "window: `25:00` is not a time of day: write it as in `22:00`; ",
+            ),
+        ];
+        for (allow, expected) in cases {
+            assert_eq!(problem(allow).as_deref(), Some(expected), "{allow}");
+        }
+        for good in [
+            "action = 'ecs:RebootInstance'\nresource = [{ tag = { env = 'lab' } }, 'i-1']",
+            "action = 'ecs:DeleteInstances'\nresource = [{ name = 'lab-*', charge-type = 'PostPaid' }]",
+            "action = 'ecs:StartInstance'\nresource = ['i-prod-*', { group = '*' }]",
+            "action = 'ecs:Describe*'\nresource = [{ tag = { env = 'lab' } }]",
+            "action = 'ecs:CreateSnapshot'\nwindow = { from = '22:00', to = '06:00', zone = 'Asia/Shanghai', days = ['fri'] }",
+        ] {
+            assert_eq!(problem(good), None, "{good}");
+        }
+    }
+
+    #[test]
     fn an_unknown_action_is_a_warning_with_a_suggestion() {
         let warnings = |action: &str, resource: &[&str]| {
             let compiled = Grants::compile(&[entry(action, &[], resource)], Provider::Alibaba);
@@ -319,5 +329,13 @@ mod tests {
             ["`esc` is no service of alibaba that this release knows: did you mean `ecs`?"]
         );
         assert!(warnings("ecs:Describe*", &[]).is_empty());
+        for (action, queue) in [("mns:SendMessage", &["q"][..]), ("mns:Get*", &[])] {
+            assert_eq!(
+                warnings(action, queue),
+                [format!(
+                    "`{action}` is a REST call, and the host has no client for these yet: its calls will be refused"
+                )]
+            );
+        }
     }
 }

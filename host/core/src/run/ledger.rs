@@ -30,6 +30,17 @@ impl Record {
     }
 }
 
+/// Bytes of the clouds' answers in a ledger, those of earlier tries included.
+pub fn answer_bytes(ledger: &[Record]) -> usize {
+    let bytes = |record: &Record| match &record.entry {
+        Entry::Call { reply: Ok(response), .. } | Entry::Result { reply: Ok(response), .. } => {
+            response.body.len()
+        }
+        _ => 0,
+    };
+    ledger.iter().map(bytes).sum()
+}
+
 /// What happened. `position` counts the guest's recorded host calls from 0; each request of a `call-all` has its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

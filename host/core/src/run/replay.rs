@@ -3,6 +3,7 @@
 
 use super::host_call::{StateOp, StateReply};
 use super::ledger::{Answered, Entry, Record};
+use super::token::{TokenInput, client_token};
 use crate::call::{CallReply, CallRequest, CallResponse};
 use crate::catalog::Class;
 use crate::time::Timestamp;
@@ -20,6 +21,8 @@ pub struct Replay {
     denied: BTreeMap<u32, Timestamp>,
     /// Effects that earlier tries of the run made, and this one has not asked for yet.
     made: Vec<(CallRequest, CallResponse)>,
+    /// Tokens of effects that the run has made, in whichever try.
+    spent: BTreeSet<String>,
     next: u32,
     now: Timestamp,
     log_lines: u32,
@@ -84,6 +87,7 @@ impl Replay {
             disproofs: BTreeMap::new(),
             denied: BTreeMap::new(),
             made: Vec::new(),
+            spent: BTreeSet::new(),
             next: 0,
             now: begun,
             log_lines: 0,
@@ -117,13 +121,14 @@ impl Replay {
                     baseline: baseline.clone(),
                     since: at,
                     sent_by: None,
-                    disproofs: self.disproofs.get(position).copied().unwrap_or(0),
+                    disproofs: self.disproofs_at(*position),
                 };
                 self.slots.insert(*position, Slot::Open(open));
                 self.open.insert(*position);
             }
             Entry::Result { position, reply, .. } => {
                 if let Some(open) = self.close(*position) {
+                    self.spent.extend(open.token.filter(|_| reply.is_ok()));
                     let (request, reply) = (open.request, reply.clone());
                     self.slots.insert(*position, Slot::Call { request, reply, at, changed: Changed::Yes });
                 }
@@ -213,6 +218,18 @@ impl Replay {
             Some(Slot::Open(open)) => Some(open),
             _ => None,
         }
+    }
+
+    /// The token of an effect that the ledger does not know, of all that `input` gives the first that stands for no effect of
+    /// this run: two alike, of which an earlier try made one, may come to the same position.
+    pub fn token(&self, input: TokenInput<'_>) -> String {
+        let tokens = (input.nth..).map(|nth| client_token(TokenInput { nth, ..input }));
+        tokens.into_iter().find(|token| !self.spent.contains(token)).expect("a run makes few effects")
+    }
+
+    /// How often the effect at `position` was found not to have taken place, or not to have reached its goal.
+    pub fn disproofs_at(&self, position: u32) -> u32 {
+        self.disproofs.get(&position).copied().unwrap_or(0)
     }
 
     /// When a person last said that the effect at `position` did not take place.

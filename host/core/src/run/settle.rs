@@ -44,6 +44,11 @@ pub enum SettleError {
     /// The ledger shows no effect without a result.
     #[error("no effect of this run is unknown: it can only be given up (--abandon)")]
     NothingUnknown,
+    /// What the run has made cannot be told.
+    #[error(
+        "the run's ledger cannot be read whole: it can only be given up (--abandon), or the store restored from a backup"
+    )]
+    Unreadable,
     /// Only a run that was given up, or failed, can be tried again.
     #[error("the run is {}: only a dead or failed one can be tried again", .0.as_str())]
     NotEnded(RunState),
@@ -57,10 +62,11 @@ pub enum SettleError {
 /// Longest name of a person kept, in characters: an address, with room.
 const BY_CHARS_MAX: usize = 200;
 
-/// Decides what `settlement`, said `by` somebody, writes into the ledger of a run that stands at `state`.
+/// Decides what `settlement`, said `by` somebody, writes into the ledger of a run that stands at `state`. `None` is a ledger
+/// that cannot be read whole.
 pub fn settle(
     state: RunState,
-    ledger: &[Record],
+    ledger: Option<&[Record]>,
     settlement: &Settlement,
     by: &str,
     now: Timestamp,
@@ -69,6 +75,12 @@ pub fn settle(
         return Err(SettleError::NotHeld(state));
     }
     let by: String = by.chars().take(BY_CHARS_MAX).collect();
+    let ledger = match (ledger, settlement) {
+        (Some(ledger), _) => ledger,
+        // What can be read of it need not name the effect that is unknown.
+        (None, Settlement::Abandon) => &[],
+        (None, Settlement::Done { .. } | Settlement::NotDone) => return Err(SettleError::Unreadable),
+    };
     let replay = Replay::new(ledger, Timestamp::default());
     // What the run is held for, if several effects are unknown.
     let held = ledger.iter().rev().find_map(|record| match record.entry {
@@ -113,8 +125,14 @@ pub fn tries(ledger: &[Record]) -> Tries {
     tries
 }
 
-/// Decides what trying a run again, asked for `by` somebody, writes into its ledger.
-pub fn retry(state: RunState, ledger: &[Record], by: &str, now: Timestamp) -> Result<Record, SettleError> {
+/// Decides what trying a run again, asked for `by` somebody, writes into its ledger. `None` is one that cannot be read whole.
+pub fn retry(
+    state: RunState,
+    ledger: Option<&[Record]>,
+    by: &str,
+    now: Timestamp,
+) -> Result<Record, SettleError> {
+    let ledger = ledger.ok_or(SettleError::Unreadable)?;
     if let Some((position, _)) = Replay::new(ledger, Timestamp::default()).open() {
         return Err(SettleError::UnknownForGood(position));
     }
@@ -157,7 +175,7 @@ mod tests {
     #[test]
     fn a_persons_word_becomes_the_record_that_replay_goes_on_with() {
         let done = Settlement::Done { request_id: "req-1".into() };
-        let settled = settle(RunState::Held, &ledger(), &done, "ops", t(9)).expect("held");
+        let settled = settle(RunState::Held, Some(&ledger()), &done, "ops", t(9)).expect("held");
         let Entry::Result { position: 3, reply: Ok(response), answered, sends: 0 } = settled.record.entry
         else {
             panic!("{settled:?}")
@@ -169,14 +187,16 @@ mod tests {
         assert_eq!(answered, Answered::Person { by: "ops".into() });
         assert_eq!((settled.to, settled.effect.map(|(at, _)| at)), (RunState::Ready, Some(3)));
 
-        let settled = settle(RunState::Held, &ledger(), &Settlement::NotDone, "ops", t(9)).expect("held");
+        let settled =
+            settle(RunState::Held, Some(&ledger()), &Settlement::NotDone, "ops", t(9)).expect("held");
         assert_eq!(
             settled.record.entry,
             Entry::NotExecuted { position: 3, why: String::new(), by: Some("ops".into()) }
         );
         assert_eq!(settled.to, RunState::Ready);
 
-        let settled = settle(RunState::Held, &ledger(), &Settlement::Abandon, "ops", t(9)).expect("held");
+        let settled =
+            settle(RunState::Held, Some(&ledger()), &Settlement::Abandon, "ops", t(9)).expect("held");
         assert_eq!(settled.record.entry, Entry::Abandoned { position: Some(3), by: "ops".into() });
         assert_eq!(settled.to, RunState::Dead);
     }
@@ -187,19 +207,31 @@ mod tests {
         let Entry::Intent { request, .. } = ledger[0].entry.clone() else { panic!("an intent") };
         let other = Entry::Intent { position: 1, request, class: Class::Token, token: None, baseline: None };
         ledger.insert(0, Record::new(t(0), other));
-        let settled = settle(RunState::Held, &ledger, &Settlement::NotDone, "ops", t(9)).expect("held");
+        let settled = settle(RunState::Held, Some(&ledger), &Settlement::NotDone, "ops", t(9)).expect("held");
         assert_eq!(settled.effect.map(|(position, _)| position), Some(3));
     }
 
     #[test]
     fn only_a_held_run_with_an_unknown_effect_is_settled() {
         for state in RunState::ALL.into_iter().filter(|state| *state != RunState::Held) {
-            let refused = settle(state, &ledger(), &Settlement::Abandon, "ops", t(9));
+            let refused = settle(state, Some(&ledger()), &Settlement::Abandon, "ops", t(9));
             assert_eq!(refused, Err(SettleError::NotHeld(state)));
         }
-        let refused = settle(RunState::Held, &[], &Settlement::NotDone, "ops", t(9));
+        let refused = settle(RunState::Held, Some(&[]), &Settlement::NotDone, "ops", t(9));
         assert_eq!(refused, Err(SettleError::NothingUnknown));
-        assert!(settle(RunState::Held, &[], &Settlement::Abandon, "ops", t(9)).is_ok());
+        assert!(settle(RunState::Held, Some(&[]), &Settlement::Abandon, "ops", t(9)).is_ok());
+    }
+
+    #[test]
+    fn a_run_whose_ledger_cannot_be_read_can_only_be_given_up() {
+        let settled = settle(RunState::Held, None, &Settlement::Abandon, "ops", t(9)).expect("held");
+        assert_eq!(settled.record.entry, Entry::Abandoned { position: None, by: "ops".into() });
+        assert_eq!((settled.effect, settled.to), (None, RunState::Dead));
+        for settlement in [Settlement::NotDone, Settlement::Done { request_id: String::new() }] {
+            let refused = settle(RunState::Held, None, &settlement, "ops", t(9));
+            assert_eq!(refused, Err(SettleError::Unreadable));
+        }
+        assert_eq!(retry(RunState::Dead, None, "ops", t(9)), Err(SettleError::Unreadable));
     }
 
     #[test]
@@ -218,9 +250,9 @@ mod tests {
     fn only_an_ended_run_that_did_not_work_is_tried_again() {
         for state in RunState::ALL {
             let may = matches!(state, RunState::Dead | RunState::Failed);
-            assert_eq!(retry(state, &[], "ops", t(9)).is_ok(), may, "{state:?}");
+            assert_eq!(retry(state, Some(&[]), "ops", t(9)).is_ok(), may, "{state:?}");
         }
-        let refused = retry(RunState::Dead, &ledger(), "ops", t(9));
+        let refused = retry(RunState::Dead, Some(&ledger()), "ops", t(9));
         assert_eq!(refused, Err(SettleError::UnknownForGood(3)), "it was abandoned with an effect unknown");
     }
 }

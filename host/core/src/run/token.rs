@@ -99,8 +99,10 @@ pub struct TokenInput<'a> {
     pub event_id: &'a str,
     /// The policy.
     pub policy: &'a PolicyName,
-    /// The call's position in the run.
+    /// The call's position in the try.
     pub position: u32,
+    /// Which of the tokens of this position: 0 but where an effect that an earlier try made has that one.
+    pub nth: u32,
     /// `service:Action@region`.
     pub action: &'a str,
     /// From `canonical_params`.
@@ -108,9 +110,12 @@ pub struct TokenInput<'a> {
 }
 
 /// The idempotency token of an effect: 64 hex digits, the longest Alibaba takes (ECS CreateSnapshot, ClientToken).
-pub fn client_token(input: TokenInput<'_>) -> String {
+pub(super) fn client_token(input: TokenInput<'_>) -> String {
     let mut hasher = Sha256::new();
-    let position = input.position.to_string();
+    let position = match input.nth {
+        0 => input.position.to_string(),
+        nth => format!("{}.{nth}", input.position),
+    };
     let parts =
         [input.source.as_str(), input.event_id, input.policy.as_str(), &position, input.action, input.params];
     for part in parts {
@@ -142,10 +147,18 @@ mod tests {
     #[test]
     fn a_token_changes_with_each_of_its_parts_and_with_nothing_else() {
         let (s, p) = ("s".parse().expect("name"), "p".parse().expect("name"));
-        let base =
-            TokenInput { source: &s, event_id: "e", policy: &p, position: 1, action: "a", params: "{}" };
+        let base = TokenInput {
+            source: &s,
+            event_id: "e",
+            policy: &p,
+            position: 1,
+            nth: 0,
+            action: "a",
+            params: "{}",
+        };
         let token = client_token(base);
-        assert_eq!(token.len(), 64);
+        // As in ledgers of earlier releases, and in those that are lost.
+        assert_eq!(token, "c8ee17f5d1ddcbf228f60fb449c32eabd6684ef31a0e5e8f03bf9bde22178068");
         assert_eq!(token, client_token(base));
         let q = "q".parse().expect("name");
         let t = "t".parse().expect("name");
@@ -154,6 +167,7 @@ mod tests {
             TokenInput { event_id: "f", ..base },
             TokenInput { policy: &q, ..base },
             TokenInput { position: 2, ..base },
+            TokenInput { nth: 1, ..base },
             TokenInput { action: "b", ..base },
             TokenInput { params: "{\"a\":1}", ..base },
         ] {

@@ -10,7 +10,7 @@ use jiff::civil;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 
 /// The zone of that IANA name; the error says what may have been meant.
-pub(super) fn find(name: &str) -> Result<TimeZone, String> {
+pub(crate) fn find(name: &str) -> Result<TimeZone, String> {
     if name.eq_ignore_ascii_case("UTC") {
         return Ok(TimeZone::UTC);
     }
@@ -37,7 +37,7 @@ pub(super) fn find(name: &str) -> Result<TimeZone, String> {
 const NEAR_MAX: usize = 3;
 
 /// The zone's IANA name.
-pub(super) fn name(zone: &TimeZone) -> &str {
+pub(crate) fn name(zone: &TimeZone) -> &str {
     zone.iana_name().unwrap_or("UTC")
 }
 
@@ -84,7 +84,7 @@ fn next_local(union: &[cron::Schedule], local: civil::DateTime) -> Option<civil:
     Some(Offset::UTC.to_datetime(jiff::Timestamp::from_second(next.timestamp()).ok()?))
 }
 
-fn to_instant(zone: &TimeZone, local: civil::DateTime) -> Option<Timestamp> {
+pub(crate) fn to_instant(zone: &TimeZone, local: civil::DateTime) -> Option<Timestamp> {
     let instant = match zone.to_ambiguous_timestamp(local).offset() {
         AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok()?,
         AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok()?,

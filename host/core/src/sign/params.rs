@@ -73,7 +73,9 @@ pub(super) fn alibaba_pairs(call: &OutboundCall<'_>) -> Result<Vec<Pair>, Invali
             _ => flat.add(name, value, 1)?,
         }
     }
-    match object.get("RegionId").and_then(Value::as_str) {
+    // Some actions spell it `regionId`.
+    let named = object.iter().find(|(name, _)| name.eq_ignore_ascii_case("RegionId"));
+    match named.and_then(|(_, region)| region.as_str()) {
         Some(region) if region != call.region && !call.region.is_empty() => {
             return Err(InvalidParams::OtherRegion {
                 in_params: region.to_owned(),
@@ -265,8 +267,14 @@ mod tests {
         assert!(pairs.contains(&("ClientToken".into(), "t".into())));
         let same = OutboundCall { params: r#"{"RegionId":"cn-hangzhou"}"#, ..call };
         assert!(alibaba_pairs(&same).is_ok());
-        let other = OutboundCall { params: r#"{"RegionId":"cn-beijing"}"#, ..call };
-        assert!(matches!(alibaba_pairs(&other), Err(InvalidParams::OtherRegion { .. })));
+        for params in [r#"{"RegionId":"cn-beijing"}"#, r#"{"regionId":"cn-beijing"}"#] {
+            let other = OutboundCall { params, ..call };
+            assert!(matches!(alibaba_pairs(&other), Err(InvalidParams::OtherRegion { .. })));
+        }
+        let lower = OutboundCall { params: r#"{"regionId":"cn-hangzhou"}"#, ..call };
+        let named =
+            |pairs: Vec<Pair>| pairs.iter().filter(|(n, _)| n.eq_ignore_ascii_case("RegionId")).count();
+        assert_eq!(alibaba_pairs(&lower).map(named), Ok(1));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //! say the same. Leaves printing to the parent.
 
 use crate::cloud::is_readable_by_others;
-use crate::plugin::engine::{Engine, Limits};
+use crate::plugin::engine::{Engine, Limits, Permission};
 use crate::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStatus};
 use crate::policy::{Policies, PolicySet};
 use opsward_core::config::{ConfigError, HostSettings, Severity, load_host, load_policy};
-use opsward_core::grant::GrantRow;
+use opsward_core::grant::{GrantRow, MatrixRow};
 use opsward_core::secret::SecretRef;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
@@ -62,6 +62,10 @@ pub struct PolicyReport {
     pub account: Option<String>,
     /// What it may effectively call: granted, and asked for by the plugin where that is known.
     pub may_call: Vec<GrantRow>,
+    /// All that its plugin asks for beside all that is granted.
+    pub grants: Vec<MatrixRow>,
+    /// What its plugin asks for, and why.
+    pub asks: Vec<Permission>,
     /// Its schedules.
     pub schedules: Vec<ScheduleReport>,
 }
@@ -246,6 +250,8 @@ fn tell_policy(
         mode: settings.mode.as_str().to_owned(),
         account: settings.account.as_ref().map(ToString::to_string),
         may_call: policy.allowed.clone(),
+        grants: policy.matrix.clone(),
+        asks: live.revision.description.permissions.clone(),
         schedules: schedules.collect(),
     });
 }

@@ -199,7 +199,7 @@ async fn an_id_that_fits_no_run_or_several_is_explained() {
 }
 
 const SHOWN: &str = "\
-run b10000000000000000000000  held for 58.0s: settle it with `opsward run resolve`
+run b10000000000000000000000  held for 58.0s: settle it with `opsward run resolve --epoch 1`
   policy    snapshot-on-reboot, plugin 5e689e2b0167, enforce
   event     Instance:SystemFailure.Reboot:Executed
   from      cloudmonitor, id event-b1

@@ -4,7 +4,7 @@ use super::kept::Kept;
 use super::live::Bound;
 use crate::plugin::engine::{Permission, Revision};
 use opsward_core::config::PolicySettings;
-use opsward_core::grant::GrantRow;
+use opsward_core::grant::{GrantRow, MatrixRow};
 use opsward_core::id::{AccountName, Digest};
 use opsward_core::run::Mode;
 use serde::Serialize;
@@ -88,6 +88,8 @@ pub struct PolicyStatus {
     pub mode: Option<Mode>,
     /// What it may call: granted and asked for.
     pub allowed: Vec<GrantRow>,
+    /// All that its plugin asks for beside all that is granted.
+    pub matrix: Vec<MatrixRow>,
     /// What its plugin asks for and is not granted.
     pub asked_not_granted: Vec<String>,
     /// What is granted though its plugin does not ask for it.
@@ -114,6 +116,7 @@ impl PolicyStatus {
             account: settings.and_then(|s| s.account.clone()),
             mode: settings.map(|s| s.mode),
             allowed: live.map(|b| b.policy.settings.grants.rows()).unwrap_or_default(),
+            matrix: grants.filter(|_| live.is_some()).map(|g| g.matrix(&asked)).unwrap_or_default(),
             asked_not_granted: grants.map(|g| owned(g.asked_not_granted(&asked))).unwrap_or_default(),
             granted_not_asked: grants
                 .filter(|_| live.is_some())

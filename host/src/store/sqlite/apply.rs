@@ -2,19 +2,21 @@
 //! force and how many runs stand where. Both follow the transaction: kept when it commits, undone when it does not.
 //! Leaves transactions and answers to `writer`. Tested by the conformance suite.
 
+use super::claimed::{RawClaimed, taken};
 use super::late::Late;
 use super::ledger::{self, LedgerRow};
-use super::read::{event_at, parsed};
+use super::lock::Ended;
+use super::reserve::Room;
 use super::schema::{code, stored};
-use super::statements::{CLAIMED_COLUMN_COUNT, Statements};
-use super::writer::{Answer, Arrival, Op, RawClaimed, Woken};
-use super::{policy_state, retain};
+use super::statements::Statements;
+use super::writer::{Answer, Arrival, Op};
+use super::{halt, policy_state, retain};
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, StoreError};
-use opsward_core::id::{Digest, PolicyName, RunId};
+use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ pub(super) struct Ledgers {
     rows: BTreeMap<i64, String>,
     tally: [i64; 6],
     late: Late,
+    /// Added to the epoch of every claim: more than any that was handed out and did not reach the disk.
+    outdated: u64,
     /// The time of the latest claim; the end of time before the first.
     claimed_at: Timestamp,
     next_run: i64,
@@ -55,6 +59,7 @@ impl Ledgers {
             rows: BTreeMap::new(),
             tally: [0; 6],
             late,
+            outdated: 0,
             claimed_at: Timestamp::from_ms(i64::MAX),
             next_run,
             next_run_kept: next_run,
@@ -66,6 +71,7 @@ impl Ledgers {
         sql: &mut Statements<'_>,
         conn: &Connection,
         op: &Op,
+        room: Room,
     ) -> Result<Answer, StoreError> {
         match op {
             Op::Accept(events) => events
@@ -74,9 +80,9 @@ impl Ledgers {
                 .collect::<Result<_, _>>()
                 .map(Answer::Accepted),
             Op::Fire(firing, event) => self.fire(sql, conn, firing, event.as_deref()).map(Answer::Fired),
-            Op::Claim { limit, now } => self.claim(sql, *limit, *now).map(Answer::Claimed),
+            Op::Claim { limit, now } => self.claim(sql, *limit, *now, least_epoch(room)).map(Answer::Claimed),
             Op::NextWake => {
-                let wake: Option<i64> = sql.next_wake.query_row([], |row| row.get(0))?;
+                let wake: Option<i64> = sql.next_wake.query_row([least_epoch(room)], |row| row.get(0))?;
                 Ok(Answer::NextWake(wake.map(Timestamp::from_ms)))
             }
             Op::ScheduleState(policy, schedule) => {
@@ -84,24 +90,33 @@ impl Ledgers {
             }
             Op::Append { claim, records, ends, progress } => {
                 let live = self.append(claim, records)?;
-                end_locks(sql, claim, *ends)?;
+                end_effect(sql, claim, *ends)?;
                 if *progress && live.is_suspect {
                     self.clear(sql, claim, live)?;
                 }
                 Ok(Answer::Written)
             }
-            Op::AppendOnce { claim, key, change, records, ends } => {
-                self.check(claim)?;
-                let other = sql.once.other(&claim.run, key, change)?;
-                if other.is_none() {
-                    let live = self.append(claim, records)?;
-                    sql.once.perform(&claim.run, key, change)?;
-                    end_locks(sql, claim, *ends)?;
-                    if live.is_suspect && !records.is_empty() {
-                        self.clear(sql, claim, live)?;
-                    }
+            Op::AppendEffect { claim, key, spending, records, ends } => {
+                let live = self.check(claim)?;
+                if let Some((key, change)) = key
+                    && let Some(first) = sql.once.other(&claim.run, key, change)?
+                {
+                    return Ok(Answer::Later(first));
                 }
-                Ok(Answer::AppendedOnce(other))
+                if let Some(spending) = spending
+                    && let Some(over) = sql.budget.spend(&claim.run, spending)?
+                {
+                    return Ok(Answer::Over(over));
+                }
+                self.append(claim, records)?;
+                if let Some((key, change)) = key {
+                    sql.once.perform(&claim.run, key, change)?;
+                }
+                end_effect(sql, claim, *ends)?;
+                if live.is_suspect && !records.is_empty() {
+                    self.clear(sql, claim, live)?;
+                }
+                Ok(Answer::Written)
             }
             Op::Lock { claim, position, resources } => {
                 self.check(claim)?;
@@ -111,6 +126,11 @@ impl Ledgers {
                 self.intervene(sql, intervention)?;
                 Ok(Answer::Written)
             }
+            Op::Halt(halted) => {
+                halt::halt(conn, halted)?;
+                Ok(Answer::Written)
+            }
+            Op::Resume(policy) => Ok(Answer::Resumed(halt::resume(conn, policy.as_ref())?)),
             Op::State { claim, policy, position, op, at } => {
                 self.check(claim)?;
                 let reply = policy_state::perform(&mut sql.policy_state, policy, op)?;
@@ -207,17 +227,19 @@ impl Ledgers {
         sql: &mut Statements<'_>,
         limit: usize,
         now: Timestamp,
+        least_epoch: i64,
     ) -> Result<Vec<RawClaimed>, StoreError> {
         if now < self.claimed_at {
             // No run waits before it has begun: what came under a clock that ran ahead must not wait for that time.
             sql.rouse.execute([now.ms(), (now + AHEAD_MAX).ms()])?;
         }
         self.claimed_at = now;
-        let mut claimed = taken(&mut sql.ready.query(params![now.ms(), stored(limit)])?)?;
+        let mut claimed = taken(&mut sql.ready.query(params![now.ms(), stored(limit), least_epoch])?)?;
         if claimed.len() < limit {
             claimed.extend(taken(&mut sql.suspect.query([now.ms()])?)?);
         }
         for (seq, run) in &mut claimed {
+            run.claim.epoch += self.outdated;
             // A first claim has no ledger to read.
             if run.claim.epoch > 1 {
                 if let Some(records) = self.rows.remove(seq) {
@@ -278,6 +300,11 @@ impl Ledgers {
             self.rows.remove(&run);
         }
         Ok(slice.retained)
+    }
+
+    /// Makes the claims of a transaction that did not happen worth less than the next: their holders write nothing more.
+    pub(super) fn outdate_claims(&mut self) {
+        self.outdated += 1;
     }
 
     /// Ends a claim without writing; returns its run's key if the claim was in force.
@@ -344,33 +371,20 @@ impl Ledgers {
     }
 }
 
-/// Runs as `CLAIMED_COLUMNS` and their events, each with its key.
-fn taken(rows: &mut Rows<'_>) -> Result<Vec<(i64, RawClaimed)>, rusqlite::Error> {
-    let mut taken = Vec::new();
-    while let Some(row) = rows.next()? {
-        let epoch: i64 = row.get(4)?;
-        // One that cannot be read must not keep the others from being claimed.
-        let id = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
-        let claim = Claim { run: RunId::from_text(id), epoch: epoch.unsigned_abs() + 1 };
-        let (faults, crashes, woken) = (row.get(5)?, row.get(6)?, woken(row));
-        taken.push((row.get(0)?, RawClaimed { claim, faults, crashes, woken, ledger: Vec::new() }));
-    }
-    Ok(taken)
+/// Epoch of the runs to claim where there is such room: one that has begun has been claimed.
+fn least_epoch(room: Room) -> i64 {
+    i64::from(room != Room::Plenty)
 }
 
-/// What a claimed run is about, from the same row.
-fn woken(row: &Row<'_>) -> Result<Woken, rusqlite::Error> {
-    row.get_ref(1)?.as_str()?;
-    let (event, received) = event_at(row, CLAIMED_COLUMN_COUNT)?;
-    Ok(Woken { policy: parsed(row, 2)?, digest: Digest::from_bytes(row.get(3)?), event, received })
-}
-
-pub(super) fn end_locks(
+/// Frees what an effect held until its outcome was known.
+pub(super) fn end_effect(
     sql: &mut Statements<'_>,
     claim: &Claim,
-    ends: Option<u32>,
+    ended: Option<Ended>,
 ) -> Result<(), rusqlite::Error> {
-    ends.map_or(Ok(()), |position| sql.lock.end_one(&claim.run, position))
+    let Some(Ended { position, changed }) = ended else { return Ok(()) };
+    sql.lock.end_one(&claim.run, position)?;
+    if changed { Ok(()) } else { sql.budget.give_back(&claim.run, position) }
 }
 
 fn schedule_state(

@@ -53,7 +53,7 @@ pub(super) fn named(error: StoreError, path: &Path) -> StoreError {
 }
 
 /// Whether the last host came to its end. A file of a format that does not say so is checked once.
-fn closed_cleanly(conn: &Connection) -> bool {
+pub(super) fn closed_cleanly(conn: &Connection) -> bool {
     conn.query_row("SELECT clean FROM shutdown", [], |row| row.get(0)).unwrap_or(false)
 }
 

@@ -76,6 +76,12 @@ impl LedgerRow {
     }
 }
 
+/// Records as the ledger keeps them: one JSON text a line.
+pub(super) fn lines(records: &[Record]) -> String {
+    let texts = records.iter().map(|record| serde_json::to_string(record).expect("a record is plain data"));
+    texts.collect::<Vec<_>>().join("\n")
+}
+
 /// The records of `rows`, which are those of `run`.
 pub(super) fn records(run: &RunId, rows: &[LedgerRow]) -> Result<Vec<Record>, StoreError> {
     let mut records = Vec::new();

@@ -6,13 +6,23 @@ use opsward_core::id::{AccountName, RunId};
 use opsward_core::run::{Entry, Record};
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
-/// The effect whose locks end with `records`: a result is known, it did not take place, or it is not made after all.
-pub(super) fn ended_by(records: &[Record]) -> Option<u32> {
-    records.iter().rev().find_map(|record| match record.entry {
-        Entry::Result { position, .. }
-        | Entry::NotExecuted { position, .. }
-        | Entry::Call { position, .. } => Some(position),
-        _ => None,
+/// An effect whose outcome is known.
+#[derive(Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) position: u32,
+    /// Whether it changed something.
+    pub(super) changed: bool,
+}
+
+/// The effect that ends with `records`: a result is known, it did not take place, or it is not made after all.
+pub(super) fn ended_by(records: &[Record]) -> Option<Ended> {
+    records.iter().rev().find_map(|record| {
+        let (position, changed) = match &record.entry {
+            Entry::Result { position, reply, .. } => (*position, reply.is_ok()),
+            Entry::NotExecuted { position, .. } | Entry::Call { position, .. } => (*position, false),
+            _ => return None,
+        };
+        Some(Ended { position, changed })
     })
 }
 

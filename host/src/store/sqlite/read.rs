@@ -2,12 +2,15 @@
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
 use super::damage;
-use super::ledger::{self, LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
+use super::halt;
+use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
+use super::readable;
 use super::schema::{self, code, stored};
 use crate::store::{
     Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
 };
 use opsward_core::event::Event;
+use opsward_core::guardrail::Halt;
 use opsward_core::id::{Digest, RunId};
 use opsward_core::run::{Record, RunState};
 use opsward_core::time::Timestamp;
@@ -51,11 +54,17 @@ impl Reader {
         sql.push_str(" ORDER BY r.seq DESC LIMIT ?2");
         let mut statement = self.conn.prepare_cached(&sql)?;
         let policy = filter.policy.as_ref().map(|p| p.as_str());
-        let rows = statement.query_map(params![policy, rows_max(filter.limit)], run_row)?;
+        let row = |row: &Row<'_>| run_row(row).or_else(|_| readable::run_row(row));
+        let rows = statement.query_map(params![policy, rows_max(filter.limit)], row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The runs whose id begins with `prefix`, each with its event and ledger; at most `limit`.
+    /// The halts in force.
+    pub fn halts(&self) -> Result<Vec<Halt>, StoreError> {
+        if self.format < schema::HALTS_FORMAT { Ok(Vec::new()) } else { Ok(halt::list(&self.conn)?) }
+    }
+
+    /// The runs whose id begins with `prefix`, each with its event and ledger, as far as they can be read; at most `limit`.
     pub fn find_runs(&self, prefix: &str, limit: usize) -> Result<Vec<RunDetail>, StoreError> {
         // One transaction, so that a run's row and its ledger are of one moment.
         let tx = self.conn.unchecked_transaction()?;
@@ -71,11 +80,18 @@ impl Reader {
         let mut rows = statement.query(params![prefix, rows_max(limit)])?;
         let mut runs = Vec::new();
         while let Some(row) = rows.next()? {
-            let (event, received) = event_at(row, RUN_COLUMN_COUNT + 2)?;
-            let row_of_list = run_row(row)?;
-            let ledger = self.ledger(&row_of_list.id, row.get(RUN_COLUMN_COUNT)?)?;
+            let mut damage = Vec::new();
+            let row_of_list = run_row(row).or_else(|error| {
+                damage.push(format!("its row: {error}"));
+                readable::run_row(row)
+            })?;
+            let (event, received) = event_at(row, RUN_COLUMN_COUNT + 2).or_else(|error| {
+                damage.push(format!("its event: {error}"));
+                readable::event_at(row, RUN_COLUMN_COUNT + 2)
+            })?;
+            let ledger = self.ledger(row.get(RUN_COLUMN_COUNT)?, &mut damage)?;
             let epoch = row.get::<_, i64>(RUN_COLUMN_COUNT + 1)?.unsigned_abs();
-            runs.push(RunDetail { row: row_of_list, epoch, event, received, ledger });
+            runs.push(RunDetail { row: row_of_list, epoch, event, received, ledger, damage });
         }
         Ok(runs)
     }
@@ -91,7 +107,7 @@ impl Reader {
         let mut rows = statement.query([rows_max(limit)])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
-            let (event, received) = event_at(row, 2)?;
+            let (event, received) = event_at(row, 2).or_else(|_| readable::event_at(row, 2))?;
             let span: [i64; 2] = [row.get(0)?, row.get(1)?];
             let runs = run_ids.query_map(span, |row| row.get::<_, String>(0).map(RunId::from_text))?;
             events.push(EventRow { event, received, runs: runs.collect::<Result<_, _>>()? });
@@ -125,11 +141,21 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    fn ledger(&self, run: &RunId, seq: i64) -> Result<Vec<Record>, StoreError> {
-        let sql = format!("SELECT {} FROM ledger WHERE run = ?1 ORDER BY seq", self.ledger_columns());
+    /// The records that can be read; what is wrong with the other rows goes to `damage`.
+    fn ledger(&self, run: i64, damage: &mut Vec<String>) -> Result<Vec<Record>, StoreError> {
+        let sql = format!("SELECT seq, {} FROM ledger WHERE run = ?1 ORDER BY seq", self.ledger_columns());
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let rows = statement.query_map([seq], |row| LedgerRow::read(row, 0))?;
-        ledger::records(run, &rows.collect::<Result<Vec<_>, _>>()?)
+        let mut rows = statement.query([run])?;
+        let mut records = Vec::new();
+        while let Some(row) = rows.next()? {
+            match LedgerRow::read(row, 1)?.records() {
+                Ok(read) => records.extend(read),
+                Err(problem) => {
+                    damage.push(format!("row {} of its ledger: {problem}", row.get::<_, i64>(0)?));
+                }
+            }
+        }
+        Ok(records)
     }
 
     pub(super) fn ledger_columns(&self) -> &'static str {
@@ -205,11 +231,11 @@ pub(super) fn firing_row(row: &Row<'_>) -> Result<Firing, rusqlite::Error> {
     })
 }
 
-fn time(row: &Row<'_>, at: usize) -> Result<Timestamp, rusqlite::Error> {
+pub(super) fn time(row: &Row<'_>, at: usize) -> Result<Timestamp, rusqlite::Error> {
     row.get(at).map(Timestamp::from_ms)
 }
 
-fn state(row: &Row<'_>, at: usize) -> Result<RunState, rusqlite::Error> {
+pub(super) fn state(row: &Row<'_>, at: usize) -> Result<RunState, rusqlite::Error> {
     let stored: i64 = row.get(at)?;
     let known = usize::try_from(stored).ok().and_then(|place| RunState::ALL.get(place));
     known.copied().ok_or(rusqlite::Error::IntegralValueOutOfRange(at, stored))

@@ -1,6 +1,6 @@
 //! Room for what is under way on a full disk: a file beside the store that is given up when the disk has no room, so that
-//! the result of an effect that was sent can still be recorded. Until the room is there again nothing new is begun. Leaves
-//! to `writer` what is new and what is under way. Tested below, and on full disks by `tests/tests/it/disk.rs`.
+//! the result of an effect that was sent can still be recorded, by a run that goes on or is claimed again. Until the room is
+//! there again nothing new is begun. Leaves to `writer` what is new and what is under way. Tested below, and on full disks by `tests/tests/it/disk.rs`.
 
 #[cfg(feature = "failpoints")]
 use super::faulty_disk;
@@ -38,6 +38,19 @@ pub(super) struct Reserve {
 
 struct Away {
     tried_at: Option<Instant>,
+    /// Whether a run that was under way has found no room since then.
+    is_used_up: bool,
+}
+
+/// How much room there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// For whatever comes.
+    Plenty,
+    /// For runs that have begun.
+    Reserved,
+    /// For what is under way, if that: no run is claimed.
+    None,
 }
 
 impl Reserve {
@@ -55,9 +68,21 @@ impl Reserve {
         }
     }
 
-    /// Whether the disk is full: nothing new is begun.
-    pub(super) fn is_away(&self) -> bool {
-        self.away.is_some()
+    /// How much room there is, as far as is known.
+    pub(super) fn room(&self) -> Room {
+        match self.away {
+            None => Room::Plenty,
+            Some(Away { is_used_up: false, .. }) => Room::Reserved,
+            Some(Away { is_used_up: true, .. }) => Room::None,
+        }
+    }
+
+    /// A run that was under way has found no room: until the next try to make the reserve again none is claimed, lest runs are
+    /// begun again and again, each with reads in the clouds, to end at the same place.
+    pub(super) fn used_up(&mut self) {
+        if let Some(away) = &mut self.away {
+            away.is_used_up = true;
+        }
     }
 
     /// Gives its room up, since the disk is full. Returns whether there was any to give.
@@ -67,7 +92,7 @@ impl Reserve {
                 "the disk is full: no new event is taken until there is room; what is under way goes on"
             );
             // The first try to make it again comes at once: there may be room, just not for what was asked.
-            self.away = Some(Away { tried_at: None });
+            self.away = Some(Away { tried_at: None, is_used_up: false });
         }
         if wrong("no-reserve") {
             return false;
@@ -103,7 +128,7 @@ impl Reserve {
                         "the disk has no room for the reserve: no new event is taken until it has"
                     );
                 }
-                self.away = Some(Away { tried_at: Some(Instant::now()) });
+                self.away = Some(Away { tried_at: Some(Instant::now()), is_used_up: false });
             }
             // Whatever this is, it is not the disk that has no room.
             Err(error) => {
@@ -160,16 +185,18 @@ mod tests {
         let mut reserve = Reserve::of(&store);
         assert_eq!(len(), None);
         reserve.keep();
-        assert_eq!((len(), reserve.is_away()), (Some(RESERVE_BYTES), false));
+        assert_eq!((len(), reserve.room()), (Some(RESERVE_BYTES), Room::Plenty));
         reserve.restore();
         reserve.keep();
         assert_eq!(len(), Some(RESERVE_BYTES), "it is there already");
 
         assert!(reserve.give_up());
-        assert_eq!((len(), reserve.is_away()), (None, true));
+        assert_eq!((len(), reserve.room()), (None, Room::Reserved));
         assert!(!reserve.give_up(), "there is nothing more to give");
+        reserve.used_up();
+        assert_eq!(reserve.room(), Room::None);
         reserve.restore();
-        assert_eq!((len(), reserve.is_away()), (Some(RESERVE_BYTES), false));
+        assert_eq!((len(), reserve.room()), (Some(RESERVE_BYTES), Room::Plenty));
     }
 
     #[test]
@@ -179,7 +206,7 @@ mod tests {
         std::fs::create_dir(beside(&store)).expect("something in the way");
         let mut reserve = Reserve::of(&store);
         reserve.keep();
-        assert!(!reserve.is_away());
+        assert_eq!(reserve.room(), Room::Plenty);
     }
 
     #[test]

@@ -166,11 +166,13 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&str; 5] = [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP];
+const STEPS: [&str; 6] = [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP, GUARDRAILS];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
 /// The first format whose ledger has checksums.
 pub(super) const SUMMED_FORMAT: i64 = 5;
+/// The first format that can keep halts.
+pub(super) const HALTS_FORMAT: i64 = 6;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.
@@ -257,13 +259,27 @@ CREATE INDEX runs_suspect ON runs (crashes, state) WHERE crashes >= 2;
 ";
 
 /// - `sum` is the checksum of a row's run and text; null in rows from before it: they are not checked.
-/// - `shutdown` says whether the last host closed the file.
+/// - `shutdown` says whether the last host closed the file; where nobody can know, only a file without runs counts as closed.
 /// - `restored` has a row for each time a host opened a copy of the store.
 const UPKEEP: &str = "
 ALTER TABLE ledger ADD COLUMN sum INTEGER;
 CREATE TABLE shutdown (clean INTEGER NOT NULL) STRICT;
-INSERT INTO shutdown VALUES (0);
+INSERT INTO shutdown SELECT NOT EXISTS (SELECT 1 FROM runs);
 CREATE TABLE restored (taken_at INTEGER NOT NULL, opened_at INTEGER NOT NULL) STRICT;
+";
+
+/// - `spent` is what effects count against limits, by the limit's scope, until a month later.
+/// - `halts` has a row for each policy that is halted, with the empty name for all.
+const GUARDRAILS: &str = "
+CREATE TABLE spent (
+  scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
+  PRIMARY KEY (scope, at, run, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX spent_of_run ON spent (run);
+CREATE INDEX spent_at ON spent (at);
+CREATE TABLE halts (
+  policy TEXT PRIMARY KEY, by TEXT NOT NULL, why TEXT NOT NULL, at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Has a row in a file that `opsward db backup` made, until a host opens it. Apart from the steps, since a copy of a file of an

@@ -1,7 +1,7 @@
 //! Where a run stands: set by the end of a claim, by a person, or where a claim is over because it could not be written.
 //! What a run held ends with it. Leaves claims and records to `apply`. Tested by the conformance suite.
 
-use super::apply::{Ledgers, end_locks};
+use super::apply::{Ledgers, end_effect};
 use super::schema::{code, stored};
 use super::statements::Statements;
 use super::writer::Intervention;
@@ -45,7 +45,7 @@ impl Ledgers {
         if let Some((key, change)) = key {
             sql.once.perform(&claim.run, key, change)?;
         }
-        Ok(end_locks(sql, claim, *ends)?)
+        Ok(end_effect(sql, claim, *ends)?)
     }
 
     /// Sets where a run stands, and ends what it held where it is over.

@@ -2,7 +2,7 @@
 
 use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
-use super::{late, lock, once, policy_state, retain};
+use super::{budget, late, lock, once, policy_state, retain};
 use crate::store::SUSPECT_AT;
 use rusqlite::{Connection, Statement};
 
@@ -35,6 +35,7 @@ pub(super) struct Statements<'c> {
     pub(super) once: once::Statements<'c>,
     pub(super) retain: retain::Statements<'c>,
     pub(super) lock: lock::Statements<'c>,
+    pub(super) budget: budget::Statements<'c>,
     pub(super) standing: Statement<'c>,
     pub(super) clear: Statement<'c>,
     pub(super) forgive: Statement<'c>,
@@ -62,7 +63,7 @@ impl<'c> Statements<'c> {
             ready: sql(&format!(
                 "SELECT {CLAIMED_COLUMNS}, {EVENT_COLUMNS}
                  FROM runs r INDEXED BY runs_not_done JOIN events e ON e.seq = r.event
-                 WHERE r.state = 0 AND r.state <> 3 AND r.wake <= ?1 AND r.crashes < {SUSPECT_AT}
+                 WHERE r.state = 0 AND r.state <> 3 AND r.wake <= ?1 AND r.crashes < {SUSPECT_AT} AND r.epoch >= ?3
                  ORDER BY r.wake, r.seq LIMIT ?2"
             ))?,
             suspect: sql(&format!(
@@ -87,7 +88,7 @@ impl<'c> Statements<'c> {
             tally: sql("UPDATE tally SET runs = runs + ?2 WHERE state = ?1")?,
             next_wake: sql(&format!(
                 "SELECT min(wake) FROM runs INDEXED BY runs_not_done
-                 WHERE state = 0 AND state <> 3 AND crashes < {SUSPECT_AT}"
+                 WHERE state = 0 AND state <> 3 AND crashes < {SUSPECT_AT} AND epoch >= ?1"
             ))?,
             last_fire: sql("SELECT max(fire_at) FROM firings WHERE policy = ?1 AND schedule = ?2")?,
             unfinished: sql(
@@ -99,6 +100,7 @@ impl<'c> Statements<'c> {
             once: once::Statements::prepare(conn)?,
             retain: retain::Statements::prepare(conn)?,
             lock: lock::Statements::prepare(conn)?,
+            budget: budget::Statements::prepare(conn)?,
             standing: sql(
                 "SELECT seq, state, epoch FROM runs WHERE id = ?1 AND seq IN (
                    SELECT run FROM run_ids WHERE id = ?1

@@ -1,22 +1,26 @@
 //! The one thread that writes. It takes whatever waits, does it in one transaction, and answers once that is on disk: the
 //! more waits, the fewer syncs each operation costs. A transaction that fails is done again one operation at a time, so
-//! that one that does not fit fails alone; on a full disk what is under way goes on from the `reserve`. A disk error closes the store, since what the disk holds is then unknown.
-//! Leaves what an operation does to `apply`.
+//! that one that does not fit fails alone; on a full disk what is under way goes on from the `reserve`. A disk error closes the
+//! store, since what the disk holds is then unknown. Leaves what an operation does to `apply`, and the one answer that does
+//! not wait for the disk to `early`.
 
 use super::apply::Ledgers;
+use super::budget::Spending;
+use super::claimed::RawClaimed;
 use super::damage;
+use super::early::Early;
 use super::late::{EventKey, Late};
-use super::ledger::LedgerRow;
+use super::lock::Ended;
 use super::once;
 use super::queue::Queue;
-use super::reserve::Reserve;
+use super::reserve::{Reserve, Room};
 use super::statements::Statements;
 use crate::failpoint;
 use crate::store::{
     Acceptance, Claim, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
 };
-use opsward_core::event::Event;
-use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::guardrail::{Halt, Over};
+use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::{RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode};
@@ -45,17 +49,16 @@ pub(super) enum Op {
     Append {
         claim: Claim,
         records: String,
-        /// The effect whose locks end with it.
-        ends: Option<u32>,
+        ends: Option<Ended>,
         /// Whether it says more than that the run was begun again.
         progress: bool,
     },
-    AppendOnce {
+    AppendEffect {
         claim: Claim,
-        key: OnceKey,
-        change: once::Change,
+        key: Option<(OnceKey, once::Change)>,
+        spending: Option<Spending>,
         records: String,
-        ends: Option<u32>,
+        ends: Option<Ended>,
     },
     Lock {
         claim: Claim,
@@ -63,6 +66,8 @@ pub(super) enum Op {
         resources: Vec<(AccountName, String)>,
     },
     Intervene(Box<Intervention>),
+    Halt(Box<Halt>),
+    Resume(Option<PolicyName>),
     State {
         claim: Claim,
         policy: PolicyName,
@@ -90,8 +95,7 @@ pub(super) struct Intervention {
     pub(super) claim: Claim,
     pub(super) from: RunState,
     pub(super) key: Option<(OnceKey, once::Change)>,
-    /// The effect whose locks end with it.
-    pub(super) ends: Option<u32>,
+    pub(super) ends: Option<Ended>,
     pub(super) records: String,
     pub(super) to: Standing,
     pub(super) note: Option<String>,
@@ -99,9 +103,13 @@ pub(super) struct Intervention {
 }
 
 impl Op {
-    /// Whether it makes work, rather than finishing some: not for the last room of a full disk.
-    fn begins_something(&self) -> bool {
-        matches!(self, Self::Accept(_) | Self::Fire(..) | Self::Claim { .. })
+    /// Whether it is done where there is no more room than that: what makes work is not for the last room of a full disk.
+    fn may_be_done(&self, room: Room) -> bool {
+        match self {
+            Self::Accept(_) | Self::Fire(..) => room == Room::Plenty,
+            Self::Claim { .. } => room != Room::None,
+            _ => true,
+        }
     }
 }
 
@@ -118,38 +126,30 @@ pub(super) enum Answer {
     Claimed(Vec<RawClaimed>),
     NextWake(Option<Timestamp>),
     ScheduleState(ScheduleState),
-    /// Another effect that has the natural key.
-    AppendedOnce(Option<once::First>),
+    /// Nothing was written: another effect has the natural key.
+    Later(once::First),
+    /// Nothing was written: a limit has no room.
+    Over(Over),
     /// The run that has one of the resources.
     Locked(Option<RunId>),
     State(StateReply),
+    Resumed(bool),
     Retained(Retained),
     Written,
 }
 
-/// A claimed run, its ledger unread.
-pub(super) struct RawClaimed {
-    pub(super) claim: Claim,
-    pub(super) faults: u32,
-    pub(super) crashes: u32,
-    /// An error is this run's own.
-    pub(super) woken: Result<Woken, rusqlite::Error>,
-    pub(super) ledger: Vec<LedgerRow>,
-}
-
-/// What a claimed run is about.
-pub(super) struct Woken {
-    pub(super) policy: PolicyName,
-    pub(super) digest: Digest,
-    pub(super) event: Event,
-    pub(super) received: Timestamp,
-}
-
 /// The body of the writer thread. Ends when the queue is closed and empty, or at a disk error.
-pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, late: Late, reserve: Reserve) {
+pub(super) fn run(
+    conn: Connection,
+    lock: File,
+    queue: &Arc<Queue>,
+    late: Late,
+    reserve: Reserve,
+    early: Early,
+) {
     // Whatever ends this thread, nobody is left waiting.
     let _fail_on_exit = FailOnExit(queue);
-    let ended = write_until_closed(&conn, queue, late, reserve);
+    let ended = write_until_closed(&conn, queue, late, reserve, early);
     if let Err(error) = ended {
         tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
         queue.fail(&error.to_string());
@@ -171,9 +171,10 @@ fn write_until_closed(
     queue: &Queue,
     late: Late,
     reserve: Reserve,
+    early: Early,
 ) -> Result<(), rusqlite::Error> {
     let (sql, ledgers) = (Statements::prepare(conn)?, Ledgers::open(conn, late)?);
-    let mut writer = Writer { conn, sql, ledgers, reserve, revoked: Vec::new(), wrote: false };
+    let mut writer = Writer { conn, sql, ledgers, reserve, early, revoked: Vec::new(), wrote: false };
     while let Some(jobs) = queue.take() {
         writer.reserve.restore();
         writer.release_revoked()?;
@@ -194,6 +195,7 @@ struct Writer<'c> {
     sql: Statements<'c>,
     ledgers: Ledgers,
     reserve: Reserve,
+    early: Early,
     /// Runs whose claim is over because a write of it failed: to be made ready as soon as the disk takes it.
     revoked: Vec<i64>,
     /// Whether the latest transaction changed anything.
@@ -204,21 +206,26 @@ impl Writer<'_> {
     /// Does `jobs` and answers them. An error is one after which nothing more may be written.
     fn settle(&mut self, mut jobs: Vec<Job>) -> Result<(), rusqlite::Error> {
         let begun = Instant::now();
-        let count = jobs.len();
         match self.transact(&mut jobs) {
             Ok(answers) => {
                 if self.wrote {
                     failpoint::hit("after-commit-before-reply");
                 }
                 metrics::histogram!("opsward_store_commit_seconds").record(begun.elapsed().as_secs_f64());
-                metrics::counter!("opsward_store_operations_total").increment(count as u64);
+                metrics::counter!("opsward_store_operations_total").increment(jobs.len() as u64);
                 for (job, answer) in jobs.into_iter().zip(answers) {
                     self.reply(job, answer);
+                }
+                for claim in self.early.written() {
+                    self.revoke(&claim);
                 }
                 Ok(())
             }
             Err(error) => {
                 self.roll_back()?;
+                if self.early.not_written(&mut jobs) {
+                    self.ledgers.outdate_claims();
+                }
                 if is_fatal(&error) {
                     let reason = error.to_string();
                     for reply in jobs.into_iter().filter_map(|job| job.reply) {
@@ -229,7 +236,7 @@ impl Writer<'_> {
                 if is_full(&error) && self.reserve.give_up() {
                     return self.settle(jobs);
                 }
-                if count > 1 {
+                if jobs.len() > 1 {
                     return jobs.into_iter().try_for_each(|job| self.settle(vec![job]));
                 }
                 self.refuse(jobs, error);
@@ -243,13 +250,13 @@ impl Writer<'_> {
         let changes = self.conn.total_changes();
         self.sql.begin.execute([])?;
         let mut answers = Vec::with_capacity(jobs.len());
-        let nothing_new = self.reserve.is_away();
+        let room = self.reserve.room();
         for job in jobs.iter() {
-            if nothing_new && job.op.begins_something() {
+            if !job.op.may_be_done(room) {
                 answers.push(Err(StoreError::Full));
                 continue;
             }
-            match self.ledgers.apply(&mut self.sql, self.conn, &job.op) {
+            match self.ledgers.apply(&mut self.sql, self.conn, &job.op, room) {
                 Err(StoreError::Sqlite(error)) => return Err(error),
                 answer => answers.push(answer),
             }
@@ -269,6 +276,7 @@ impl Writer<'_> {
             // The mistake shows only if the sender hears of it before a kill.
             std::thread::sleep(std::time::Duration::from_millis(300));
         }
+        self.early.hand_out(jobs, &mut answers);
         if self.wrote {
             failpoint::hit("before-commit");
             if failpoint::wrong("disk-error") {
@@ -308,13 +316,16 @@ impl Writer<'_> {
         let mut error = Some(error);
         for job in jobs {
             if let Op::Append { claim, .. }
-            | Op::AppendOnce { claim, .. }
+            | Op::AppendEffect { claim, .. }
             | Op::Lock { claim, .. }
             | Op::State { claim, .. }
             | Op::Finish { claim, .. } = &job.op
             {
                 tracing::warn!(run = %claim.run, %full, "a record could not be written: the run will be claimed again");
                 self.revoke(claim);
+                if full {
+                    self.reserve.used_up();
+                }
             }
             if let (Some(reply), Some(error)) = (job.reply, error.take()) {
                 let answer = if full { StoreError::Full } else { StoreError::Sqlite(error) };

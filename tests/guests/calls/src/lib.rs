@@ -1,6 +1,7 @@
-//! A policy that makes the calls its event names, one after the other, until one does not succeed:
+//! A policy that makes the calls its event names, one after the other, until one does not succeed; or all of them together,
+//! whatever becomes of each, where the event says `"together": true`:
 //! `{"calls": [{"service": "cvm", "action": "StopInstances", "region": "ap-shanghai", "params": {...}, "once": "key"}]}`.
-//! Run by `tests/it/lies.rs`.
+//! Run by `tests/it/lies.rs` and `tests/it/grants`.
 #![cfg(target_arch = "wasm32")]
 
 use opsward_policy::{Call, Description, Event, Failure, NoConfig, Outcome, Policy, Run, Value, policy};
@@ -14,6 +15,14 @@ impl Policy for Calls {
         const REASON: &str = "because the event says so";
         let actions = [
             "ecs:CreateSnapshot",
+            "ecs:DeleteImage",
+            "ecs:DeleteSnapshot",
+            "ecs:ReInitDisk",
+            "ecs:DescribeDisks",
+            "ecs:DescribeInstances",
+            "ecs:ModifyInstanceAttribute",
+            "ecs:PurgeThings",
+            "ecs:ReplaceSystemDisk",
             "ecs:RebootInstance",
             "ecs:StartInstance",
             "ecs:StopInstance",
@@ -29,6 +38,11 @@ impl Policy for Calls {
     fn handle(event: &Event, run: &Run<NoConfig>) -> Result<Outcome, Failure> {
         let data: Value = event.data()?;
         let calls = data["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if data["together"] == true {
+            let answers = run.call_all(calls.iter().map(told).collect(), 16);
+            let good = answers.iter().filter(|answer| answer.is_ok()).count();
+            return Ok(Outcome::new(format!("{good} of {} calls succeeded", answers.len())));
+        }
         for call in calls {
             run.call(told(call))?;
         }

@@ -31,11 +31,13 @@ pub(super) struct Happened {
     pub(super) requests: Vec<Value>,
     /// What the host changed of the machine.
     pub(super) effects: Vec<Value>,
+    /// Whether another operator restarted it.
+    pub(super) restarted_by_another: bool,
 }
 
 /// What is wrong with it.
 pub(super) fn judge(lane: &Lane, happened: &Happened) -> Vec<String> {
-    let Happened { event, action, state, note, goal_reached, requests, effects } = happened;
+    let Happened { event, action, state, note, goal_reached, requests, effects, .. } = happened;
     let mut problems = Vec::new();
     let sends: Vec<&Value> = requests.iter().filter(|request| request["action"] == *action).collect();
     let mut made: BTreeMap<&str, usize> = BTreeMap::new();
@@ -53,6 +55,8 @@ pub(super) fn judge(lane: &Lane, happened: &Happened) -> Vec<String> {
     }
     let is_lost = match lane.class {
         Class::PowerAlibaba | Class::PowerTencent => !goal_reached,
+        // ECS does not show whose restart it was.
+        Class::Reboot if happened.restarted_by_another => false,
         Class::Token | Class::Reset | Class::Reboot => made.len() < lane.class.effects_wanted(),
     };
     if state == "done" && is_lost {

@@ -160,7 +160,8 @@ fn policy(lane: &Lane) -> String {
     };
     let mut file = format!(
         "plugin = \"{plugin}.wasm\"\naccount = \"{name}\"\nmode = \"enforce\"\nconfig = {config}\n\
-         on = [{{ source = \"lies\", subject = \"{machine}\" }}]\n"
+         on = [{{ source = \"lies\", subject = \"{machine}\" }}]\n\
+         guardrails = {{ once-effects = \"none\", cool-down = \"none\" }}\n"
     );
     for action in allowed {
         let resource =

@@ -27,6 +27,7 @@ impl Lab {
             snapshot_ms: minute,
             reset_ms: minute,
             reboot_ms: minute,
+            reinit_ms: minute,
             start_ms: minute,
             stop_ms: minute,
         };

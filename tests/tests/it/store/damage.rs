@@ -97,7 +97,7 @@ async fn a_record_does_not_pass_for_one_of_another_run() {
 }
 
 #[tokio::test]
-async fn a_run_is_not_shown_with_a_record_that_was_changed() {
+async fn a_run_is_shown_without_the_record_that_was_changed_and_with_what_is_wrong() {
     let lab = two_runs().await;
     flip(&lab.path(), "record of event-1", 0x01);
     let reader = SqliteStore::open_read_only(&lab.path()).expect("opens");
@@ -105,10 +105,30 @@ async fn a_run_is_not_shown_with_a_record_that_was_changed() {
     let shown = |event: &str| {
         let row = rows.iter().find(|row| row.event_id == event).expect("listed");
         assert_eq!(row.state, RunState::Running);
-        reader.find_runs(row.id.as_str(), 1)
+        reader.find_runs(row.id.as_str(), 1).expect("found").pop().expect("one")
     };
-    assert!(matches!(shown("event-1"), Err(StoreError::Unreadable { .. })));
-    assert_eq!(messages(&shown("event-2").expect("readable")[0].ledger), ["record of event-2"]);
+    let damaged = shown("event-1");
+    assert_eq!(messages(&damaged.ledger), [""; 0]);
+    assert!(matches!(damaged.whole_ledger(), Err(StoreError::Unreadable { .. })));
+    assert_eq!(damaged.damage, ["row 1 of its ledger: its checksum is wrong: it is not what was written"]);
+    let whole = shown("event-2");
+    assert_eq!(messages(whole.whole_ledger().expect("readable")), ["record of event-2"]);
+}
+
+#[tokio::test]
+async fn a_run_whose_event_was_changed_is_listed_and_shown_as_far_as_it_can_be_read() {
+    let run = event("event-1", NOW, &["a"]).runs[0].id.clone();
+    for text in ["{\"n\":\"event-1\"}", "event-1", "hook"] {
+        let lab = two_runs().await;
+        flip(&lab.path(), text, 0x80);
+        let reader = SqliteStore::open_read_only(&lab.path()).expect("opens");
+        assert_eq!(reader.list_runs(&RunFilter::default()).expect("listed").len(), 2, "{text}");
+        assert_eq!(reader.list_events(9).expect("listed").len(), 2, "{text}");
+        let shown = reader.find_runs(run.as_str(), 1).expect("found").pop().expect("one");
+        assert_eq!(shown.event.kind, "Disk:Stalled");
+        assert!(shown.damage.iter().any(|problem| problem.starts_with("its event: ")), "{:?}", shown.damage);
+        assert!(shown.whole_ledger().is_err(), "{text}: nothing is decided on a part of it");
+    }
 }
 
 #[tokio::test]
@@ -175,7 +195,7 @@ async fn a_check_finds_whatever_does_not_fit_together() {
     }
     store.accept(vec![event("last", NOW, &["a"])]).await.expect("accepted");
     let claim = claim_one(&*store).await.claim;
-    store.append_once(&claim, once::key("k"), Some(once::intent(1))).await.expect("appended");
+    store.append_effect(&claim, Some(once::key("k")), vec![], Some(once::intent(1))).await.expect("appended");
     let firing = Firing {
         policy: policy("a"),
         schedule: "daily".to_owned(),

@@ -16,7 +16,7 @@ async fn lock(store: &dyn Store, claim: &Claim, position: u32, ids: &[&str]) -> 
     store.lock(claim, position, resources(ids)).await.expect("asked")
 }
 
-fn not_executed(position: u32) -> Record {
+pub(super) fn not_executed(position: u32) -> Record {
     Record::new(NOW, Entry::NotExecuted { position, why: "unchanged".into(), by: None })
 }
 
@@ -55,8 +55,8 @@ pub(super) async fn a_resource_has_one_effect_until_its_outcome_is_known<L: Lab>
         store.append(&second, vec![not_made(7)]).await.expect("given back");
     }
     lock(&*store, &first, 3, &["ins-8"]).await;
-    store.append_once(&first, key("k"), Some(intent(3))).await.expect("appended");
-    store.append_once(&first, key("k"), Some(done(3, "s-1"))).await.expect("appended");
+    store.append_effect(&first, Some(key("k")), vec![], Some(intent(3))).await.expect("appended");
+    store.append_effect(&first, Some(key("k")), vec![], Some(done(3, "s-1"))).await.expect("appended");
     assert_eq!(lock(&*store, &second, 8, &["ins-8"]).await, None, "the same with a natural key");
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn a_past_claim_takes_no_lock<L: Lab>() {
 async fn held(store: &dyn Store) -> [Claim; 2] {
     let [first, second] = two_runs(store).await;
     lock(store, &first, 0, &["ins-1"]).await;
-    store.append_once(&first, key("k"), Some(intent(0))).await.expect("appended");
+    store.append_effect(&first, Some(key("k")), vec![], Some(intent(0))).await.expect("appended");
     store.finish(&first, vec![line("held")], Standing::Held).await.expect("finished");
     [first, second]
 }
@@ -111,13 +111,15 @@ pub(super) async fn a_decision_settles_key_and_lock_and_lets_the_run_go_on<L: La
         let decided = store.intervene(&first, RunState::Held, Some(key("k")), record.clone(), wake).await;
         decided.expect("decided");
         assert_eq!(lock(&*store, &second, 0, &["ins-1"]).await, None);
-        match store.append_once(&second, key("k"), None).await.expect("asked") {
+        match store.append_effect(&second, Some(key("k")), vec![], None).await.expect("asked") {
             Once::First => assert!(!answered, "an effect that took place keeps its key"),
             Once::Later { reply, .. } => assert_eq!(reply.is_some(), answered),
+            Once::Over(over) => panic!("{over:?}"),
         }
         let again = claim_one(&*store).await;
         assert_eq!((&again.claim.run, again.claim.epoch), (&first.run, 2));
         assert_eq!(again.ledger.last(), Some(&record));
+        on_disk(&*store).await;
         let counts = store.count_runs().await.expect("counted");
         assert!(
             counts.contains(&(RunState::Held, 0)) && counts.contains(&(RunState::Running, 2)),
@@ -134,7 +136,7 @@ pub(super) async fn an_abandoned_effect_keeps_its_key_and_frees_its_resource<L: 
     let decided = store.intervene(&first, RunState::Held, Some(key("k")), given_up, Standing::Dead).await;
     decided.expect("decided");
     assert_eq!(lock(&*store, &second, 0, &["ins-1"]).await, None);
-    let asked = store.append_once(&second, key("k"), None).await.expect("asked");
+    let asked = store.append_effect(&second, Some(key("k")), vec![], None).await.expect("asked");
     assert_eq!(asked, Once::Later { run: first.run.clone(), reply: None }, "it may have taken place");
     assert_eq!(store.find_runs(first.run.as_str(), 1).await.expect("found")[0].row.state, RunState::Dead);
 }

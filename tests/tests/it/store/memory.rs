@@ -8,6 +8,7 @@ use opsward::store::{
     Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Retained, RetainedUpTo,
     RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
+use opsward_core::guardrail::{Halt, Halts, Limit};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -143,9 +144,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn append_once(&self, claim: &Claim, key: OnceKey, record: Option<Record>) -> Reply<'_, Once> {
+    fn append_effect(
+        &self,
+        claim: &Claim,
+        key: Option<OnceKey>,
+        limits: Vec<Limit>,
+        record: Option<Record>,
+    ) -> Reply<'_, Once> {
         let of = claim.clone();
-        self.write("append-once", Some(claim.clone()), move |shelf| shelf.append_once(&of, key, record))
+        let append = move |shelf: &mut Shelf| shelf.append_effect(&of, key, &limits, record);
+        self.write("append-effect", Some(claim.clone()), append)
     }
 
     fn lock(
@@ -185,6 +193,21 @@ impl Store for MemoryStore {
     ) -> Reply<'_, ()> {
         let of = claim.clone();
         self.write("intervene", None, move |shelf| shelf.intervene(&of, from, key, record, to))
+    }
+
+    fn halt(&self, halt: Halt) -> Reply<'_, ()> {
+        self.write("halt", None, move |shelf| {
+            shelf.halt(halt);
+            Ok(())
+        })
+    }
+
+    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool> {
+        self.write("resume", None, move |shelf| Ok(shelf.resume(policy.as_ref())))
+    }
+
+    fn halts(&self) -> Reply<'_, Halts> {
+        self.read(Shelf::halts)
     }
 
     fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState> {

@@ -1,4 +1,4 @@
-//! The promises of `Store::append_once`, against any store.
+//! The promises of `Store::append_effect`, against any store.
 
 use super::*;
 use opsward::store::{Claim, ONCE_KEPT, Once, OnceKey, Standing, StoreError};
@@ -11,7 +11,9 @@ pub(super) async fn the_first_effect_with_a_key_takes_it_and_later_ones_get_its_
     let lab = L::new();
     let store = lab.open();
     let [first, second] = two_runs(&*store).await;
-    let ask = async |claim: &Claim, record| store.append_once(claim, key("k"), record).await.expect("asked");
+    let ask = async |claim: &Claim, record| {
+        store.append_effect(claim, Some(key("k")), vec![], record).await.expect("asked")
+    };
     assert_eq!(ask(&second, None).await, Once::First, "looking takes nothing");
     assert_eq!(ask(&first, Some(intent(0))).await, Once::First);
     let in_flight = Once::Later { run: first.run.clone(), reply: None };
@@ -44,9 +46,12 @@ pub(super) async fn a_key_is_told_by_policy_and_action<L: Lab>() {
         key("K"),
     ];
     for (position, key) in (0..).zip([key("k")].into_iter().chain(elsewhere)) {
-        let asked = store.append_once(&first, key.clone(), Some(intent(position))).await.expect("asked");
+        let asked = store
+            .append_effect(&first, Some(key.clone()), vec![], Some(intent(position)))
+            .await
+            .expect("asked");
         assert_eq!(asked, Once::First, "{key:?}");
-        let later = store.append_once(&second, key, None).await.expect("asked");
+        let later = store.append_effect(&second, Some(key), vec![], None).await.expect("asked");
         assert_eq!(later, Once::Later { run: first.run.clone(), reply: None });
     }
 }
@@ -55,14 +60,15 @@ pub(super) async fn an_effect_that_failed_frees_its_key_and_one_without_a_result
     let lab = L::new();
     let store = lab.open();
     let [first, second] = two_runs(&*store).await;
-    store.append_once(&first, key("failed"), Some(intent(0))).await.expect("asked");
-    store.append_once(&first, key("open"), Some(intent(1))).await.expect("asked");
-    store.append_once(&first, key("failed"), Some(failed(0))).await.expect("asked");
-    let asked = store.append_once(&second, key("failed"), Some(intent(0))).await.expect("asked");
+    store.append_effect(&first, Some(key("failed")), vec![], Some(intent(0))).await.expect("asked");
+    store.append_effect(&first, Some(key("open")), vec![], Some(intent(1))).await.expect("asked");
+    store.append_effect(&first, Some(key("failed")), vec![], Some(failed(0))).await.expect("asked");
+    let asked =
+        store.append_effect(&second, Some(key("failed")), vec![], Some(intent(0))).await.expect("asked");
     assert_eq!(asked, Once::First);
-    store.append_once(&first, key("failed"), Some(failed(0))).await.expect("asked");
+    store.append_effect(&first, Some(key("failed")), vec![], Some(failed(0))).await.expect("asked");
     let others = Once::Later { run: second.run.clone(), reply: None };
-    let asked = store.append_once(&first, key("failed"), None).await.expect("asked");
+    let asked = store.append_effect(&first, Some(key("failed")), vec![], None).await.expect("asked");
     assert_eq!(asked, others, "only the effect that has a key frees it");
 
     store.finish(&first, vec![], Standing::Held).await.expect("finished");
@@ -70,7 +76,7 @@ pub(super) async fn an_effect_that_failed_frees_its_key_and_one_without_a_result
     let store = lab.open();
     let again = claim_one(&*store).await.claim;
     assert_eq!(again.run, second.run);
-    let asked = store.append_once(&again, key("open"), Some(intent(1))).await.expect("asked");
+    let asked = store.append_effect(&again, Some(key("open")), vec![], Some(intent(1))).await.expect("asked");
     assert_eq!(asked, Once::Later { run: first.run, reply: None }, "a held effect's, after a restart");
 }
 
@@ -78,13 +84,13 @@ pub(super) async fn a_key_and_the_record_it_comes_with_are_written_both_or_neith
     let lab = L::new();
     let store = lab.open();
     let [first, second] = two_runs(&*store).await;
-    store.append_once(&first, key("k"), Some(intent(0))).await.expect("asked");
+    store.append_effect(&first, Some(key("k")), vec![], Some(intent(0))).await.expect("asked");
     let killed = lab.killed();
-    store.append_once(&first, key("k"), Some(done(0, "s-1"))).await.expect("asked");
+    store.append_effect(&first, Some(key("k")), vec![], Some(done(0, "s-1"))).await.expect("asked");
     let past = Claim { epoch: 0, ..second };
-    let lost = store.append_once(&past, key("other"), Some(intent(0))).await;
+    let lost = store.append_effect(&past, Some(key("other")), vec![], Some(intent(0))).await;
     assert!(matches!(lost, Err(StoreError::Lost(_))), "{lost:?}");
-    let free = store.append_once(&first, key("other"), None).await.expect("asked");
+    let free = store.append_effect(&first, Some(key("other")), vec![], None).await.expect("asked");
     assert_eq!(free, Once::First, "a past claim takes no key");
 
     let store = killed.open();
@@ -92,10 +98,15 @@ pub(super) async fn a_key_and_the_record_it_comes_with_are_written_both_or_neith
     let [of_first, of_second] = [&claimed[0], &claimed[1]];
     assert_eq!(of_first.ledger, [intent(0)]);
     let later = |reply| Once::Later { run: first.run.clone(), reply };
-    let asked = store.append_once(&of_second.claim, key("k"), Some(intent(0))).await.expect("asked");
+    let asked =
+        store.append_effect(&of_second.claim, Some(key("k")), vec![], Some(intent(0))).await.expect("asked");
     assert_eq!(asked, later(None));
-    store.append_once(&of_first.claim, key("k"), Some(done(0, "s-1"))).await.expect("settled");
-    let asked = store.append_once(&of_second.claim, key("k"), Some(intent(0))).await.expect("asked");
+    store
+        .append_effect(&of_first.claim, Some(key("k")), vec![], Some(done(0, "s-1")))
+        .await
+        .expect("settled");
+    let asked =
+        store.append_effect(&of_second.claim, Some(key("k")), vec![], Some(intent(0))).await.expect("asked");
     assert_eq!(asked, later(Some(response("s-1"))));
 }
 
@@ -103,7 +114,9 @@ pub(super) async fn an_answered_key_is_kept_for_its_time_and_not_for_ever<L: Lab
     let lab = L::new();
     let store = lab.open();
     let [first, second] = two_runs(&*store).await;
-    let ask = async |name: &str, record| store.append_once(&first, key(name), record).await.expect("asked");
+    let ask = async |name: &str, record| {
+        store.append_effect(&first, Some(key(name)), vec![], record).await.expect("asked")
+    };
     ask("open", Some(intent(0))).await;
     ask("answered", Some(intent(1))).await;
     ask("answered", Some(done(1, "s-1"))).await;
@@ -113,9 +126,9 @@ pub(super) async fn an_answered_key_is_kept_for_its_time_and_not_for_ever<L: Lab
             let answer = Record { at: NOW + age, ..done(n, "s-2") };
             ask(&format!("{n} after {age:?}"), Some(answer)).await;
         }
-        let found = store.append_once(&second, key("answered"), None).await.expect("asked");
+        let found = store.append_effect(&second, Some(key("answered")), vec![], None).await.expect("asked");
         assert_eq!(found != Once::First, kept, "{age:?}");
-        let open = store.append_once(&second, key("open"), None).await.expect("asked");
+        let open = store.append_effect(&second, Some(key("open")), vec![], None).await.expect("asked");
         assert_eq!(open, Once::Later { run: first.run.clone(), reply: None }, "{age:?}");
     }
 }

@@ -267,6 +267,7 @@ pub(super) async fn counts_and_pins_follow_the_runs<L: Lab>() {
     assert_eq!(counts(&*store).await, "ready 0, running 0, held 0, done 0, failed 0, dead 0");
     store.accept(vec![event("e1", NOW, &["a", "b", "c"])]).await.expect("accepted");
     let claimed = store.claim(2, NOW).await.expect("claimed");
+    on_disk(&*store).await;
     assert_eq!(counts(&*store).await, "ready 1, running 2, held 0, done 0, failed 0, dead 0");
     store.finish(&claimed[0].claim, vec![], Standing::Done).await.expect("finished");
     store.finish(&claimed[1].claim, vec![], Standing::Held).await.expect("finished");
@@ -365,9 +366,11 @@ pub(super) async fn a_run_over_which_hosts_die_is_suspected_and_handed_out_alone
     store.accept(vec![event("e1", NOW, &["a"]), event("e2", NOW, &["a"])]).await.expect("accepted");
     let crashes = |claimed: &[Claimed]| claimed.iter().map(|run| run.crashes).collect::<Vec<_>>();
     assert_eq!(crashes(&store.claim(5, NOW).await.expect("claimed")), [0, 0]);
+    on_disk(&*store).await;
     let lab = lab.killed();
     let store = lab.open();
     assert_eq!(crashes(&store.claim(5, NOW).await.expect("claimed")), [1, 1], "one crash proves nothing");
+    on_disk(&*store).await;
     let lab = lab.killed();
     let store = lab.open();
     store.accept(vec![event("e3", NOW, &["a"])]).await.expect("accepted");

@@ -1,11 +1,12 @@
 //! What a store in memory holds, and what each verb does to it. Leaves waiting, faults and answers to `memory`, natural keys
 //! and a policy's state to `shelf_keys`. Tested by the conformance suite.
 
-use super::shelf_keys::{Keys, PolicyStates};
+use super::shelf_keys::{Keys, PolicyStates, Spent};
 use opsward::store::{
     Acceptance, Claim, Claimed, EventRow, Firing, LISTED_DEFAULT, NewEvent, NewRun, Once, OnceKey, RunDetail,
     RunFilter, RunRow, SUSPECT_AT, ScheduleState, Standing, StoreError,
 };
+use opsward_core::guardrail::{Halt, Halts, Limit};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -27,6 +28,8 @@ pub(super) struct Shelf {
     firings: Vec<Firing>,
     keys: Keys,
     states: PolicyStates,
+    spent: Spent,
+    halts: BTreeMap<Option<PolicyName>, Halt>,
     locks: BTreeMap<(String, String), (RunId, u32)>,
     /// Queued by `append_later`, not on the disk yet.
     later: Vec<(Claim, Vec<Record>)>,
@@ -174,21 +177,40 @@ impl Shelf {
         Ok(())
     }
 
-    pub(super) fn append_once(
+    pub(super) fn append_effect(
         &mut self,
         claim: &Claim,
-        key: OnceKey,
+        key: Option<OnceKey>,
+        limits: &[Limit],
         record: Option<Record>,
     ) -> Result<Once, StoreError> {
         let at = self.place(claim)?;
-        if let Some(other) = self.keys.other(&claim.run, &key, record.as_ref()) {
+        let other = key.as_ref().and_then(|key| self.keys.other(&claim.run, key, record.as_ref()));
+        if let Some(other) = other {
             return Ok(other);
         }
         if let Some(record) = record {
-            self.keys.follow(&claim.run, key, &record);
+            if let Some(over) = self.spent.spend(&claim.run, limits, &record) {
+                return Ok(Once::Over(over));
+            }
+            if let Some(key) = key {
+                self.keys.follow(&claim.run, key, &record);
+            }
             self.write(at, &[record]);
         }
         Ok(Once::First)
+    }
+
+    pub(super) fn halt(&mut self, halt: Halt) {
+        self.halts.insert(halt.policy.clone(), halt);
+    }
+
+    pub(super) fn resume(&mut self, policy: Option<&PolicyName>) -> bool {
+        self.halts.remove(&policy.cloned()).is_some()
+    }
+
+    pub(super) fn halts(&self) -> Halts {
+        Halts(self.halts.values().cloned().collect())
     }
 
     pub(super) fn lock(
@@ -287,6 +309,7 @@ impl Shelf {
             {
                 self.locks.retain(|_, has| *has != (id.clone(), *position));
             }
+            self.spent.give_back(&id, &record.entry);
         }
     }
 
@@ -346,6 +369,7 @@ impl Shelf {
                 event: event.event.clone(),
                 received: event.received,
                 ledger: run.ledger.clone(),
+                damage: Vec::new(),
             }
         };
         found.take(rows_max(limit)).map(detail).collect()

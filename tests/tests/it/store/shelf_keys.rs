@@ -3,6 +3,7 @@
 
 use opsward::store::{ONCE_KEPT, Once, OnceKey, STATE_KEY_BYTES_MAX, STATE_KEYS_MAX, STATE_VALUE_BYTES_MAX};
 use opsward_core::call::CallResponse;
+use opsward_core::guardrail::{Limit, Over, fits};
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::{Entry, Record, StateEntry, StateError, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -54,6 +55,34 @@ impl Keys {
                 self.0.remove(&name);
             }
             _ => {}
+        }
+    }
+}
+
+/// What effects count against limits: scope, time, run, position and cost.
+#[derive(Clone, Default)]
+pub(super) struct Spent(Vec<(String, Timestamp, RunId, u32, u32)>);
+
+impl Spent {
+    pub(super) fn spend(&mut self, run: &RunId, limits: &[Limit], record: &Record) -> Option<Over> {
+        let Entry::Intent { position, .. } = record.entry else { return None };
+        for limit in limits {
+            let key = limit.scope.key();
+            let of_it = self.0.iter().filter(|row| row.0 == key);
+            let mut spent: Vec<(Timestamp, u32)> = of_it.map(|row| (row.1, row.4)).collect();
+            spent.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+            if let Err(over) = fits(limit, spent, record.at) {
+                return Some(over);
+            }
+        }
+        let row = |limit: &Limit| (limit.scope.key(), record.at, run.clone(), position, limit.cost);
+        self.0.extend(limits.iter().map(row));
+        None
+    }
+
+    pub(super) fn give_back(&mut self, run: &RunId, entry: &Entry) {
+        if let Entry::Result { position, reply: Err(_), .. } | Entry::NotExecuted { position, .. } = entry {
+            self.0.retain(|row| (&row.2, row.3) != (run, *position));
         }
     }
 }

@@ -49,6 +49,15 @@ fn ledger() -> Vec<Record> {
 }
 
 #[test]
+fn answers_of_all_tries_are_counted() {
+    let mut both = ledger();
+    both.push(Record::new(t(20), Entry::Retried { why: "x".into(), by: None }));
+    both.extend(ledger());
+    let counted = [&[][..], &ledger(), &both].map(crate::run::answer_bytes);
+    assert_eq!(counted, [0, 2 * "{}".len(), 4 * "{}".len()]);
+}
+
+#[test]
 fn recorded_calls_answer_as_before_and_the_first_unrecorded_one_is_live() {
     let mut replay = Replay::new(&ledger(), t(9));
     assert_eq!(replay.now(), t(9));
@@ -125,6 +134,45 @@ fn a_new_try_reads_again_and_makes_no_effect_twice() {
     let made: Vec<_> = (0..3).map(|_| replay.call(&request("CreateSnapshot"))).collect();
     let live = made.iter().filter(|next| matches!(next, Next::Live(_))).count();
     assert_eq!(live, 1, "{made:?}");
+}
+
+#[test]
+fn an_effect_like_one_that_an_earlier_try_made_has_a_token_of_its_own() {
+    let (source, policy) = ("s".parse().expect("name"), "p".parse().expect("name"));
+    let input = |position| {
+        let (event_id, action, params) = ("e", "ecs:CreateSnapshot@cn-hangzhou", "{}");
+        TokenInput { source: &source, event_id, policy: &policy, position, nth: 0, action, params }
+    };
+    let intent_at = |position, token: &str| match intent(position, "CreateSnapshot") {
+        Entry::Intent { request, class, baseline, .. } => {
+            Entry::Intent { position, request, class, token: Some(token.to_owned()), baseline }
+        }
+        other => other,
+    };
+    let result = |position, reply| Entry::Result { position, reply, answered: Answered::Cloud, sends: 1 };
+    let refused = || Err(crate::retry::refusal(crate::call::ErrorKind::Conflict, "Busy", String::new()));
+    let fresh = Replay::new(&[], t(9));
+    let tokens: Vec<String> = (0..3).map(|position| fresh.token(input(position))).collect();
+    // A read comes first, an effect that is made, one that is not; the next try has no read.
+    let mut ledger = vec![
+        Record::new(t(11), intent_at(1, &tokens[1])),
+        Record::new(t(12), result(1, reply("r1"))),
+        Record::new(t(13), intent_at(2, &tokens[2])),
+        Record::new(t(14), result(2, refused())),
+        Record::new(t(20), Entry::Retried { why: "again".into(), by: None }),
+    ];
+    let mut replay = Replay::new(&ledger, t(9));
+    assert_eq!(replay.call(&request("CreateSnapshot")), Next::Made(0, reply("r1")));
+    assert_eq!(replay.call(&request("CreateSnapshot")), Next::Live(1));
+    let second = replay.token(input(1));
+    assert_ne!(second, tokens[1], "the cloud would answer it with the first");
+    assert_eq!(replay.token(input(2)), tokens[2], "nothing was made with that one");
+    // Whatever became of the host since: until there is a result, it is the same.
+    ledger.push(Record::new(t(21), intent_at(1, &second)));
+    assert_eq!(Replay::new(&ledger, t(9)).token(input(1)), second);
+    ledger.push(Record::new(t(22), result(1, reply("r2"))));
+    let third = Replay::new(&ledger, t(9)).token(input(1));
+    assert!(third != second && third != tokens[1]);
 }
 
 #[test]

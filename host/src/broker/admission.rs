@@ -1,0 +1,79 @@
+//! The door of a live call: what it would do, the secrets it may use, what its grants select by, whether it is granted. What
+//! selectors are judged by is read afresh for each call; a replayed call is answered from the ledger and comes by here only if it is
+//! to be sent again. Leaves deciding to `opsward_core::admit`. Tested in `tests/tests/it/grants`.
+
+use super::Session;
+use super::send::{Before, Sent};
+use crate::failpoint::wrong;
+use opsward_core::admit::{self, Admitted};
+use opsward_core::call::{CallError, CallRequest, ErrorKind, secrets_named};
+use opsward_core::catalog::{Class, Facts, FactsRead, Provider};
+use opsward_core::retry::refusal;
+use opsward_core::run::Stop;
+use serde_json::Value;
+
+impl Session {
+    /// What a call would do, if the policy may make it. What its grants select by is read afresh.
+    pub(super) async fn admit(
+        &self,
+        request: &CallRequest,
+        params: &Value,
+        provider: Provider,
+    ) -> Result<Result<Admitted, CallError>, Stop> {
+        let grants = &self.policy.settings.grants;
+        let inspected = admit::inspect(request, params, provider)
+            .and_then(|admitted| self.may_use_secrets(params).map(|()| admitted));
+        let admitted = match inspected {
+            Ok(admitted) => admitted,
+            Err(error) => return Ok(Err(error)),
+        };
+        let question = admit::question(request, &admitted, provider, self.broker.clock.now());
+        let shown = match admit::reads_before(&question, &admitted, params, grants) {
+            Ok(reads) => self.facts(reads).await?,
+            Err(error) => Err(error),
+        };
+        let allowed = shown.and_then(|facts| admit::authorize(&question, grants, &facts));
+        Ok(match allowed {
+            Err(error) if !wrong("no-grant-check") => Err(error),
+            _ => Ok(admitted),
+        })
+    }
+
+    /// A policy's calls refer only to secrets that its file lists.
+    fn may_use_secrets(&self, params: &Value) -> Result<(), CallError> {
+        let invalid =
+            |message: String| refusal(ErrorKind::Invalid, "opsward.InvalidSecretReference", message);
+        let named = secrets_named(params).map_err(|e| invalid(e.to_string()))?;
+        let listed = &self.policy.settings.secrets;
+        match named.iter().find(|name| !listed.contains(name)) {
+            Some(name) => Err(invalid(format!(
+                "the policy's file does not list the secret `{name}`: add secrets = [\"{name}\"]"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// What these reads show; a retryable refusal where one fails, because then nobody knows whether the call is granted.
+    async fn facts(&self, reads: Vec<FactsRead>) -> Result<Result<Facts, CallError>, Stop> {
+        let mut facts = Facts::new();
+        for read in reads {
+            let (sent, _) = self.send(&read.request, Class::Read, None, Before::NotSent).await?;
+            let body = match sent {
+                Sent::Reply(reply) => reply.map(|response| response.body),
+                Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
+            };
+            let unreadable = || {
+                refusal(
+                    ErrorKind::Unavailable,
+                    "opsward.Unreadable",
+                    "not an answer of this action".to_owned(),
+                )
+            };
+            match body.and_then(|body| read.facts(&body).ok_or_else(unreadable)) {
+                Ok(shown) => facts.extend(shown),
+                Err(error) => return Ok(Err(admit::facts_unread(&read, &error))),
+            }
+        }
+        Ok(Ok(facts))
+    }
+}

@@ -1,0 +1,29 @@
+//! What a list of runs says of a run in one line, taken from its latest record that says anything. Leaves writing it to
+//! `standing`. Tested by the conformance suite.
+
+use opsward_core::run::{Answered, Entry, Record};
+
+pub(super) fn note(record: &Record) -> Option<String> {
+    let text = match &record.entry {
+        Entry::Done { outcome } => outcome.summary.clone(),
+        Entry::Failed { failure } => format!("{}: {}", failure.code, failure.message),
+        Entry::Held { reason, .. } => reason.clone(),
+        Entry::Faulted { fault } => fault.message.clone(),
+        Entry::Waited { why } => why.clone(),
+        Entry::Abandoned { by, .. } => format!("given up by {by}"),
+        Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
+        Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),
+        Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),
+        Entry::NotExecuted { by: Some(by), .. } => format!("did not take place, says {by}"),
+        Entry::NotExecuted { why, by: None, .. } => format!("did not take place: {why}"),
+        _ => return None,
+    };
+    Some(one_line(&text))
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NOTE_CHARS_MAX).collect()
+}
+
+/// Longest note of a run, in characters: one line of a wide terminal.
+const NOTE_CHARS_MAX: usize = 200;

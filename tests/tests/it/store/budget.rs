@@ -1,0 +1,105 @@
+//! What every store promises of guardrails: an effect counts with its intent, for good unless it changed nothing, and a halt
+//! lasts until somebody ends it.
+
+use super::lock::not_executed;
+use super::once::{done, failed, intent, key, ledger, two_runs};
+use super::*;
+use opsward::store::{Claim, Once, Standing};
+use opsward_core::guardrail::{Halt, Limit, Quota, Scope};
+use opsward_core::run::RunState;
+use std::time::Duration;
+
+/// Two an hour of one policy.
+fn two_an_hour() -> Vec<Limit> {
+    vec![limit("p", 2)]
+}
+
+fn limit(policy: &str, max: u32) -> Limit {
+    let quota = Quota { max, per: Duration::from_secs(3600) };
+    Limit { scope: Scope::PolicyOnce(policy.parse().expect("a name")), quota: Some(quota), cost: 1 }
+}
+
+async fn begin(store: &dyn Store, claim: &Claim, record: Record, limits: Vec<Limit>) -> Once {
+    store.append_effect(claim, None, limits, Some(record)).await.expect("asked")
+}
+
+fn is_over(once: &Once) -> bool {
+    matches!(once, Once::Over(_))
+}
+
+pub(super) async fn an_effect_counts_with_its_intent_and_through_kills<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    let [first, second] = two_runs(&*store).await;
+    assert_eq!(begin(&*store, &first, intent(0), two_an_hour()).await, Once::First);
+    assert_eq!(begin(&*store, &second, intent(0), two_an_hour()).await, Once::First);
+    store.append(&second, vec![done(0, "s-1")]).await.expect("appended");
+    let lab = lab.killed();
+    let store = lab.open();
+    let again = claim_one(&*store).await;
+    let Once::Over(over) = begin(&*store, &again.claim, intent(1), two_an_hour()).await else {
+        panic!("two are spent")
+    };
+    assert_eq!(over.room_at, Some(NOW + Duration::from_secs(3600)));
+    let later = Record { at: NOW + Duration::from_secs(3600), ..intent(1) };
+    assert_eq!(begin(&*store, &again.claim, later, two_an_hour()).await, Once::First);
+}
+
+pub(super) async fn an_effect_without_room_leaves_no_trace<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    let [first, second] = two_runs(&*store).await;
+    let both = || vec![limit("roomy", 9), limit("tight", 1)];
+    assert_eq!(begin(&*store, &first, intent(0), both()).await, Once::First);
+    let refused = store.append_effect(&second, Some(key("k")), both(), Some(intent(0))).await.expect("asked");
+    assert!(is_over(&refused), "{refused:?}");
+    let free = store.append_effect(&first, Some(key("k")), vec![], None).await.expect("asked");
+    assert_eq!(free, Once::First, "its key is free");
+    store.finish(&second, vec![], Standing::Done).await.expect("finished");
+    assert!(ledger(&*store, &second).await.is_empty(), "and its ledger empty");
+    for position in 1..=8 {
+        let roomy = begin(&*store, &first, intent(position), vec![limit("roomy", 9)]).await;
+        assert_eq!(roomy, Once::First, "the refused one counts nowhere");
+    }
+    assert!(is_over(&begin(&*store, &first, intent(9), vec![limit("roomy", 9)]).await));
+}
+
+pub(super) async fn what_an_effect_counted_is_given_back_if_it_changed_nothing<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    let [first, second] = two_runs(&*store).await;
+    for nothing in [failed(0), not_executed(0)] {
+        assert_eq!(begin(&*store, &first, intent(0), vec![limit("p", 1)]).await, Once::First);
+        assert!(is_over(&begin(&*store, &second, intent(0), vec![limit("p", 1)]).await));
+        store.append(&first, vec![nothing]).await.expect("appended");
+    }
+    assert_eq!(begin(&*store, &first, intent(0), vec![limit("p", 1)]).await, Once::First);
+    store.finish(&first, vec![line("held")], Standing::Held).await.expect("finished");
+    let wake = Standing::Wake { at: NOW, faulted: false };
+    let decided = store.intervene(&first, RunState::Held, None, not_executed(0), wake).await;
+    decided.expect("decided");
+    assert_eq!(begin(&*store, &second, intent(0), vec![limit("p", 1)]).await, Once::First);
+    store.append(&second, vec![done(0, "s-1")]).await.expect("appended");
+    assert!(is_over(&begin(&*store, &second, intent(1), vec![limit("p", 1)]).await), "it took place");
+}
+
+pub(super) async fn a_halt_lasts_until_it_is_ended_also_through_a_kill<L: Lab>() {
+    let halt = |of: Option<&str>, why: &str| Halt {
+        policy: of.map(policy),
+        by: "ops".into(),
+        why: why.into(),
+        at: NOW,
+    };
+    let lab = L::new();
+    let store = lab.open();
+    for halt in [halt(Some("a"), "first"), halt(None, "all"), halt(Some("a"), "second")] {
+        store.halt(halt).await.expect("halted");
+    }
+    let killed = lab.killed();
+    let store = killed.open();
+    assert_eq!(store.halts().await.expect("asked").0, [halt(None, "all"), halt(Some("a"), "second")]);
+    assert!(store.resume(None).await.expect("resumed"));
+    assert!(!store.resume(None).await.expect("asked"), "it is over");
+    assert!(!store.resume(Some(policy("b"))).await.expect("asked"), "it was none");
+    assert_eq!(store.halts().await.expect("asked").0, [halt(Some("a"), "second")]);
+}
