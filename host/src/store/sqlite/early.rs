@@ -68,7 +68,7 @@ mod tests {
     fn claim() -> (Job, Result<Answer, StoreError>, Asked) {
         let (reply, asked) = oneshot::channel();
         let op = Op::Claim { limit: 1, now: Timestamp::from_ms(1) };
-        let run = super::super::writer::RawClaimed {
+        let run = super::super::claimed::RawClaimed {
             claim: Claim { run: opsward_core::id::RunId::from_text("r".to_owned()), epoch: 1 },
             faults: 0,
             crashes: 0,
