@@ -1,6 +1,6 @@
 //! The metadata services of the machines, which hand out the credential of a machine's role. The only part that talks to their
 //! addresses: without proxy, redirect or repetition, in little time, and for little data. Leaves when to ask to `held`.
-//! Tested by `tests/tests/it/credentials.rs`.
+//! Tested below and by `tests/tests/it/credentials.rs`.
 //!
 //! Source: FACTS 9 and 10. Alibaba's is asked in its hardened mode alone: the vendor's library falls back to asking without a
 //! token on any failure, which gives up what the mode is for. Tencent's has no such mode.
@@ -126,4 +126,62 @@ fn text_of(mut body: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, FetchError
 fn is_role(name: &str) -> bool {
     let is_usual = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
     (1..=ROLE_BYTES_MAX).contains(&name.len()) && name.chars().all(is_usual) && !name.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// What is made of this answer.
+    async fn asked(answer: String) -> Result<usize, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("address");
+        let serving = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.expect("a connection");
+            let mut request = [0; 1024];
+            let read = connection.read(&mut request).await.expect("a request");
+            assert!(read > 0);
+            // The client hangs up on an answer that is too long.
+            drop(connection.write_all(answer.as_bytes()).await);
+        });
+        let metadata = Metadata::new().expect("a client");
+        let got = metadata.ask(metadata.0.get(format!("http://{address}/"))).await;
+        serving.await.expect("served");
+        got.map(|body| body.len()).map_err(|error| error.to_string())
+    }
+
+    fn answer(head: &str, body_bytes: usize) -> String {
+        format!("HTTP/1.1 {head}\r\ncontent-length: {body_bytes}\r\n\r\n{}", "x".repeat(body_bytes))
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_taken_as_it_is_or_not_at_all() {
+        let refused = |text: &str| Err(text.to_owned());
+        let table = [
+            (answer("200 OK", ANSWER_BYTES_MAX), Ok(ANSWER_BYTES_MAX)),
+            (answer("200 OK", ANSWER_BYTES_MAX + 1), refused("the metadata service's answer is too long")),
+            (
+                answer("302 Found\r\nlocation: http://127.0.0.1:1/", 0),
+                refused("the metadata service answers with status 302"),
+            ),
+            (
+                answer("404 Not Found", 0),
+                refused("the metadata service knows of no role of this machine: attach one"),
+            ),
+        ];
+        for (answer, expected) in table {
+            assert_eq!(asked(answer).await, expected);
+        }
+    }
+
+    #[test]
+    fn a_role_is_a_name_and_no_path() {
+        for (name, expected) in
+            [("ops-host.1", true), ("", false), ("../x", false), ("a/b", false), ("a?b", false)]
+        {
+            assert_eq!(is_role(name), expected, "{name}");
+        }
+    }
 }
