@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod check;
 pub mod db;
 pub mod demo;
+pub mod doctor;
 pub mod halt;
 mod host_admin;
 pub mod plugin;
@@ -54,6 +55,13 @@ enum Command {
         config: Config,
         #[command(flatten)]
         check: check::CheckArgs,
+    },
+    /// Ask each account who it is, and see whether the service could start: credentials, clock, store, listeners
+    Doctor {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        doctor: doctor::DoctorArgs,
     },
     /// Look at one policy
     #[command(subcommand)]
@@ -138,6 +146,9 @@ pub fn main() -> ExitCode {
         Command::Serve(config) => crate::service::serve(&config.config),
         Command::Check { config, check } => {
             finish(async_main(check::run(&config.config, &check, &mut std::io::stdout().lock())))
+        }
+        Command::Doctor { config, doctor } => {
+            finish(async_main(doctor::run(&config.config, &doctor, &mut std::io::stdout())))
         }
         Command::Policy(command) => finish(async_main(policy::run(&command, &mut std::io::stdout().lock()))),
         Command::Run(Run::Ls { config, list }) => {

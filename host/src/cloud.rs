@@ -6,4 +6,6 @@ mod credentials;
 mod sender;
 
 pub use client::{Account, BuildClientError, CloudClient, TIMEOUT_DEFAULT, install_tls};
-pub use credentials::{CredentialError, SECRET_BYTES_MAX, resolve};
+pub use credentials::{
+    FetchError, NoCredential, ReadSecretError, SECRET_BYTES_MAX, is_readable_by_others, resolve, try_profile,
+};

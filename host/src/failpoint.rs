@@ -33,6 +33,15 @@ pub fn haste(wait: Duration) -> Duration {
     wait
 }
 
+/// The metadata service at `base`, or where `OPSWARD_METADATA` says in a test: no shipped binary can be sent elsewhere.
+#[inline]
+pub fn metadata_at(base: &'static str) -> String {
+    #[cfg(feature = "failpoints")]
+    return std::env::var("OPSWARD_METADATA").unwrap_or_else(|_| base.to_owned());
+    #[cfg(not(feature = "failpoints"))]
+    base.to_owned()
+}
+
 /// How long a time that passed would have been without that haste: what decides by it knows of none.
 #[inline]
 pub fn unhasted(passed: Duration) -> Duration {

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use opsward_core::config::{HostSettings, load_host};
 use parts::Parts;
 use secrets::Secrets;
+pub(crate) use secrets::read_account;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -2,9 +2,10 @@
 //! line, key and the fix. Leaves reading files and environment, and the paths of files, to the host: every relative path
 //! begins at the directory of `opsward.toml`.
 //!
-//! `source` knows where in the text each key stands, `finding` is what is said about it, `typed` decodes, `host`, `keep`
-//! and `policy` resolve. Tested in `tests` by the text an operator sees.
+//! `source` knows where in the text each key stands, `finding` is what is said about it, `typed` decodes, `host`,
+//! `credentials`, `keep` and `policy` resolve. Tested in `tests` by the text an operator sees.
 
+mod credentials;
 mod finding;
 mod guardrails;
 mod host;
@@ -14,10 +15,9 @@ mod retry;
 mod source;
 mod typed;
 
+pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
-pub use host::{
-    AccountSettings, CredentialRefs, HostSettings, PluginSettings, SourceSettings, StoreSettings,
-};
+pub use host::{AccountSettings, HostSettings, PluginSettings, SourceSettings, StoreSettings};
 
 use crate::grant::Grants;
 use crate::guardrail::Guardrails;

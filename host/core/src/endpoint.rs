@@ -7,7 +7,7 @@ mod table;
 
 use crate::catalog::Provider;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use table::Service;
 
 /// Longest region name taken, in bytes: one DNS label.
@@ -42,6 +42,9 @@ pub enum EndpointError {
     /// The configured endpoint is not a plain origin.
     #[error("endpoint `{0}` must be `https://host[:port]`, without path, query or user")]
     NotAnOrigin(String),
+    /// The configured endpoint is a machine's metadata service, which hands out credentials.
+    #[error("endpoint `{0}` is a metadata service: calls never go there")]
+    Metadata(String),
     /// The configured endpoint would carry credentials in clear over a network.
     #[error("endpoint `{0}` uses plain http, which is allowed for loopback hosts only: use https")]
     PlainHttp(String),
@@ -51,7 +54,7 @@ impl Endpoint {
     /// Reads an account's `endpoint`.
     ///
     /// # Errors
-    /// `NotAnOrigin`, and `PlainHttp` for http to anything but `localhost`, 127.0.0.0/8 and `[::1]`.
+    /// `NotAnOrigin`, `Metadata`, and `PlainHttp` for http to anything but `localhost`, 127.0.0.0/8 and `[::1]`.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let not_an_origin = || EndpointError::NotAnOrigin(text.chars().take(200).collect());
         let (scheme, rest) = text.split_once("://").ok_or_else(not_an_origin)?;
@@ -64,6 +67,9 @@ impl Endpoint {
         let (host, port) = split_authority(&authority).ok_or_else(not_an_origin)?;
         if !is_host(host) {
             return Err(not_an_origin());
+        }
+        if is_metadata(host) {
+            return Err(EndpointError::Metadata(text.chars().take(200).collect()));
         }
         // Clients leave the default port out of the Host header, which is signed.
         let is_default = port == Some(if is_https { 443 } else { 80 });
@@ -140,6 +146,12 @@ pub fn is_region(text: &str) -> bool {
         && country.bytes().all(|b| b.is_ascii_lowercase())
         && rest.peek().is_some()
         && rest.all(is_label)
+}
+
+/// Alibaba's and Tencent's metadata services by name and address, and the link-local addresses, where others have theirs.
+fn is_metadata(host: &str) -> bool {
+    const NAMES: [&str; 3] = ["100.100.100.200", "metadata.tencentyun.com", "metadata.tencentyun.com."];
+    host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_link_local()) || NAMES.contains(&host)
 }
 
 fn find(provider: Provider, service: &str) -> Result<&'static Service, EndpointError> {
@@ -259,6 +271,10 @@ mod tests {
         }
         for text in ["http://10.0.0.1", "http://localhost.evil.example", "http://ecs.aliyuncs.com"] {
             assert_eq!(Endpoint::parse(text), Err(EndpointError::PlainHttp(text.into())), "{text}");
+        }
+        for text in ["https://100.100.100.200", "https://169.254.0.23:8443", "http://Metadata.TencentYun.com"]
+        {
+            assert_eq!(Endpoint::parse(text), Err(EndpointError::Metadata(text.into())), "{text}");
         }
         for text in [
             "",

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod call;
 pub mod catalog;
 pub mod config;
+pub mod credential;
 pub mod endpoint;
 pub mod event;
 pub mod grant;

@@ -1,6 +1,7 @@
 //! Text that must not be seen: credentials and tokens. Leaves fetching them to the host. Tested below.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -26,13 +27,22 @@ impl Secret {
     }
 }
 
+/// Reads a text from a file or an answer that holds secrets.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // The reader's own error would show what it found.
+        String::deserialize(from).map(Self::new).map_err(|_| D::Error::custom("a secret is not a text"))
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(redacted)")
     }
 }
 
-/// Where a secret is kept: configuration names places, never secrets. In TOML `{ env = "NAME" }` or `{ file = "path" }`.
+/// Where a secret is kept: configuration names places, never secrets. In TOML `{ env = "NAME" }`, `{ file = "path" }`
+/// or `{ systemd = "name" }`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretRef {
@@ -40,6 +50,16 @@ pub enum SecretRef {
     Env(String),
     /// A file; a relative path starts at the configuration's directory.
     File(String),
+    /// A credential that systemd hands to the service: `LoadCredential=` or `SetCredentialEncrypted=` of its unit.
+    Systemd(String),
+}
+
+impl SecretRef {
+    /// The variable, path or name.
+    pub fn name(&self) -> &str {
+        let (Self::Env(name) | Self::File(name) | Self::Systemd(name)) = self;
+        name
+    }
 }
 
 /// What signs calls of one account: an access key pair, with a session token where it is temporary.

@@ -22,6 +22,10 @@ impl Clock {
         Timestamp::from_ms(since_1970.saturating_add(self.offset_ms.load(Ordering::Relaxed)))
     }
 
+    pub(crate) fn is_moved(&self) -> bool {
+        self.offset_ms.load(Ordering::Relaxed) != 0
+    }
+
     pub(crate) fn set_offset_ms(&self, offset_ms: i64) {
         self.offset_ms.store(offset_ms, Ordering::Relaxed);
     }

@@ -3,7 +3,8 @@
 //!
 //! `GET requests`, `GET effects` (both with `?since=<seq>`), `GET counts`, `GET|PUT state` (PUT merges: a member
 //! given as `null` is removed), `GET|POST|DELETE faults` (see `faults` for the kinds; `DELETE ?naming=<text>` leaves
-//! those that name something else), `GET|POST|DELETE subscribe`, `POST emit`. Setting
+//! those that name something else), `GET|POST|DELETE subscribe`, `POST emit`, `POST revoke` (no temporary key issued so far is
+//! accepted any more). Setting
 //! `clock_offset_ms` of the state lets time pass for everything, also for the age of signatures.
 
 use crate::emit::{self, EmitError, EmitRequest, Subscriber};
@@ -31,13 +32,14 @@ pub(crate) fn routes() -> Router<Arc<Simulator>> {
         .route("/_sim/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/_sim/subscribe", get(subscribers).post(subscribe).delete(unsubscribe))
         .route("/_sim/emit", post(emit_event))
+        .route("/_sim/revoke", post(revoke))
         .route("/_sim/{*rest}", any(unknown))
 }
 
 async fn unknown() -> Reply {
     refuse(
         StatusCode::NOT_FOUND,
-        "no such control: see requests, effects, counts, state, faults, subscribe, emit",
+        "no such control: see requests, effects, counts, state, faults, subscribe, emit, revoke",
     )
 }
 
@@ -157,6 +159,10 @@ async fn subscribe(State(sim): Shared, body: Bytes) -> Reply {
 async fn unsubscribe(State(sim): Shared) -> Reply {
     sim.subscribers.clear();
     reply(StatusCode::OK, &json!([]))
+}
+
+async fn revoke(State(sim): Shared) -> Reply {
+    reply(StatusCode::OK, &json!({ "revoked": sim.keyring.revoke_temporary(sim.clock.now()) }))
 }
 
 async fn emit_event(State(sim): Shared, body: Bytes) -> Reply {

@@ -101,6 +101,19 @@ impl Keyring {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(key_id, Arc::new(key));
     }
 
+    /// Has all temporary keys end now; how many.
+    pub(crate) fn revoke_temporary(&self, now: Timestamp) -> usize {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let temporary = keys.values_mut().filter(|key| key.token.is_some());
+        temporary
+            .map(|key| {
+                let Key { provider, secret, token, caller, .. } = &**key;
+                let (secret, token, caller) = (secret.clone(), token.clone(), caller.clone());
+                *key = Arc::new(Key { provider: *provider, secret, token, expires: Some(now), caller });
+            })
+            .count()
+    }
+
     /// Makes a role's temporary Alibaba key.
     pub(crate) fn assume(
         &self,
@@ -124,6 +137,36 @@ impl Keyring {
         };
         self.add(key.access_key_id.clone(), accepted);
         (key, caller)
+    }
+
+    /// Makes a role's temporary Tencent key.
+    pub(crate) fn assume_tencent(
+        &self,
+        ids: &Ids,
+        role: &str,
+        session: &str,
+        expires: Timestamp,
+    ) -> TencentStsKey {
+        let key = TencentStsKey {
+            secret_id: format!("AKID{}", ids.word(60)),
+            secret_key: ids.word(44),
+            token: ids.word(240),
+        };
+        let accepted = Key {
+            provider: Provider::Tencent,
+            secret: Secret::new(key.secret_key.clone()),
+            token: Some(Secret::new(key.token.clone())),
+            expires: Some(expires),
+            caller: Caller::Role { name: role.into(), session: session.into(), role_id: ROLE_ID.into() },
+        };
+        self.add(key.secret_id.clone(), accepted);
+        key
+    }
+
+    /// Who asks without a signature, for an action that is proved by a token.
+    pub(crate) fn bearer(provider: Provider) -> Arc<Key> {
+        let caller = Caller::User { name: "bearer".into(), user_id: String::new() };
+        Arc::new(Key { provider, secret: Secret::new(String::new()), token: None, expires: None, caller })
     }
 
     /// Makes the keys handed out at the start.
@@ -154,6 +197,11 @@ impl Keyring {
         let (alibaba_sts, _) = self.assume(ids, "opsward", "sim", None);
         Keys { alibaba, alibaba_sts, tencent, tencent_sts }
     }
+}
+
+/// Whether the simulated identity provider has made this token: it signs none, they just begin alike.
+pub(crate) fn is_simulated_token(token: &str) -> bool {
+    token.starts_with("sim-oidc-")
 }
 
 const USER_ID: &str = "216959339000654321";

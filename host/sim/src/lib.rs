@@ -2,8 +2,9 @@
 //! have the vendors' shapes, so that the real client, signer and retry code is what runs against them.
 //!
 //! Alibaba calls are told apart by `Action` and `Version` (query, form body or `x-acs-*` headers), Tencent calls by
-//! their `X-TC-*` headers; `/_sim/*` is the control interface (see `control`). Leaves RAM and CAM permissions,
-//! billing and every action not listed in `ecs`, `sts`, `cvm` and `cbs` out. Tested by `tests/tests/it/sim.rs` and,
+//! their `X-TC-*` headers; `/_sim/*` is the control interface (see `control`), `/latest/*` the metadata services.
+//! Leaves RAM and CAM permissions,
+//! billing and every action not listed in `ecs`, `sts`, `sts_tencent`, `cvm` and `cbs` out. Tested by `tests/tests/it/sim.rs` and,
 //! against the vendors' own SDKs, by `tests/peers`.
 
 // `json!` recurses once a token, and a CBS disk has 45 fields.
@@ -25,12 +26,14 @@ mod ids;
 mod json_params;
 mod keys;
 mod lies;
+mod metadata;
 mod past;
 mod request;
 mod seed;
 mod server;
 mod state;
 mod sts;
+mod sts_tencent;
 mod traffic;
 mod verify;
 

@@ -2,7 +2,7 @@
 //! Nothing of it is believed before `verify` has looked at it. Tested below.
 
 use crate::answer::{ApiError, Format, object};
-use crate::{cbs, cvm, ecs, sts};
+use crate::{cbs, cvm, ecs, sts, sts_tencent};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
 use opsward_core::catalog::Provider;
@@ -113,7 +113,9 @@ impl Asked {
         let product = match (service, version) {
             (Some("cvm"), cvm::VERSION) => Ok(Product::Cvm),
             (Some("cbs"), cbs::VERSION) => Ok(Product::Cbs),
-            (Some("cvm" | "cbs"), _) => Err(ApiError::new(
+            // Without a signature there is no scope that would name the service.
+            (Some("sts") | None, sts_tencent::VERSION) => Ok(Product::Sts),
+            (Some("cvm" | "cbs" | "sts"), _) => Err(ApiError::new(
                 200,
                 "NoSuchVersion",
                 format!("The API version `{version}` does not exist."),
@@ -171,7 +173,7 @@ impl Asked {
             action,
             region: filled("RegionId"),
             client_token: filled("ClientToken"),
-            recorded: recorded(&json!(params)),
+            recorded: recorded(&Value::Object(blanked(object(json!(params))))),
             arguments: Ok(Arguments::Flat(params)),
             format,
         }
@@ -244,6 +246,11 @@ fn blanked(mut params: Map<String, Value>) -> Map<String, Value> {
     if let Some(password) = params.get_mut("LoginSettings").and_then(|settings| settings.get_mut("Password"))
     {
         *password = json!("***");
+    }
+    for token in ["OIDCToken", "WebIdentityToken"] {
+        if let Some(token) = params.get_mut(token) {
+            *token = json!("***");
+        }
     }
     params
 }

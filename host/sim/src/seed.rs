@@ -3,14 +3,21 @@
 
 use crate::state::{
     Alibaba, CbsDisk, CvmInstance, CvmState, EcsDisk, EcsInstance, EcsStatus, Image, ImageKind, Limits,
-    Settle, Staged, Tencent, World,
+    Metadata, Settle, Staged, Tencent, World,
 };
 use opsward_core::time::Timestamp;
 use std::collections::BTreeMap;
 
 /// The accounts at the start.
 pub(crate) fn world(settle: Settle, limits: Limits) -> World {
-    World { clock_offset_ms: 0, settle, limits, alibaba: alibaba(), tencent: tencent() }
+    World {
+        clock_offset_ms: 0,
+        settle,
+        limits,
+        metadata: Metadata::default(),
+        alibaba: alibaba(),
+        tencent: tencent(),
+    }
 }
 
 /// The account of the documents' sample events.

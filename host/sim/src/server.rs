@@ -10,12 +10,13 @@ use crate::faults::{FaultKind, Faults, Met, Taken};
 use crate::ids::Ids;
 use crate::keys::{Key, Keyring, Keys};
 use crate::lies::{self, LateCall, Later};
+use crate::metadata::Tokens;
 use crate::request::{Arguments, Asked, Inbound, Product};
 use crate::seed;
 use crate::state::{Limits, Settle};
 use crate::traffic::{RequestSeen, Traffic, shown};
 use crate::verify::{self, Nonces, Verdict, verify};
-use crate::{cbs, control, cvm, ecs, sts};
+use crate::{cbs, control, cvm, ecs, metadata, sts, sts_tencent};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
@@ -65,6 +66,7 @@ impl Sim {
             clock: Clock::default(),
             ids,
             keyring,
+            metadata_tokens: Tokens::default(),
             nonces: Nonces::default(),
             faults: Faults::default(),
             later: Later::default(),
@@ -72,7 +74,7 @@ impl Sim {
             cloud: Mutex::new(Cloud::new(seed::world(options.settle, options.limits))),
             traffic: Mutex::new(Traffic::default()),
         });
-        let router = control::routes().fallback(cloud_call).with_state(simulator);
+        let router = control::routes().merge(metadata::routes()).fallback(cloud_call).with_state(simulator);
         let service = router.into_make_service_with_connect_info::<Knife>();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
@@ -110,7 +112,8 @@ pub(crate) struct Simulator {
     pub(crate) faults: Faults,
     pub(crate) later: Later,
     pub(crate) subscribers: Subscribers,
-    keyring: Keyring,
+    pub(crate) keyring: Keyring,
+    pub(crate) metadata_tokens: Tokens,
     nonces: Nonces,
     cloud: Mutex<Cloud>,
     traffic: Mutex<Traffic>,
@@ -163,7 +166,8 @@ impl Simulator {
             }
             Provider::Tencent => answer::tencent(&request_id, outcome),
         };
-        if !skew.is_zero()
+        // The clock that was moved is the one that answers show.
+        if (!skew.is_zero() || self.clock.is_moved())
             && let Ok(date) = HeaderValue::from_str(&http_date(now + skew))
         {
             response.headers_mut().insert(header::DATE, date);
@@ -210,6 +214,9 @@ impl Simulator {
         let ask = |cloud: &mut Cloud| match (product, arguments) {
             (Product::Ecs, Arguments::Flat(params)) => ecs::answer(cloud, &call, params),
             (Product::Sts, Arguments::Flat(params)) => sts::answer(cloud, &self.keyring, &call, params),
+            (Product::Sts, Arguments::Json(params)) => {
+                sts_tencent::answer(cloud, &self.keyring, &call, params)
+            }
             (Product::Cvm, Arguments::Json(params)) => cvm::answer(cloud, &call, params),
             (Product::Cbs, Arguments::Json(params)) => cbs::answer(cloud, &call, params),
             _ => None,

@@ -15,8 +15,29 @@ pub(crate) struct World {
     pub(crate) clock_offset_ms: i64,
     pub(crate) settle: Settle,
     pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) metadata: Metadata,
     pub(crate) alibaba: Alibaba,
     pub(crate) tencent: Tencent,
+}
+
+/// The role that a machine has in each cloud, as its metadata service tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Metadata {
+    pub(crate) alibaba_role: Option<String>,
+    pub(crate) tencent_role: Option<String>,
+    /// How long the keys of a role last: 6 hours in both clouds.
+    pub(crate) seconds: u64,
+    /// Whether Alibaba's gives tokens. One that does not would answer without any.
+    pub(crate) is_hardened: bool,
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        let role = Some("opsward-host".to_owned());
+        Self { alibaba_role: role.clone(), tencent_role: role, seconds: 21_600, is_hardened: true }
+    }
 }
 
 /// How long changes take to settle, milliseconds.

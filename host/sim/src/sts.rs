@@ -4,18 +4,22 @@
 use crate::answer::{ApiError, Outcome, object};
 use crate::cloud::{Call, Cloud};
 use crate::flat::{self, Params};
-use crate::keys::{Caller, Keyring};
+use crate::keys::{Caller, Keyring, is_simulated_token};
 use serde_json::json;
 use std::time::Duration;
 
 /// The API version.
 pub(crate) const VERSION: &str = "2015-04-01";
 
+/// The action that is proved by a token instead of a signature.
+pub(crate) const WITH_TOKEN: &str = "AssumeRoleWithOIDC";
+
 /// Carries an action out; `None` where there is none of this name.
 pub(crate) fn answer(cloud: &Cloud, keys: &Keyring, call: &Call<'_>, params: &Params) -> Option<Outcome> {
     Some(match call.action {
         "GetCallerIdentity" => caller_identity(cloud, call),
         "AssumeRole" => assume_role(keys, call, params),
+        WITH_TOKEN => with_token(keys, call, params),
         _ => return None,
     })
 }
@@ -38,6 +42,14 @@ fn caller_identity(cloud: &Cloud, call: &Call<'_>) -> Outcome {
             "RoleId": role_id,
         }),
     }))
+}
+
+fn with_token(keys: &Keyring, call: &Call<'_>, params: &Params) -> Outcome {
+    flat::required(params, "OIDCProviderArn")?;
+    if !is_simulated_token(flat::required(params, "OIDCToken")?) {
+        return Err(ApiError::new(400, "AuthenticationFail.OIDCToken.Invalid", "The OIDC token is invalid."));
+    }
+    assume_role(keys, call, params)
 }
 
 fn assume_role(keys: &Keyring, call: &Call<'_>, params: &Params) -> Outcome {

@@ -1,15 +1,18 @@
 //! Makes one attempt of one call: sign, send, judge the answer. Never repeats anything, at any layer. Learns from each
-//! account's answers how far this machine's clock is off. Leaves repeating to `broker` and every decision to
-//! `opsward_core`. Tested in `client/tests.rs` against loopback servers.
+//! account's answers how far this machine's clock is off. Leaves repeating to `broker`, credentials to `credentials`, and every
+//! decision to `opsward_core`. Tested in `client/tests.rs` against loopback servers.
 
+use super::credentials::{Held, Metadata};
 use crate::clock::Clock;
-use opsward_core::answer::{Answer, RESPONSE_BYTES_MAX, Verdict, judge, no_answer, not_sent};
+use opsward_core::answer::{Answer, RESPONSE_BYTES_MAX, Remedy, Verdict, judge, no_answer, not_sent};
 use opsward_core::call::{CallError, ErrorKind};
 use opsward_core::catalog::Provider;
+use opsward_core::credential::{CredentialSource, Issued};
 use opsward_core::endpoint::{Endpoint, is_region};
 use opsward_core::id::{AccountName, hex};
+use opsward_core::retry::refusal;
 use opsward_core::secret::{Credential, Secret};
-use opsward_core::sign::{OutboundCall, Scheme, SignedRequest, prepare};
+use opsward_core::sign::{OutboundCall, Scheme, SignedRequest, anonymous, prepare};
 use opsward_core::time::Timestamp;
 use reqwest::header::{HeaderMap, HeaderValue};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -17,6 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// How long a call may take where the caller does not say. The vendors' own clients give slow actions more.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -46,8 +50,8 @@ pub struct Account {
     pub scheme: Scheme,
     /// The region of calls that name none; may be empty.
     pub region: String,
-    /// What signs.
-    pub credential: Credential,
+    /// Where what signs comes from.
+    pub credentials: CredentialSource<Issued>,
 }
 
 /// Sends calls for accounts.
@@ -60,10 +64,12 @@ pub struct CloudClient {
     remote: reqwest::Client,
     /// For endpoints on this machine: never through a proxy.
     loopback: reqwest::Client,
+    metadata: Metadata,
 }
 
-struct Known {
-    account: Account,
+pub(super) struct Known {
+    pub(super) account: Account,
+    pub(super) held: Held,
     /// The cloud's clock minus ours, in milliseconds.
     skew_ms: AtomicI64,
 }
@@ -91,9 +97,37 @@ impl CloudClient {
             (false, true) => (build(|client| client)?, build(|client| client.no_proxy())?),
             (false, false) => build(|client| client).map(|remote| (remote.clone(), remote))?,
         };
-        let known = |account: Account| (account.name.clone(), Known { account, skew_ms: AtomicI64::new(0) });
+        let known = |account: Account| {
+            let held = Held::new(account.name.clone(), account.credentials.clone());
+            (account.name.clone(), Known { account, held, skew_ms: AtomicI64::new(0) })
+        };
         let accounts = accounts.into_iter().map(known).collect();
-        Ok(Self { accounts, secrets, clock, random: SystemRandom::new(), remote, loopback })
+        let metadata = Metadata::new()?;
+        Ok(Self { accounts, secrets, clock, random: SystemRandom::new(), remote, loopback, metadata })
+    }
+
+    pub(super) fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The account of this name; the error is the host's own.
+    pub(super) fn known(&self, name: &AccountName) -> Result<&Known, CallError> {
+        self.accounts.get(name).ok_or_else(|| {
+            let message = format!("account `{name}` is not configured");
+            refusal(ErrorKind::Invalid, "opsward.unknown-account", message)
+        })
+    }
+
+    /// The account's cloud's time, as far as it is known.
+    pub(super) fn now_of(&self, known: &Known) -> Timestamp {
+        let skew_ms = known.skew_ms.load(Ordering::Relaxed);
+        Timestamp::from_ms(self.clock.now().ms().saturating_add(skew_ms))
+    }
+
+    /// How far the account's cloud's clock is ahead of ours, in milliseconds, and when the credential in use lapses.
+    pub fn learnt(&self, name: &AccountName) -> Option<(i64, Option<Timestamp>)> {
+        let known = self.accounts.get(name)?;
+        Some((known.skew_ms.load(Ordering::Relaxed), known.held.expires()))
     }
 
     pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
@@ -115,13 +149,34 @@ impl CloudClient {
         call: &OutboundCall<'_>,
         timeout: Option<Duration>,
     ) -> Verdict {
-        let Some(known) = self.accounts.get(account) else {
-            return refuse("opsward.unknown-account", format!("account `{account}` is not configured"));
+        let known = match self.known(account) {
+            Ok(known) => known,
+            Err(refused) => return Verdict::Answered(Err(refused)),
         };
         let region = if call.region.is_empty() { &known.account.region } else { call.region };
         let call = OutboundCall { region, ..*call };
+        let credential = match self.credential(known).await {
+            Ok(credential) => credential,
+            Err(none) => return not_sent("opsward.no-credential", &none.to_string()),
+        };
         let timeout = timeout.unwrap_or(TIMEOUT_DEFAULT);
-        let verdict = match self.sign(known, &call) {
+        let mut verdict = self.attempt(known, Some(&credential), call, timeout).await;
+        if let Verdict::NotExecuted { error, remedy: Remedy::RefreshCredentials, .. } = &mut verdict {
+            // The next sending has another credential, where there is one to be had.
+            error.retryable = known.held.reject(&credential.key_id, self.now_of(known));
+        }
+        verdict
+    }
+
+    /// Signs and sends once, in at most `timeout`; without a credential it is not signed.
+    pub(super) async fn attempt(
+        &self,
+        known: &Known,
+        credential: Option<&Credential>,
+        call: OutboundCall<'_>,
+        timeout: Duration,
+    ) -> Verdict {
+        let verdict = match self.sign(known, credential, &call) {
             Ok((endpoint, request)) => {
                 let exchange = self.exchange(known, &call, &endpoint, request);
                 tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| {
@@ -130,7 +185,7 @@ impl CloudClient {
             }
             Err(refusal) => refusal,
         };
-        count(account, &call, &verdict);
+        count(&known.account.name, &call, &verdict);
         verdict
     }
 
@@ -139,7 +194,12 @@ impl CloudClient {
         self.random.fill(&mut bytes).is_ok().then_some(bytes)
     }
 
-    fn sign(&self, known: &Known, call: &OutboundCall<'_>) -> Result<(Endpoint, SignedRequest), Verdict> {
+    fn sign(
+        &self,
+        known: &Known,
+        credential: Option<&Credential>,
+        call: &OutboundCall<'_>,
+    ) -> Result<(Endpoint, SignedRequest), Verdict> {
         let account = &known.account;
         let endpoint = match &account.endpoint {
             // The region goes into a header all the same.
@@ -153,9 +213,12 @@ impl CloudClient {
         let Some(nonce) = self.random_bytes::<NONCE_BYTES>() else {
             return Err(not_sent("opsward.no-randomness", "the operating system gives no random numbers"));
         };
-        let skew_ms = known.skew_ms.load(Ordering::Relaxed);
-        let now = Timestamp::from_ms(self.clock.now().ms().saturating_add(skew_ms));
-        prepare(account.scheme, call, &endpoint, &account.credential, now, &hex(&nonce))
+        let (now, nonce) = (self.now_of(known), hex(&nonce));
+        let prepared = match credential {
+            Some(credential) => prepare(account.scheme, call, &endpoint, credential, now, &nonce),
+            None => anonymous::prepare(account.provider, call, &endpoint, now, &nonce),
+        };
+        prepared
             .map(|request| (endpoint, request))
             .map_err(|error| refuse("opsward.invalid-params", error.to_string()))
     }
@@ -270,9 +333,10 @@ fn judge_failure(error: &reqwest::Error, endpoint: &Endpoint) -> Verdict {
     no_answer("opsward.no-answer", &format!("the connection to {host} broke before the answer: {cause}"))
 }
 
-async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, Verdict> {
+/// The body; zeroed when dropped, since a token service's holds a credential.
+async fn read_body(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Verdict> {
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut body = Vec::with_capacity(announced.min(RESPONSE_BYTES_MAX));
+    let mut body = Zeroizing::new(Vec::with_capacity(announced.min(RESPONSE_BYTES_MAX)));
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= RESPONSE_BYTES_MAX => {

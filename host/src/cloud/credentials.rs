@@ -1,110 +1,196 @@
-//! Reads secrets from where the configuration says they are, once, at start. Leaves removing environment variables
-//! afterwards to `service`, which runs before there are threads. Tested below.
+//! The credentials of accounts: from keys, profiles, machines' roles, roles of roles and tokens, fetched anew before they
+//! lapse. One file per source; `held` keeps one and sees to it that only one call fetches. Leaves when to fetch to
+//! `opsward_core::credential::refresh`. Tested by `tests/tests/it/credentials.rs`.
 
-use opsward_core::secret::{Secret, SecretRef};
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+mod held;
+mod keys;
+mod metadata;
+mod profile;
+
+pub(super) use held::Held;
+pub use keys::{ReadSecretError, SECRET_BYTES_MAX, is_readable_by_others, resolve};
+pub(super) use metadata::Metadata;
+
+use super::client::{CloudClient, Known};
+use futures::future::BoxFuture;
+use keys::read_text;
+use opsward_core::answer::{Remedy, Verdict};
+use opsward_core::call::{CallError, ErrorKind};
+use opsward_core::catalog::Provider;
+use opsward_core::credential::profile::ProfileError;
+use opsward_core::credential::sts::{Identity, ReadIssuedError, StsCall, read_issued};
+use opsward_core::credential::{CredentialSource, Issued};
+use opsward_core::id::AccountName;
+use opsward_core::retry::refusal;
+use opsward_core::secret::{Credential, Secret};
+use std::sync::Arc;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Longest secret, in bytes: a session token has about 1,000.
-pub const SECRET_BYTES_MAX: usize = 16 << 10;
+/// How long a fetch may take, a whole chain of roles.
+const FETCH_MAX: Duration = Duration::from_secs(20);
+/// How long a call waits for a fetch, its own or another's: as long as it may take itself. It is not signed before, so that
+/// what is said of a signature's life holds.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long one call of a token service may take: they answer within a second.
+const ISSUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a secret cannot be read. Never holds any of it.
+/// Why a credential cannot be fetched. Holds nothing of any.
 #[derive(Debug, thiserror::Error)]
-pub enum CredentialError {
-    /// The variable is absent.
-    #[error("environment variable `{0}` is not set")]
-    NoVariable(String),
-    /// The variable or file holds nothing.
-    #[error("{0} is empty")]
-    Empty(String),
-    /// Binary data is no secret's form.
-    #[error("{0} is not UTF-8 text")]
-    NotText(String),
-    /// Not a secret's size.
-    #[error("{0} is longer than {SECRET_BYTES_MAX} bytes")]
-    TooLong(String),
-    /// The file cannot be read.
-    #[error("cannot read secret file `{}`", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
+pub enum FetchError {
+    /// A file cannot be read, or must not be.
+    #[error(transparent)]
+    Read(#[from] ReadSecretError),
+    /// Profiles are in the home directory.
+    #[error(
+        "profiles are in the home directory, and the variable HOME is not set: set it where the service runs"
+    )]
+    NoHome,
+    /// The profile does not serve.
+    #[error("{place}: {cause}")]
+    Profile {
+        /// Its file.
+        place: String,
         /// Why.
-        #[source]
-        cause: std::io::Error,
+        cause: ProfileError,
     },
+    /// The metadata service.
+    #[error("{0}")]
+    Metadata(String),
+    /// The metadata service knows nothing of it.
+    #[error("the metadata service knows of no role of this machine: attach one")]
+    NoSuchRole,
+    /// What was issued is not whole.
+    #[error("what was issued cannot be used: {0}")]
+    Issued(#[from] ReadIssuedError),
+    /// The token service refuses, or does not answer.
+    #[error("sts:{action}: {} ({})", error.message, error.code)]
+    Sts {
+        /// Which call of it.
+        action: &'static str,
+        /// What it said.
+        error: Box<CallError>,
+    },
+    /// All of it took too long.
+    #[error("not fetched within {} s", FETCH_MAX.as_secs())]
+    TooLong,
 }
 
-/// Reads the secret. A relative file path starts at `base_dir`. Line breaks at the end are not part of a secret: editors
-/// and `echo` add them.
+/// No credential to make a call with.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct NoCredential(String);
+
+/// Reads the profile that `source` begins with, if any, so that what is wrong with it is told at the start.
 ///
 /// # Errors
-/// See [`CredentialError`]; an empty secret is one, since it would only fail later and less clearly.
-pub fn resolve(reference: &SecretRef, base_dir: &Path) -> Result<Secret, CredentialError> {
-    let (place, text) = match reference {
-        SecretRef::Env(name) => {
-            let place = format!("environment variable `{name}`");
-            let value = std::env::var_os(name).ok_or_else(|| CredentialError::NoVariable(name.clone()))?;
-            let text = value.into_string().map_err(|_| CredentialError::NotText(place.clone()))?;
-            (place, Zeroizing::new(text))
-        }
-        SecretRef::File(path) => read_file(&base_dir.join(path))?,
-    };
-    let secret = text.trim_end_matches(['\r', '\n']);
-    match secret.len() {
-        0 => Err(CredentialError::Empty(place)),
-        1..=SECRET_BYTES_MAX => Ok(Secret::new(secret.to_owned())),
-        _ => Err(CredentialError::TooLong(place)),
+/// Where it cannot be read or used.
+pub fn try_profile<K>(provider: Provider, source: &CredentialSource<K>) -> Result<(), FetchError> {
+    match source.beginning() {
+        CredentialSource::Profile(name) => profile::read(provider, name).map(drop),
+        _ => Ok(()),
     }
 }
 
-fn read_file(path: &Path) -> Result<(String, Zeroizing<String>), CredentialError> {
-    let failed = |cause| CredentialError::File { path: path.to_owned(), cause };
-    let place = format!("secret file `{}`", path.display());
-    let file = std::fs::File::open(path).map_err(failed)?;
-    // With room for all of it from the start, so that growing leaves no copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 3));
-    file.take(SECRET_BYTES_MAX as u64 + 3).read_to_end(&mut bytes).map_err(failed)?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok((place, Zeroizing::new(text.to_owned()))),
-        Err(_) => Err(CredentialError::NotText(place)),
+impl CloudClient {
+    /// What the account signs with: what it has, or what is fetched.
+    pub(super) async fn credential(&self, known: &Known) -> Result<Arc<Credential>, NoCredential> {
+        let fetch =
+            async || match tokio::time::timeout(FETCH_MAX, self.fetch(known, known.held.source())).await {
+                Ok(fetched) => fetched,
+                Err(_) => Err(FetchError::TooLong),
+            };
+        let got = known.held.get(|| self.now_of(known), fetch);
+        tokio::time::timeout(WAIT_MAX, got)
+            .await
+            .unwrap_or_else(|_| Err(NoCredential(FetchError::TooLong.to_string())))
+    }
+
+    /// Who the account's credential is, by the cloud's own word.
+    ///
+    /// # Errors
+    /// What the cloud, or this host, says instead.
+    pub async fn identify(&self, account: &AccountName) -> Result<Identity, CallError> {
+        let known = self.known(account)?;
+        let call = StsCall::identity(known.account.provider);
+        let outbound = call.outbound(&known.account.region);
+        let mut verdict = self.send(account, &outbound, None).await;
+        if matches!(&verdict, Verdict::NotExecuted { error, .. } if error.retryable && !is_own(error)) {
+            // The clock's difference is known now, or another credential is to be had.
+            verdict = self.send(account, &outbound, None).await;
+        }
+        let body = answered(verdict)?;
+        serde_json::from_str(&body).map_err(|_| {
+            let message = "the cloud does not say who the credential is".to_owned();
+            refusal(ErrorKind::Unavailable, "opsward.NoIdentity", message)
+        })
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        known: &'a Known,
+        source: &'a CredentialSource<Issued>,
+    ) -> BoxFuture<'a, Result<Issued, FetchError>> {
+        let provider = known.account.provider;
+        Box::pin(async move {
+            match source {
+                CredentialSource::Keys(issued) => Ok(issued.clone()),
+                CredentialSource::Profile(name) => {
+                    let source = profile::read(provider, name)?;
+                    self.fetch(known, &source).await
+                }
+                CredentialSource::InstanceRole(role) => {
+                    self.metadata().issued(provider, role.as_deref()).await
+                }
+                CredentialSource::AssumeRole(assumed) => {
+                    let by = self.fetch(known, &assumed.from).await?;
+                    let call = StsCall::assume_role(provider, &assumed.role);
+                    self.issue(known, Some(&by.credential), "AssumeRole", &call).await
+                }
+                CredentialSource::Oidc(oidc) => {
+                    let place = format!("token file `{}`", oidc.token_file.display());
+                    let text = read_text(&oidc.token_file, &place, SECRET_BYTES_MAX)?;
+                    let token = Secret::new(text.trim().to_owned());
+                    if token.expose().is_empty() {
+                        return Err(ReadSecretError::Empty(place).into());
+                    }
+                    let call = StsCall::with_token(provider, oidc, &token);
+                    self.issue(known, None, "AssumeRole with a token", &call).await
+                }
+            }
+        })
+    }
+
+    /// Has the token service issue a credential, to the bearer of another or of the token in the call.
+    async fn issue(
+        &self,
+        known: &Known,
+        by: Option<&Credential>,
+        action: &'static str,
+        call: &StsCall,
+    ) -> Result<Issued, FetchError> {
+        let outbound = call.outbound(&known.account.region);
+        let mut verdict = self.attempt(known, by, outbound, ISSUE_TIMEOUT).await;
+        if matches!(verdict, Verdict::NotExecuted { remedy: Remedy::Resign, .. }) {
+            // A machine whose clock is wrong has learnt the right time from this answer.
+            verdict = self.attempt(known, by, outbound, ISSUE_TIMEOUT).await;
+        }
+        let body = answered(verdict).map_err(|error| FetchError::Sts { action, error: Box::new(error) })?;
+        Ok(read_issued(body.as_bytes())?)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether this host says it, and no cloud.
+fn is_own(error: &CallError) -> bool {
+    error.code.starts_with("opsward.")
+}
 
-    #[test]
-    fn a_secret_file_is_read_from_the_configurations_folder_without_its_line_break() {
-        let folder = tempfile::tempdir().expect("folder");
-        std::fs::write(folder.path().join("key"), "hunter2\r\n").expect("write");
-        let secret = resolve(&SecretRef::File("key".into()), folder.path()).expect("readable");
-        assert!(secret.matches("hunter2"));
-    }
-
-    #[test]
-    fn what_is_no_secret_is_refused_without_showing_it() {
-        let folder = tempfile::tempdir().expect("folder");
-        let long = "x".repeat(SECRET_BYTES_MAX + 1);
-        for (name, content) in
-            [("empty", b"\n".as_slice()), ("binary", b"hunter\xff2"), ("long", long.as_bytes())]
-        {
-            std::fs::write(folder.path().join(name), content).expect("write");
-            let error = resolve(&SecretRef::File(name.into()), folder.path()).expect_err(name);
-            let shown = format!("{error} {error:?}");
-            assert!(shown.contains(name) && !shown.contains("hunter") && !shown.contains("xxx"), "{shown}");
+/// The body of an answer, which may hold a credential.
+fn answered(verdict: Verdict) -> Result<Zeroizing<String>, CallError> {
+    match verdict {
+        Verdict::Answered(Ok(response)) => Ok(Zeroizing::new(response.body)),
+        Verdict::Answered(Err(error)) | Verdict::NotExecuted { error, .. } | Verdict::Unclear { error } => {
+            Err(error)
         }
-        let missing = resolve(&SecretRef::File("missing".into()), folder.path()).expect_err("missing");
-        assert!(matches!(missing, CredentialError::File { .. }));
-        let unset = resolve(&SecretRef::Env("OPSWARD_TEST_UNSET".into()), folder.path()).expect_err("unset");
-        assert_eq!(unset.to_string(), "environment variable `OPSWARD_TEST_UNSET` is not set");
-    }
-
-    #[test]
-    fn a_variable_holds_a_secret() {
-        let path = std::env::var("PATH").expect("PATH");
-        let secret = resolve(&SecretRef::Env("PATH".into()), Path::new("/")).expect("set");
-        assert!(secret.matches(&path));
     }
 }

@@ -6,6 +6,7 @@ use crate::cloud::{self, Account};
 use crate::trigger::http::HookSource;
 use anyhow::Context as _;
 use opsward_core::config::{AccountSettings, HostSettings};
+use opsward_core::credential::Issued;
 use opsward_core::secret::{Credential, Secret, SecretRef};
 use std::collections::HashMap;
 use std::path::Path;
@@ -41,30 +42,33 @@ impl Secrets {
     }
 }
 
-fn read_account(account: &AccountSettings, base: &Path) -> anyhow::Result<Account> {
-    let of = |reference| cloud::resolve(reference, base).with_context(|| format!("account {}", account.name));
-    let refs = &account.credentials;
-    let credential = Credential {
-        key_id: of(&refs.key_id)?.expose().to_owned(),
-        key_secret: of(&refs.key_secret)?,
-        session_token: refs.session_token.as_ref().map(of).transpose()?,
-    };
+/// An account with what its credential begins with.
+pub(crate) fn read_account(settings: &AccountSettings, base: &Path) -> anyhow::Result<Account> {
+    let whose = || format!("account {}", settings.name);
+    let of = |reference: &SecretRef| cloud::resolve(reference, base).with_context(whose);
+    let credentials = settings.credentials.with_keys(|refs| {
+        let credential = Credential {
+            key_id: of(&refs.key_id)?.expose().to_owned(),
+            key_secret: of(&refs.key_secret)?,
+            session_token: refs.session_token.as_ref().map(of).transpose()?,
+        };
+        anyhow::Ok(Issued { credential, expires: None })
+    })?;
+    cloud::try_profile(settings.provider, &credentials).with_context(whose)?;
     Ok(Account {
-        name: account.name.clone(),
-        provider: account.provider,
-        endpoint: account.endpoint.clone(),
-        scheme: account.scheme,
-        region: account.region.clone().unwrap_or_default(),
-        credential,
+        name: settings.name.clone(),
+        provider: settings.provider,
+        endpoint: settings.endpoint.clone(),
+        scheme: settings.scheme,
+        region: settings.region.clone().unwrap_or_default(),
+        credentials: credentials.with_paths_from(base),
     })
 }
 
 /// Takes the variables that held secrets out of the environment, so that no child and no core dump of it shows them.
 fn forget_variables(settings: &HostSettings) {
-    let accounts = settings.accounts.values().flat_map(|account| {
-        let refs = &account.credentials;
-        [Some(&refs.key_id), Some(&refs.key_secret), refs.session_token.as_ref()].into_iter().flatten()
-    });
+    let keys = settings.accounts.values().filter_map(|account| account.credentials.keys());
+    let accounts = keys.flat_map(|refs| refs.all().map(|(_, reference)| reference));
     let tokens = settings.sources.values().map(|source| &source.token);
     for reference in accounts.chain(tokens).chain(settings.secrets.values()) {
         if let SecretRef::Env(name) = reference {

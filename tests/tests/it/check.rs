@@ -5,6 +5,7 @@ use opsward::cli::policy::show_at;
 use opsward::cli::runs::Output;
 use opsward_core::id::Digest;
 use opsward_core::time::Timestamp;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -55,6 +56,8 @@ impl Site {
         let site = Self(dir);
         site.write("opsward.toml", HOST);
         site.write("key", "not read");
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(site.path().join("key"), private).expect("chmod");
         site.write("plugins.d/snapshot-on-reboot.toml", SNAPSHOT);
         site.write("plugins.d/nightly-reset.toml", NIGHTLY);
         for name in ["snapshot-on-reboot", "nightly-reset"] {
@@ -306,6 +309,14 @@ async fn a_missing_secret_is_a_warning_and_a_missing_file_is_usage() {
     let (text, code) = site.check(Output::Table).await;
     assert!(
         text.contains("warning: accounts.lab: the key's secret is in the variable OPSWARD_TEST_NOT_SET"),
+        "{text}"
+    );
+    assert_eq!(code, ExitCode::SUCCESS);
+    let shared = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(site.path().join("key"), shared).expect("chmod");
+    let (text, code) = site.check(Output::Table).await;
+    assert!(
+        text.contains("key, which others than its owner may read\n") && text.contains("`chmod 600` it"),
         "{text}"
     );
     assert_eq!(code, ExitCode::SUCCESS);

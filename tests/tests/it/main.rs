@@ -4,6 +4,7 @@ mod broker;
 mod catalog;
 mod chaos;
 mod check;
+mod credentials;
 mod cron;
 mod db;
 mod deliveries;

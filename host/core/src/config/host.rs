@@ -3,9 +3,10 @@
 
 use super::finding::ConfigError;
 use super::source::{Source, Step, did_you_mean, place};
-use super::typed::{Account, Credentials, EventSource, HostFile, Listener, Signature};
-use super::{defaults, keep};
+use super::typed::{Account, EventSource, HostFile, Listener, Signature};
+use super::{CredentialRefs, credentials, defaults, keep};
 use crate::catalog::Provider;
+use crate::credential::CredentialSource;
 use crate::endpoint::{Endpoint, is_region};
 use crate::event::SourceKind;
 use crate::id::{AccountName, SourceName};
@@ -64,25 +65,14 @@ pub struct AccountSettings {
     pub name: AccountName,
     /// Whose cloud it is.
     pub provider: Provider,
-    /// Where its keys are.
-    pub credentials: CredentialRefs,
+    /// Where its credential comes from.
+    pub credentials: CredentialSource<CredentialRefs>,
     /// What all its calls go to, in place of the computed endpoint.
     pub endpoint: Option<Endpoint>,
     /// The region of calls that name none.
     pub region: Option<String>,
     /// How its calls are signed.
     pub scheme: Scheme,
-}
-
-/// Where the keys of an account are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CredentialRefs {
-    /// Alibaba `access-key-id`, Tencent `secret-id`.
-    pub key_id: SecretRef,
-    /// Alibaba `access-key-secret`, Tencent `secret-key`.
-    pub key_secret: SecretRef,
-    /// Alibaba `security-token`, Tencent `token`: for temporary keys.
-    pub session_token: Option<SecretRef>,
 }
 
 /// One source of events.
@@ -106,11 +96,19 @@ pub(super) fn refuse_literal_secrets(source: &mut Source<'_>) -> Result<(), Vec<
     let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<Vec<_>>();
     let mut places: Vec<Vec<String>> = Vec::new();
     for account in owned(source.keys(place!["accounts"])) {
-        let credentials = vec!["accounts".to_owned(), account, "credentials".to_owned()];
-        let steps: Vec<Step<'_>> = credentials.iter().map(Step::from).collect();
-        let keys = owned(source.keys(&steps));
-        places.extend(keys.into_iter().map(|key| [credentials.clone(), vec![key]].concat()));
-        places.push(credentials);
+        let mut table = vec!["accounts".to_owned(), account, "credentials".to_owned()];
+        loop {
+            let steps: Vec<Step<'_>> = table.iter().map(Step::from).collect();
+            let keys = owned(source.keys(&steps));
+            let is_chain = keys.iter().any(|key| key == "assume-role");
+            let secrets = keys.into_iter().filter(|key| !credentials::OPEN_KEYS.contains(&key.as_str()));
+            places.extend(secrets.map(|key| [table.clone(), vec![key]].concat()));
+            places.push(table.clone());
+            if !is_chain {
+                break;
+            }
+            table.extend(["assume-role", "from"].map(str::to_owned));
+        }
     }
     for name in owned(source.keys(place!["sources"])) {
         places.push(vec!["sources".to_owned(), name, "token".to_owned()]);
@@ -236,7 +234,7 @@ fn account(
     if let Err(error) = &parsed {
         errors.push(source.key_error(at, error.to_string(), ""));
     }
-    let credentials = credentials(source, name, typed.provider, typed.credentials, errors);
+    let credentials = credentials::resolve(source, at, typed.provider, typed.credentials, errors);
     let endpoint = typed.endpoint.as_deref().map(Endpoint::parse).transpose();
     if let Err(error) = &endpoint {
         errors.push(source.error(place!["accounts", name, "endpoint"], error.to_string(), ""));
@@ -268,48 +266,6 @@ fn account(
         scheme,
     };
     (errors.len() == before).then_some(settings)
-}
-
-fn credentials(
-    source: &Source<'_>,
-    account: &str,
-    provider: Provider,
-    typed: Credentials,
-    errors: &mut Vec<ConfigError>,
-) -> Option<CredentialRefs> {
-    let alibaba = [
-        ("access-key-id", typed.access_key_id),
-        ("access-key-secret", typed.access_key_secret),
-        ("security-token", typed.security_token),
-    ];
-    let tencent = [("secret-id", typed.secret_id), ("secret-key", typed.secret_key), ("token", typed.token)];
-    let (own, foreign) = match provider {
-        Provider::Alibaba => (alibaba, tencent),
-        Provider::Tencent => (tencent, alibaba),
-    };
-    let names = own.each_ref().map(|(key, _)| *key);
-    let before = errors.len();
-    for (key, _) in foreign.into_iter().filter(|(_, value)| value.is_some()) {
-        let message = format!("`{key}` is no credential of {}", provider.as_str());
-        let fix = format!("it has `{}`, and `{}` for temporary keys", names[..2].join("`, `"), names[2]);
-        errors.push(source.key_error(place!["accounts", account, "credentials", key], message, fix));
-    }
-    for (key, reference) in &own {
-        if matches!(reference, Some(SecretRef::Env(text) | SecretRef::File(text)) if text.is_empty()) {
-            let at = place!["accounts", account, "credentials", *key];
-            errors.push(source.error(at, format!("`{key}` refers to nothing"), "name a variable or a file"));
-        }
-    }
-    let [(_, key_id), (_, key_secret), (_, session_token)] = own;
-    if errors.len() == before {
-        for (key, value) in [(names[0], &key_id), (names[1], &key_secret)] {
-            if value.is_none() {
-                let fix = format!("add `{key} = {{ env = \"NAME\" }}`");
-                errors.push(source.missing(place!["accounts", account, "credentials"], key, fix));
-            }
-        }
-    }
-    Some(CredentialRefs { key_id: key_id?, key_secret: key_secret?, session_token })
 }
 
 fn event_source(

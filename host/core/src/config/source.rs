@@ -245,6 +245,8 @@ fn example_of(key: &str) -> String {
         "provider" => "provider = \"alibaba\"",
         "kind" => "kind = \"alibaba-cloudmonitor\"",
         "token" => "token = { env = \"CLOUDMONITOR_TOKEN\" }",
+        "from" => "from = { instance-role = \"...\" }",
+        "arn" => "arn = \"acs:ram::<account>:role/<name>\"",
         "credentials" => {
             "credentials = { access-key-id = { env = \"...\" }, access-key-secret = { env = \"...\" } }"
         }
@@ -290,8 +292,8 @@ fn blank_secret_texts(text: &mut String) {
         let header = text[..line_start].rsplit("\n[").next().unwrap_or_default().trim_start_matches('[');
         let among_secrets = header.starts_with("secrets]") || before.trim_start().starts_with("secrets");
         let is_secret = SECRET_WORDS.iter().any(|word| key.contains(word))
-            || among_secrets && !matches!(key.as_str(), "env" | "file");
-        if is_secret && value.starts_with(['"', '\'']) {
+            || among_secrets && !matches!(key.as_str(), "env" | "file" | "systemd");
+        if is_secret && key != "token-file" && value.starts_with(['"', '\'']) {
             let start = text.len() - value.len();
             spans.push(start..start + quoted_len(value));
         }

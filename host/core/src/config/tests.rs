@@ -65,11 +65,14 @@ fn the_files_of_the_manual_resolve() {
     let host = host();
     let lab = &host.accounts[&"lab".parse().expect("a name")];
     assert_eq!((lab.provider, lab.scheme), (Provider::Tencent, Scheme::TencentTc3));
-    assert_eq!(lab.credentials.key_id, SecretRef::Env("TENCENT_ID".into()));
-    assert_eq!(lab.credentials.key_secret, SecretRef::File("tencent.key".into()));
-    assert_eq!(lab.credentials.session_token, None);
+    let keys = lab.credentials.keys().expect("keys");
+    assert_eq!(keys.key_id, SecretRef::Env("TENCENT_ID".into()));
+    assert_eq!(keys.key_secret, SecretRef::File("tencent.key".into()));
+    assert_eq!(keys.session_token, None);
     let prod = &host.accounts[&"prod".parse().expect("a name")];
-    assert!(prod.endpoint.is_some() && prod.credentials.session_token.is_some());
+    assert!(
+        prod.endpoint.is_some() && prod.credentials.keys().is_some_and(|keys| keys.session_token.is_some())
+    );
     let source = &host.sources[&"cloudmonitor".parse().expect("a name")];
     assert_eq!(source.account.as_ref().map(AccountName::as_str), Some("prod"));
 

@@ -59,7 +59,7 @@ pub(super) struct Account {
     pub(super) signature: Option<Signature>,
 }
 
-/// The names of all vendors: which of them belong together is checked afterwards, with a better message.
+/// The names of all vendors and sources: which of them belong together is checked afterwards, with a better message.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Credentials {
@@ -69,6 +69,30 @@ pub(super) struct Credentials {
     pub(super) secret_id: Option<SecretRef>,
     pub(super) secret_key: Option<SecretRef>,
     pub(super) token: Option<SecretRef>,
+    pub(super) profile: Option<String>,
+    pub(super) instance_role: Option<String>,
+    pub(super) assume_role: Option<Box<AssumeRole>>,
+    pub(super) oidc: Option<Oidc>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct AssumeRole {
+    pub(super) arn: String,
+    pub(super) session_name: Option<String>,
+    pub(super) external_id: Option<String>,
+    pub(super) duration: Option<String>,
+    pub(super) from: Credentials,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Oidc {
+    pub(super) arn: String,
+    pub(super) provider: String,
+    pub(super) token_file: String,
+    pub(super) session_name: Option<String>,
+    pub(super) duration: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -1,6 +1,7 @@
 //! Gathers what `opsward check` shows. The plugins directory is read and judged by the service's own registry, so that both
 //! say the same. Leaves printing to the parent.
 
+use crate::cloud::is_readable_by_others;
 use crate::plugin::engine::{Engine, Limits, Permission};
 use crate::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStatus};
 use crate::policy::{Policies, PolicySet};
@@ -162,11 +163,8 @@ pub async fn inspect(config: &Path, text: &str, now: Timestamp, cache: &Path) ->
 fn check_secrets(host: &HostSettings, base: &Path, report: &mut CheckReport) {
     let mut references: BTreeMap<String, &SecretRef> = BTreeMap::new();
     for (name, account) in &host.accounts {
-        let refs = &account.credentials;
-        references.insert(format!("accounts.{name}: the key's id"), &refs.key_id);
-        references.insert(format!("accounts.{name}: the key's secret"), &refs.key_secret);
-        references
-            .extend(refs.session_token.iter().map(|r| (format!("accounts.{name}: the session token"), r)));
+        let refs = account.credentials.keys().into_iter().flat_map(|refs| refs.all());
+        references.extend(refs.map(|(what, reference)| (format!("accounts.{name}: {what}"), reference)));
     }
     references.extend(
         host.sources.iter().map(|(name, source)| (format!("sources.{name}: the token"), &source.token)),
@@ -179,6 +177,13 @@ fn check_secrets(host: &HostSettings, base: &Path, report: &mut CheckReport) {
             }
             SecretRef::File(path) if !base.join(path).is_file() => {
                 (format!("the file {}, which does not exist", base.join(path).display()), "create it")
+            }
+            SecretRef::File(path) if is_readable_by_others(&base.join(path)).unwrap_or(false) => {
+                let file = base.join(path);
+                (
+                    format!("the file {}, which others than its owner may read", file.display()),
+                    "`chmod 600` it",
+                )
             }
             _ => continue,
         };

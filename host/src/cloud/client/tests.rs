@@ -91,11 +91,14 @@ fn client(endpoint: Option<Endpoint>, scheme: Scheme) -> (CloudClient, AccountNa
         endpoint,
         scheme,
         region: "cn-hangzhou".into(),
-        credential: Credential {
-            key_id: "test-id".into(),
-            key_secret: Secret::new("hunter2".into()),
-            session_token: Some(Secret::new("hunter3".into())),
-        },
+        credentials: CredentialSource::Keys(Issued {
+            credential: Credential {
+                key_id: "test-id".into(),
+                key_secret: Secret::new("hunter2".into()),
+                session_token: Some(Secret::new("hunter3".into())),
+            },
+            expires: None,
+        }),
     };
     (CloudClient::new(vec![account], HashMap::new(), Arc::new(ManualClock::at(NOW))).expect("client"), name)
 }

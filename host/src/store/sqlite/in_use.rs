@@ -28,6 +28,20 @@ pub fn admin_of(path: &Path) -> Option<SocketAddr> {
     std::fs::read_to_string(lock_path(path)).ok()?.trim().parse().ok()
 }
 
+/// Whether a host has the store at `path` open. Makes no file.
+pub fn is_in_use(path: &Path) -> std::io::Result<bool> {
+    let lock = match File::open(lock_path(path)) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 fn lock_path(path: &Path) -> PathBuf {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
