@@ -14,6 +14,7 @@ mod events;
 mod harness;
 mod held;
 mod hostile;
+mod hostile_pack;
 mod lies;
 mod once;
 mod registry;
