@@ -2,9 +2,9 @@
 ;;! table-fill-out-of-bounds | fill a table beyond its end | trap
 (table $t 4 funcref)
 (func $handle (param i32) (result i32) (table.fill $t (i32.const 2) (ref.null func) (i32.const -1)) i32.const 256)
-;;! table-copy-out-of-bounds | copy between tables beyond their ends | trap
-(table $t 4 funcref) (table $u 4 funcref)
-(func $handle (param i32) (result i32) (table.copy $t $u (i32.const 0) (i32.const -2) (i32.const 4)) i32.const 256)
+;;! table-copy-out-of-bounds | copy within a table beyond its end | trap
+(table $t 4 funcref)
+(func $handle (param i32) (result i32) (table.copy $t $t (i32.const 0) (i32.const -2) (i32.const 4)) i32.const 256)
 ;;! table-init-after-drop | fill a table from a segment that was dropped | trap
 (table $t 4 funcref) (elem $e func $handle)
 (func $handle (param i32) (result i32) (elem.drop $e) (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 1)) i32.const 256)
@@ -22,7 +22,7 @@
   (drop (i32.load8_u (i32.add (i32.const 0x40000000) (i32.const 0x40000000)))) i32.const 256)
 ;;! shifted-address | read at a shifted address that a wrong fold would take beyond the guard | trap
 (func $handle (param i32) (result i32)
-  (drop (i64.load offset=16 (i32.shl (i32.const 0x1fffffff) (i32.const 3)))) i32.const 256)
+  (drop (i64.load offset=16 (i32.shl (i32.const 0x0fffffff) (i32.const 3)))) i32.const 256)
 ;;! externref-table | keep references of the host's kind | any
 (table $t 4 externref)
 (func $handle (param i32) (result i32)
@@ -38,7 +38,7 @@
 ;;! shared-memory | declare a memory shared between threads | refused
 (memory $memory 2 2 shared)
 ;;! memory64 | declare a memory with 64-bit addresses and all of them | refused
-(memory $other i64 0x1000000000000)
+(memory $memory 2) (memory $other i64 0x1000000000000)
 ;;! exception | throw what nobody catches | any
 (tag $t)
 (func $handle (param i32) (result i32) (throw $t))

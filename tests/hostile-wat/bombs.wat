@@ -1,4 +1,4 @@
-;; Resource bombs. Each guest begins with a line `;;! name | what it tries | how it must end`.
+;; Resource bombs. The line above each guest: its name, what it tries, how it must end (`any`: in any bounded way).
 ;;! good | nothing: the measure of the others | done
 ;;! loop-in-handle | compute for ever | cpu-budget
 (func $handle (param i32) (result i32) (loop $l (br $l)) unreachable)
@@ -31,9 +31,9 @@
 ;;! initial-memory-over-the-limit | declare one page more than is allowed | refused memory
 (memory $memory 1025)
 ;;! two-memories | declare a second memory of its own | any
-(memory $other 16)
+(memory $memory 2) (memory $other 16)
 ;;! many-memories | declare more memories than a place in the pool has | refused
-(memory $a 1) (memory $b 1) (memory $c 1) (memory $d 1) (memory $e 1) (memory $f 1) (memory $g 1) (memory $h 1)
+(memory $memory 2) (memory $a 1) (memory $b 1) (memory $c 1) (memory $d 1) (memory $e 1) (memory $f 1) (memory $g 1) (memory $h 1)
 ;;! data-beyond-memory | place a data segment outside the memory | refused out of bounds
 (data (i32.const 131072) "x")
 ;;! data-at-the-top | place a data segment at the last address | refused out of bounds
@@ -101,7 +101,7 @@
 ;;! state-flood | write keys for ever | call-budget
 (import "opsward:policy/state@0.1.0" "set" (func $set (param i32 i32 i32 i32 i32)))
 (func $handle (param i32) (result i32)
-  (loop $l (i32.store (i32.const 2048) (i32.add (i32.load (i32.const 2048)) (i32.const 1)))
+  (loop $l (i32.store (i32.const 2048) (i32.and (i32.add (i32.load (i32.const 2048)) (i32.const 1)) (i32.const 127)))
     (call $set (i32.const 2048) (i32.const 1) (i32.const 16) (i32.const 7) (i32.const 4096)) (br $l)) unreachable)
 ;;! state-value-over-transfer | write one value of 8 MiB | size
 (import "opsward:policy/state@0.1.0" "set" (func $set (param i32 i32 i32 i32 i32)))

@@ -7,7 +7,7 @@ use opsward::plugin::{Ended, GuestCalls, RunContext};
 use opsward_core::call::CallResponse;
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, RunId};
-use opsward_core::run::{FaultKind, HostReply, HostRequest, LogLevel, Mode, Stop};
+use opsward_core::run::{FaultKind, HostReply, HostRequest, LogLevel, Mode, StateReply, Stop};
 use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -262,6 +262,7 @@ impl GuestCalls for Broker {
             (None, HostRequest::CallAll { requests, .. }) => {
                 Ok(HostReply::CallAll(requests.iter().map(|_| answer()).collect()))
             }
+            (None, HostRequest::State(_)) => Ok(HostReply::State(StateReply::Written(Ok(1)))),
             (None, _) => Ok(HostReply::Unit),
         }
     }
