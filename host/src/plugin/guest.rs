@@ -235,6 +235,11 @@ impl ResourceLimiter for MemoryBudget {
         self.refused |= granted.is_none();
         Ok(granted.is_some())
     }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Ok(())
+    }
 }
 
 fn ticks_in(duration: std::time::Duration) -> u64 {

@@ -7,7 +7,7 @@ use opsward::plugin::{Ended, GuestCalls, RunContext};
 use opsward_core::call::CallResponse;
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, RunId};
-use opsward_core::run::{FaultKind, HostReply, HostRequest, LogLevel, Mode, Stop};
+use opsward_core::run::{FaultKind, HostReply, HostRequest, LogLevel, Mode, StateReply, Stop};
 use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -237,7 +237,7 @@ async fn the_last_words_of_a_wasi_guest_are_in_its_fault() {
 
 /// Answers every call, and remembers what was asked.
 #[derive(Default)]
-struct Broker {
+pub(crate) struct Broker {
     /// How long each answer takes.
     takes: Duration,
     /// What to end the guest with instead of answering.
@@ -262,6 +262,7 @@ impl GuestCalls for Broker {
             (None, HostRequest::CallAll { requests, .. }) => {
                 Ok(HostReply::CallAll(requests.iter().map(|_| answer()).collect()))
             }
+            (None, HostRequest::State(_)) => Ok(HostReply::State(StateReply::Written(Ok(1)))),
             (None, _) => Ok(HostReply::Unit),
         }
     }
@@ -294,11 +295,11 @@ async fn load(bytes: &[u8]) -> (Engine, Revision) {
 }
 
 /// Kept between test runs: compiling with an unoptimised compiler takes seconds.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-guests")
 }
 
-fn event(kind: &str) -> Event {
+pub(crate) fn event(kind: &str) -> Event {
     Event {
         source: "manual".parse().expect("a name"),
         id: "e-1".to_owned(),
@@ -312,7 +313,7 @@ fn event(kind: &str) -> Event {
     }
 }
 
-fn context() -> RunContext {
+pub(crate) fn context() -> RunContext {
     RunContext {
         run: RunId::from_text("0123456789abcdef01234567"),
         policy: "hostile".parse().expect("a name"),

@@ -17,6 +17,7 @@ mod guardrails;
 mod harness;
 mod held;
 mod hostile;
+mod hostile_pack;
 mod lies;
 mod once;
 mod registry;
