@@ -114,6 +114,7 @@ macro_rules! keeps_its_promises {
                 an_effect_counts_with_its_intent_and_through_kills
                 an_effect_without_room_leaves_no_trace
                 what_an_effect_counted_is_given_back_if_it_changed_nothing
+                what_an_earlier_try_counted_counts_on
                 a_halt_lasts_until_it_is_ended_also_through_a_kill);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known

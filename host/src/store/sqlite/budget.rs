@@ -48,7 +48,11 @@ impl<'c> Statements<'c> {
             spend: conn.prepare(
                 "INSERT INTO spent (scope, at, run, position, cost) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             )?,
-            give_back: conn.prepare("DELETE FROM spent WHERE run = ?1 AND position = ?2")?,
+            // Of several tries that came to the position, the latest.
+            give_back: conn.prepare(
+                "DELETE FROM spent WHERE run = ?1 AND position = ?2
+                   AND at = (SELECT max(at) FROM spent WHERE run = ?1 AND position = ?2)",
+            )?,
             purge: conn.prepare(
                 "DELETE FROM spent WHERE (scope, at, run, position) IN (
                    SELECT scope, at, run, position FROM spent INDEXED BY spent_at WHERE at < ?1 ORDER BY at LIMIT ?2)",

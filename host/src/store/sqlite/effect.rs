@@ -54,7 +54,7 @@ pub(super) fn end_effect(
     claim: &Claim,
     ended: Option<Ended>,
 ) -> Result<(), rusqlite::Error> {
-    let Some(Ended { position, changed }) = ended else { return Ok(()) };
+    let Some(Ended { position, in_vain }) = ended else { return Ok(()) };
     sql.lock.end_one(&claim.run, position)?;
-    if changed { Ok(()) } else { sql.budget.give_back(&claim.run, position) }
+    if in_vain { sql.budget.give_back(&claim.run, position) } else { Ok(()) }
 }

@@ -10,19 +10,21 @@ use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 #[derive(Clone, Copy)]
 pub(super) struct Ended {
     pub(super) position: u32,
-    /// Whether it changed something.
-    pub(super) changed: bool,
+    /// Whether it was begun and changed nothing.
+    pub(super) in_vain: bool,
 }
 
 /// The effect that ends with `records`: a result is known, it did not take place, or it is not made after all.
 pub(super) fn ended_by(records: &[Record]) -> Option<Ended> {
     records.iter().rev().find_map(|record| {
-        let (position, changed) = match &record.entry {
-            Entry::Result { position, reply, .. } => (*position, reply.is_ok()),
-            Entry::NotExecuted { position, .. } | Entry::Call { position, .. } => (*position, false),
+        let (position, in_vain) = match &record.entry {
+            Entry::Result { position, reply, .. } => (*position, reply.is_err()),
+            Entry::NotExecuted { position, .. } => (*position, true),
+            // Never begun, or an earlier try's answer, of an effect that counts.
+            Entry::Call { position, .. } => (*position, false),
             _ => return None,
         };
-        Some(Ended { position, changed })
+        Some(Ended { position, in_vain })
     })
 }
 

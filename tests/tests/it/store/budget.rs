@@ -6,7 +6,7 @@ use super::once::{done, failed, intent, key, ledger, two_runs};
 use super::*;
 use opsward::store::{Claim, Once, Standing};
 use opsward_core::guardrail::{Halt, Limit, Quota, Scope};
-use opsward_core::run::RunState;
+use opsward_core::run::{Answered, RunState};
 use std::time::Duration;
 
 /// Two an hour of one policy.
@@ -102,4 +102,24 @@ pub(super) async fn a_halt_lasts_until_it_is_ended_also_through_a_kill<L: Lab>()
     assert!(!store.resume(None).await.expect("asked"), "it is over");
     assert!(!store.resume(Some(policy("b"))).await.expect("asked"), "it was none");
     assert_eq!(store.halts().await.expect("asked").0, [halt(Some("a"), "second")]);
+}
+
+pub(super) async fn what_an_earlier_try_counted_counts_on<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    let [first, second] = two_runs(&*store).await;
+    assert_eq!(begin(&*store, &first, intent(0), two_an_hour()).await, Once::First);
+    store.append(&first, vec![done(0, "s-1")]).await.expect("appended");
+    // The next try gets the answer, and comes to the same position with another effect, which fails.
+    let Entry::Intent { request, .. } = intent(0).entry else { panic!("an intent") };
+    let reply = Err(opsward_core::retry::refusal(opsward_core::call::ErrorKind::Denied, "x", String::new()));
+    let answered = Entry::Call { position: 0, request, reply, answered: Answered::EarlierTry };
+    store.append(&first, vec![Record::new(NOW, answered)]).await.expect("appended");
+    let later = Record { at: after(1), ..intent(0) };
+    assert_eq!(begin(&*store, &first, later, two_an_hour()).await, Once::First);
+    store.append(&first, vec![failed(0)]).await.expect("appended");
+    let one_more = Record { at: after(2), ..intent(0) };
+    assert_eq!(begin(&*store, &second, one_more, two_an_hour()).await, Once::First);
+    let third = Record { at: after(3), ..intent(1) };
+    assert!(is_over(&begin(&*store, &second, third, two_an_hour()).await), "the first one counts");
 }

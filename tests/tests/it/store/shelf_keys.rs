@@ -82,7 +82,10 @@ impl Spent {
 
     pub(super) fn give_back(&mut self, run: &RunId, entry: &Entry) {
         if let Entry::Result { position, reply: Err(_), .. } | Entry::NotExecuted { position, .. } = entry {
-            self.0.retain(|row| (&row.2, row.3) != (run, *position));
+            let is_its = |row: &(String, Timestamp, RunId, u32, u32)| (&row.2, row.3) == (run, *position);
+            // Of several tries that came to the position, the latest.
+            let latest = self.0.iter().filter(|row| is_its(row)).map(|row| row.1).max();
+            self.0.retain(|row| !is_its(row) || Some(row.1) != latest);
         }
     }
 }
