@@ -18,6 +18,7 @@ pub mod sim;
 mod text;
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::plugin::compiler;
 use crate::store::sqlite::{Reader, SqliteStore};
 use clap::{Parser, Subcommand};
 use opsward_core::config::StoreSettings;
@@ -96,6 +97,9 @@ enum Command {
     Demo,
     /// Run the simulated clouds
     Sim(sim::SimArgs),
+    /// Compile the plugin on standard input for the host that started this
+    #[command(hide = true)]
+    CompilePlugin(compiler::CompileArgs),
 }
 
 #[derive(Subcommand)]
@@ -177,6 +181,7 @@ pub fn main() -> ExitCode {
             crate::telemetry::start_logging();
             finish(async_main(sim::run(args)).map(|()| ExitCode::SUCCESS))
         }
+        Command::CompilePlugin(args) => compiler::run(&args),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The plugins directory while it changes: what is good goes live, what is bad is refused and leaves the last good version
 //! serving.
 
+use crate::harness::compiler;
 use opsward::plugin::engine::{Engine, Limits};
 use opsward::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStatus};
 use opsward::policy::Policies;
@@ -265,7 +266,7 @@ impl Place {
 
     async fn open_with(&self, cache: &Path) -> Arc<Registry> {
         let settings = load_host("opsward.toml", HOST).expect("settings");
-        let engine = Engine::new(Limits::default(), cache).expect("an engine");
+        let engine = Engine::new(Limits::default(), cache, compiler()).expect("an engine");
         let base = self.dir.path().to_owned();
         let registry =
             Registry::open(engine, base, settings, self.policies.clone(), self.changed.clone()).await;

@@ -2,6 +2,7 @@
 //! say the same. Leaves printing to the parent.
 
 use crate::cloud::is_readable_by_others;
+use crate::plugin::compiler::Compiler;
 use crate::plugin::engine::{Engine, Limits, Permission};
 use crate::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStatus};
 use crate::policy::{Policies, PolicySet};
@@ -136,7 +137,8 @@ pub async fn inspect(config: &Path, text: &str, now: Timestamp, cache: &Path) ->
     };
     let base = config.parent().unwrap_or(Path::new(""));
     check_secrets(&host, base, &mut report);
-    let engine = Engine::new(Limits { instances: 1, ..Limits::default() }, cache)?;
+    let engine =
+        Engine::new(Limits { instances: 1, ..Limits::default() }, cache, Compiler::in_this_program())?;
     let policies = Arc::new(Policies::default());
     let opened =
         Registry::open(engine, base.to_owned(), host.clone(), policies.clone(), Arc::default()).await;
