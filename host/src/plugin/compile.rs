@@ -79,7 +79,7 @@ pub enum RefusedPlugin {
     },
     /// Compiling it did not end in time.
     #[error(
-        "compiling it was given up after {seconds} s: where this machine was busy, `touch` the file to have it tried again"
+        "compiling it was given up after {seconds} s: where this machine was busy, restart the host to have it tried again"
     )]
     CompilerLate {
         /// The limit.

@@ -9,6 +9,7 @@ use crate::harness::{compiler, times};
 use crate::hostile::{Broker, cache, context, event};
 use arbitrary::Unstructured;
 use assemble::{guests, wrap};
+pub(crate) use compiling::bomb;
 use opsward::plugin::Ended;
 use opsward::plugin::engine::{Engine, Limits, Revision};
 use opsward_core::run::FaultKind;

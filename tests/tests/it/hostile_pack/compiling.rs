@@ -40,7 +40,7 @@ async fn a_bomb_for_the_compilers_time_is_refused_by_that_limit() {
 async fn a_compiler_that_is_late_is_killed_and_not_waited_for() {
     let compiler = bounded(CompileLimits { wall: Duration::ZERO, ..CompileLimits::default() });
     let refused = refusal(&compiler, good_bytes()).await;
-    assert!(refused.contains("given up after 0 s") && refused.contains("touch"), "{refused}");
+    assert!(refused.contains("given up after 0 s"), "{refused}");
 }
 
 #[tokio::test]
@@ -105,6 +105,11 @@ fn a_compiling_process_has_taken_everything_it_can_from_itself() {
     assert_eq!(descriptors, 3);
     child.kill().expect("killed");
     child.wait().expect("ended");
+}
+
+/// A plugin of a few kilobytes that costs the compiler hundreds of megabytes.
+pub(crate) fn bomb() -> Vec<u8> {
+    component("loops", &loops(600, 600))
 }
 
 /// Written by another process: while this one has a file open for writing, so has each child that another test starts just
