@@ -72,7 +72,9 @@ impl FactsRead {
         let body: Value = serde_json::from_str(body).ok()?;
         let items = at(&body, &recipe.items)?.as_array()?;
         let facts = |item: &Value| {
-            let tag = |tag: &Value| Some((text(tag, &recipe.tag_key)?, text(tag, &recipe.tag_value)?));
+            // A tag may be no more than its key.
+            let value = |tag: &Value| text(tag, &recipe.tag_value).unwrap_or_default();
+            let tag = |tag: &Value| Some((text(tag, &recipe.tag_key)?, value(tag)));
             let tags = at(item, &recipe.tags).and_then(Value::as_array);
             let facts = ResourceFacts {
                 name: text(item, &recipe.name),
@@ -204,13 +206,13 @@ mod tests {
         let body = json!({ "Instances": { "Instance": [
             { "InstanceId": "i-1", "InstanceName": "web-1", "InstanceChargeType": "PostPaid", "ResourceGroupId": "rg-1",
               "SecurityGroupIds": { "SecurityGroupId": ["sg-1", "sg-2"] },
-              "Tags": { "Tag": [{ "TagKey": "env", "TagValue": "lab" }] } },
+              "Tags": { "Tag": [{ "TagKey": "env", "TagValue": "lab" }, { "TagKey": "keep", "TagValue": "" }] } },
             { "InstanceId": "i-2", "ResourceGroupId": "" },
         ] } });
         let facts = read.facts(&body.to_string()).expect("an answer");
         let first = ResourceFacts {
             name: Some("web-1".into()),
-            tags: BTreeMap::from([("env".into(), "lab".into())]),
+            tags: BTreeMap::from([("env".into(), "lab".into()), ("keep".into(), String::new())]),
             charge_type: Some("PostPaid".into()),
             groups: vec!["sg-1".into(), "sg-2".into(), "rg-1".into()],
         };
