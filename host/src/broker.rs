@@ -12,7 +12,7 @@ mod send;
 mod turns;
 
 pub use halted::Halted;
-pub use send::{AccountFacts, Sender};
+pub use send::{AccountFacts, Caller, Sender};
 
 use known::Known;
 use turns::Turns;

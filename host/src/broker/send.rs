@@ -6,10 +6,12 @@ use futures::future::BoxFuture;
 use opsward_core::answer::{Remedy, Verdict};
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::catalog::{Class, Provider};
+use opsward_core::credential::session::PolicySession;
 use opsward_core::guardrail::Halt;
 use opsward_core::id::AccountName;
 use opsward_core::retry::{self, After, refusal};
 use opsward_core::run::{Answered, Stop};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// The way to the clouds: one attempt at a time. The real one is `cloud::CloudClient`; benchmarks answer from memory.
@@ -19,12 +21,28 @@ pub trait Sender: Send + Sync + 'static {
     /// Signs and sends `request` once. Never retries.
     fn send<'a>(
         &'a self,
-        account: &'a AccountName,
+        caller: Caller<'a>,
         request: &'a CallRequest,
         token: Option<&'a str>,
     ) -> BoxFuture<'a, Verdict>;
     /// A random number that keeps runs from retrying in step.
     fn spread(&self) -> u8;
+}
+
+/// Who a call is signed for.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// The account.
+    pub account: &'a AccountName,
+    /// The policy's own session in it, where the account gives each policy one.
+    pub session: Option<&'a Arc<PolicySession>>,
+}
+
+impl<'a> Caller<'a> {
+    /// The account itself.
+    pub fn of(account: &'a AccountName) -> Self {
+        Self { account, session: None }
+    }
 }
 
 /// What the broker needs to know of an account.
@@ -143,7 +161,8 @@ impl Session {
             CallRequest { params, ..request.clone() }
         });
         let sent = changed.as_ref().unwrap_or(request);
-        let verdict = self.broker.cloud.send(account, sent, salted.as_deref().or(token)).await;
+        let caller = Caller { account, session: self.policy.settings.session.as_ref() };
+        let verdict = self.broker.cloud.send(caller, sent, salted.as_deref().or(token)).await;
         turns.learn(account, request, &verdict);
         Ok(verdict)
     }

@@ -1,6 +1,6 @@
 //! The broker's bounds and locks, driven as a guest drives it, with a cloud that answers from memory.
 
-use opsward::broker::{ANSWER_BYTES_MAX, AccountFacts, Broker, Sender, Session};
+use opsward::broker::{ANSWER_BYTES_MAX, AccountFacts, Broker, Caller, Sender, Session};
 use opsward::clock::ManualClock;
 use opsward::plugin::GuestCalls as _;
 use opsward::plugin::engine::{Engine, Limits, Revision};
@@ -205,7 +205,7 @@ impl Sender for Cloud {
 
     fn send<'a>(
         &'a self,
-        _: &'a AccountName,
+        _: Caller<'a>,
         request: &'a CallRequest,
         _: Option<&'a str>,
     ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {

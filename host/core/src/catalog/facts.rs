@@ -91,8 +91,19 @@ impl FactsRead {
 impl Action {
     /// Whether a read shows the facts of any resource that the action names.
     pub fn shows_facts(&self) -> bool {
-        let last = |path: &Vec<String>| path.last().cloned().unwrap_or_default();
-        self.resource_paths.iter().any(|path| self.recipe_of(&last(path)).is_some())
+        self.facts_recipes().next().is_some()
+    }
+
+    /// The reads that show the facts of resources that the action names, `service:Action`.
+    pub fn facts_actions(&self) -> impl Iterator<Item = String> {
+        self.facts_recipes().map(|recipe| {
+            let service = recipe.service.as_deref().unwrap_or(&self.service);
+            format!("{service}:{}", recipe.action)
+        })
+    }
+
+    fn facts_recipes(&self) -> impl Iterator<Item = &'static FactsRecipe> {
+        self.resource_paths.iter().filter_map(|path| self.recipe_of(path.last()?))
     }
 
     /// The reads that show the facts of those of `ids` that a call with `params` in `region` names in one sense only.
