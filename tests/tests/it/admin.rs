@@ -29,6 +29,22 @@ async fn asked(host: &Host, path: &str, token: Option<&str>) -> u16 {
     request.send().await.expect("the host answers").status().as_u16()
 }
 
+/// Whether a host that is `wrong` in this way lets the holder of a token that may only read halt it.
+pub(crate) async fn a_reader_halts_nothing(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    world.put_token("reader", "opsward_reader", &[Scope::Read], None);
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let request = client.post(format!("http://{}/api/v1/halt", host.admin)).bearer_auth("opsward_reader");
+    let request = request.header("content-type", "application/json").body("{}");
+    let status = request.send().await.expect("the host answers").status().as_u16();
+    let (_, halts, _) = opsward(&world, &["halt", "--list"]).await;
+    match (status, halts.contains("nothing is halted")) {
+        (403, true) => Ok(()),
+        _ => Err(format!("a token that may only read was answered {status}: {halts}")),
+    }
+}
+
 fn socket(world: &World) -> PathBuf {
     world.dir.path().join("opsward.db.sock")
 }

@@ -28,17 +28,11 @@ fn there_is_a_socket_and_an_address_only_where_one_is_named() {
 fn a_bad_one_is_shown_at_its_key() {
     let cases = [
         ("listen = \"unix:\"", "`unix:` without a path"),
-        (
-            "listen = \"localhost\"",
-            "`localhost` is neither a socket nor an address and port; leave `listen` out",
-        ),
+        ("listen = \"localhost\"", "`localhost` is neither a socket nor an address and port"),
         ("listen = \"0.0.0.0:7071\"", "0.0.0.0:7071 can be reached from other machines"),
         ("listen = \"[::]:7071\"", "say `tls-in-front = true` where one stands before this address"),
         ("listen = \"[::ffff:127.0.0.1]:7071\"", "can be reached from other machines"),
-        (
-            "listen = \"127.0.0.1:7070\"",
-            "`[server]` and `[admin]` both listen on 127.0.0.1:7070; give each its own port",
-        ),
+        ("listen = \"127.0.0.1:7070\"", "`[server]` and `[admin]` both listen on 127.0.0.1:7070"),
         ("hosts = [\"a.example\", \"https://b.example\"]", "`https://b.example` is not a host's name"),
         ("tokens = []", "unknown key `tokens`"),
     ];
