@@ -6,7 +6,6 @@ use anyhow::{Context as _, bail};
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use opsward_core::config::AdminSettings;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -89,7 +88,7 @@ impl Listeners {
                 None => Ok(()),
             }
         };
-        let served = tokio::try_join!(async { at_socket.await }, at_address);
+        let served = tokio::try_join!(at_socket.into_future(), at_address);
         // Whoever comes next would take it away as well.
         if let Err(error) = std::fs::remove_file(&path) {
             tracing::debug!(path = %path.display(), %error, "the admin socket stays");
@@ -98,9 +97,9 @@ impl Listeners {
     }
 }
 
-fn stopped(mut stopping: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
+async fn stopped(mut stopping: watch::Receiver<bool>) {
     // A sender that is gone has nothing more to serve either.
-    async move { drop(stopping.wait_for(|stop| *stop).await) }
+    drop(stopping.wait_for(|stop| *stop).await);
 }
 
 /// `<store>.sock`.
