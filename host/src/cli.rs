@@ -16,6 +16,7 @@ pub mod resolve;
 pub mod runs;
 pub mod sim;
 mod text;
+pub mod token;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::plugin::compiler;
@@ -81,6 +82,9 @@ enum Command {
         #[command(flatten)]
         resume: halt::ResumeArgs,
     },
+    /// Make, list and revoke the tokens of the admin listener
+    #[command(subcommand)]
+    Token(token::Command),
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -155,6 +159,7 @@ pub fn main() -> ExitCode {
             finish(async_main(doctor::run(&config.config, &doctor, &mut std::io::stdout())))
         }
         Command::Policy(command) => finish(async_main(policy::run(&command, &mut std::io::stdout().lock()))),
+        Command::Token(command) => finish(token::run(command, &mut std::io::stdout().lock())),
         Command::Run(Run::Ls { config, list }) => {
             finish(with_store(&config.config, |store, now, out| runs::list(store, &list, now, out)))
         }
