@@ -182,7 +182,7 @@ impl Engine {
             None => {
                 let code = self.compile_code(bytes)?;
                 let kept = self.cache().keep(self.wasm(), &digest, bytes, &code);
-                kept.map_err(|e| RefusedPlugin::Host { problem: format!("{e:#}") })?
+                kept.map_err(|e| RefusedPlugin::Malformed { problem: format!("{e:#}") })?
             }
         };
         check_exports(self.wasm(), &component)?;

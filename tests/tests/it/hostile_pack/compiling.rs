@@ -61,7 +61,7 @@ async fn a_compiler_that_dies_or_babbles_is_a_refusal() {
         // Announces more than it sends.
         ("tears", "cat >/dev/null; printf 'C\\377\\0\\0\\0\\0\\0\\0\\0abc'", "died of it"),
         // What it sends is no code.
-        ("lies", "cat >/dev/null; printf 'C\\3\\0\\0\\0\\0\\0\\0\\0abc'", "could not be compiled"),
+        ("lies", "cat >/dev/null; printf 'C\\3\\0\\0\\0\\0\\0\\0\\0abc'", "damaged"),
     ] {
         let program = dir.path().join(name);
         write_program(&program, &format!("#!/bin/sh\n{script}\n"));
