@@ -8,6 +8,7 @@ pub mod compiler;
 pub mod engine;
 mod guest;
 mod imports;
+mod lane;
 pub mod registry;
 mod wasi;
 

@@ -6,6 +6,7 @@ use super::bindings::exports::opsward::policy::handler;
 use super::bindings::{Policy, PolicyPre};
 use super::engine::{Description, Engine, Permission, Revision};
 use super::guest::Guest;
+use super::lane::Pace;
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::id::{Digest, InvalidName, PolicyName, RunId};
 use opsward_core::pattern::Patterns;
@@ -155,7 +156,7 @@ impl Engine {
         let prepared = tokio::task::spawn_blocking(move || engine.prepare(&bytes)).await;
         let (digest, imports, pre) = prepared.map_err(|e| host(e.to_string()))??;
         let description = self.describe(&pre).await?;
-        Ok(Revision { digest, description, imports, pre })
+        Ok(Revision { digest, description, imports, pre, pace: Pace::default() })
     }
 
     /// The revision with that digest as it was kept when it was compiled first; `None` where it was not, or is not

@@ -8,7 +8,9 @@ use super::cache::Cache;
 use super::compile::RefusedPlugin;
 use super::compiler::Compiler;
 use super::guest::{BACKTRACE_FRAMES_MAX, Guest};
+use super::lane::{self, Pace, SlowLane};
 use super::{Ended, GuestCalls, RunContext, wasi};
+use crate::failpoint::wrong;
 use opsward_core::event::Event;
 use opsward_core::id::Digest;
 use opsward_core::run::{Failure, Fault, FaultKind, Outcome};
@@ -16,8 +18,8 @@ use serde::Serialize;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
@@ -98,6 +100,8 @@ struct Inner {
     /// What is reserved for a memory in bytes where there is no pool of them.
     reserved: Option<u64>,
     compiling: Semaphore,
+    /// None where nothing interrupts guests.
+    slow_lane: OnceLock<SlowLane>,
 }
 
 /// Why the engine could not be set up.
@@ -112,9 +116,9 @@ pub enum StartEngineError {
         #[source]
         source: std::io::Error,
     },
-    /// The ticker's thread could not be started.
-    #[error("cannot start the thread that interrupts guests")]
-    Ticker(#[source] std::io::Error),
+    /// Threads could not be started.
+    #[error("cannot start the threads that run and interrupt guests")]
+    Threads(#[source] std::io::Error),
     /// wasmtime refuses the configuration on this machine.
     #[error("cannot set up the WebAssembly engine: {0}")]
     Wasm(String),
@@ -126,7 +130,9 @@ impl Engine {
     /// with the same bounds.
     pub fn new(limits: Limits, cache: &Path, compiler: Compiler) -> Result<Self, StartEngineError> {
         let engine = Self::set_up(limits, cache, compiler)?;
-        start_ticker(&engine.0.wasm, engine.0.ticks.clone()).map_err(StartEngineError::Ticker)?;
+        start_ticker(&engine.0.wasm, engine.0.ticks.clone()).map_err(StartEngineError::Threads)?;
+        let slow_lane = SlowLane::start().map_err(StartEngineError::Threads)?;
+        engine.0.slow_lane.get_or_init(|| slow_lane);
         Ok(engine)
     }
 
@@ -150,7 +156,9 @@ impl Engine {
         let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
         let ticks = Arc::new(AtomicU64::new(0));
         let compiling = Semaphore::new(1);
-        Ok(Self(Arc::new(Inner { wasm, linker, limits, ticks, cache, compiler, reserved, compiling })))
+        let slow_lane = OnceLock::new();
+        let inner = Inner { wasm, linker, limits, ticks, cache, compiler, reserved, compiling, slow_lane };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The bounds it was set up with.
@@ -169,12 +177,17 @@ impl Engine {
     ) -> (Ended, C) {
         let mut store = self.store(calls, context);
         let wall = self.0.limits.wall;
-        let handled = tokio::time::timeout(wall + WALL_GRACE, handle(&mut store, &revision.pre, event)).await;
-        let ended = handled.unwrap_or_else(|_| {
-            let message = format!("a call was still under way {WALL_GRACE:?} after the run's {wall:?}");
-            Ended::Faulted(Fault { kind: FaultKind::Timeout, message })
-        });
-        let guest = store.into_data();
+        let (plugin, event) = (revision.pre.clone(), event.clone());
+        let guest = async move {
+            let handled = tokio::time::timeout(wall + WALL_GRACE, handle(&mut store, &plugin, &event)).await;
+            let ended = handled.unwrap_or_else(|_| {
+                let message = format!("a call was still under way {WALL_GRACE:?} after the run's {wall:?}");
+                Ended::Faulted(Fault { kind: FaultKind::Timeout, message })
+            });
+            (ended, store.into_data())
+        };
+        let slow_lane = self.0.slow_lane.get().filter(|_| !wrong("one-lane"));
+        let (ended, guest) = lane::run(guest, &revision.pace, slow_lane).await;
         if guest.log_lines_dropped > 0 {
             tracing::debug!(run = %guest.context.run, lines = guest.log_lines_dropped, "log lines dropped");
         }
@@ -262,6 +275,7 @@ pub struct Revision {
     /// Every interface it imports: an exact list of what it can do.
     pub imports: Vec<String>,
     pub(super) pre: PolicyPre<Guest>,
+    pub(super) pace: Pace,
 }
 
 impl fmt::Debug for Revision {

@@ -76,19 +76,27 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn new() -> anyhow::Result<Self> {
+        Self::beside(&[]).await
+    }
+
+    /// The same with more files in the plugins directory.
+    pub(crate) async fn beside(files: &[(String, &[u8])]) -> anyhow::Result<Self> {
         let directory = directory()?;
         let base = directory.path();
         std::fs::create_dir(base.join("plugins.d"))?;
         std::fs::write(base.join("plugins.d/bench.wasm"), GUEST)?;
         std::fs::write(base.join("plugins.d/bench.toml"), include_str!("bench.toml"))?;
+        for (name, bytes) in files {
+            std::fs::write(base.join("plugins.d").join(name), bytes)?;
+        }
         let engine = Engine::new(Limits::default(), &base.join("cache"), compiler())?;
         let policies = Arc::new(Policies::default());
         let (settings, changed) = (settings()?, Arc::new(Notify::new()));
         let registry =
             Registry::open(engine.clone(), base.to_owned(), settings, policies.clone(), changed).await?;
         anyhow::ensure!(
-            policies.load().policies.len() == 1,
-            "the policy is not live: {:?}",
+            !registry.status().has_refusals(),
+            "not every policy is live: {:?}",
             registry.status()
         );
         let store = SqliteStore::open(&base.join("opsward.db"))?;
