@@ -43,7 +43,7 @@ pub(super) fn store_of(config: &Path, settings: &HostSettings) -> anyhow::Result
 
 /// Has the host at `admin` take `body`; returns its answer.
 pub(super) async fn post(admin: SocketAddr, page: &str, body: &impl Serialize) -> anyhow::Result<Value> {
-    let client = reqwest::Client::builder().no_proxy().timeout(ADMIN_PATIENCE).build()?;
+    let client = crate::cloud::to_own_host().timeout(ADMIN_PATIENCE).build()?;
     let request = client.post(format!("http://{admin}{page}")).header("content-type", "application/json");
     let answer = request.body(serde_json::to_string(body)?).send().await;
     let answer =
