@@ -34,7 +34,7 @@ async fn answered_with(
         drop(connection.read_buf(&mut Vec::new()).await);
     });
     let (client, account) = client(Some(endpoint.expect("loopback")), Scheme::AlibabaAcs3);
-    let verdict = client.send(&account, &CALL, Some(timeout)).await;
+    let verdict = client.send(Caller::of(&account), &CALL, Some(timeout)).await;
     serving.abort();
     let (word, code) = told(&verdict);
     (word, code.to_owned())
@@ -54,7 +54,7 @@ async fn a_redirect_is_not_followed() {
             ] {
                 let server = Server::start(reply(&format!("{status} Away"), &headers, "")).await;
                 let (client, account) = client(Some(server.endpoint.clone()), Scheme::AlibabaAcs3);
-                let verdict = client.send(&account, &CALL, None).await;
+                let verdict = client.send(Caller::of(&account), &CALL, None).await;
                 assert_eq!(told(&verdict), ("unclear", "opsward.unreadable-answer"), "{status} {headers}");
                 assert_eq!(server.requests().len(), 1, "{status} {headers}");
             }
@@ -185,7 +185,7 @@ async fn no_word_of_a_call_is_another_host() {
             for call in
                 [OutboundCall { region: word, ..CALL }, OutboundCall { region: word, service: "sts", ..CALL }]
             {
-                let verdict = client.send(&account, &call, None).await;
+                let verdict = client.send(Caller::of(&account), &call, None).await;
                 let expected = ["opsward.invalid-region", "opsward.no-endpoint"];
                 assert!(
                     matches!(told(&verdict), ("refused", code) if expected.contains(&code)),
@@ -196,7 +196,8 @@ async fn no_word_of_a_call_is_another_host() {
     }
     let (to_table, account) = client(None, Scheme::AlibabaAcs3);
     for word in &words {
-        let verdict = to_table.send(&account, &OutboundCall { service: word, ..CALL }, None).await;
+        let verdict =
+            to_table.send(Caller::of(&account), &OutboundCall { service: word, ..CALL }, None).await;
         assert_eq!(told(&verdict), ("refused", "opsward.no-endpoint"), "{word}");
     }
     let (to_server, account) = client(Some(server.endpoint.clone()), Scheme::AlibabaAcs3);
@@ -209,7 +210,7 @@ async fn no_word_of_a_call_is_another_host() {
             OutboundCall { params: &params, ..CALL },
             OutboundCall { token: Some(("ClientToken", word)), ..CALL },
         ] {
-            to_server.send(&account, &call, None).await;
+            to_server.send(Caller::of(&account), &call, None).await;
         }
     }
     assert!(server.requests().len() >= 2 * words.len(), "what is no host is sent as what it is");
