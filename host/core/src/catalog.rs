@@ -6,6 +6,7 @@ mod codes;
 mod entry;
 mod facts;
 mod makes;
+mod model;
 mod params;
 mod read_back;
 

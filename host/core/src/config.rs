@@ -19,6 +19,7 @@ pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, SourceSettings, StoreSettings};
 
+use crate::credential::session::PolicySession;
 use crate::grant::Grants;
 use crate::guardrail::Guardrails;
 use crate::id::{AccountName, PolicyName};
@@ -72,6 +73,8 @@ pub struct PolicySettings {
     pub retry: RetrySettings,
     /// What limits its effects.
     pub guardrails: Guardrails,
+    /// What its calls are signed in, where its account gives each policy a session.
+    pub session: Option<Arc<PolicySession>>,
     /// What looks wrong but works.
     pub warnings: Vec<ConfigError>,
 }

@@ -228,6 +228,7 @@ fn a_policy_is_shown_without_its_config() {
         allow_frequent: false,
     };
     let settings = PolicySettings {
+        session: None,
         name: "nightly-reset".parse().expect("a name"),
         plugin: "nightly-reset.wasm".into(),
         account: None,

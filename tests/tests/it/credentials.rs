@@ -1,6 +1,8 @@
 //! Credentials of accounts, on a whole host: from machines' roles, roles of roles, tokens, profiles and files; renewed while
 //! calls run, refused where others could read them, and told by `opsward doctor`. No part of one is ever shown.
 
+mod narrowed;
+
 use crate::harness::{Host, World, executed};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;

@@ -82,6 +82,8 @@ pub(super) struct AssumeRole {
     pub(super) session_name: Option<String>,
     pub(super) external_id: Option<String>,
     pub(super) duration: Option<String>,
+    #[serde(default)]
+    pub(super) narrow: bool,
     pub(super) from: Credentials,
 }
 
@@ -93,6 +95,8 @@ pub(super) struct Oidc {
     pub(super) token_file: String,
     pub(super) session_name: Option<String>,
     pub(super) duration: Option<String>,
+    #[serde(default)]
+    pub(super) narrow: bool,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
