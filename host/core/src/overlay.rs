@@ -6,7 +6,7 @@ mod effect;
 mod listing;
 mod reply;
 
-pub use reply::{NOT_SHOWN, reply};
+pub use reply::{NOT_SHOWN, gives_ids, nothing, reply};
 
 use crate::call::{CallRequest, CallResponse};
 use crate::catalog::{self, Kind, Provider};

@@ -10,6 +10,7 @@ mod db;
 mod deliveries;
 mod disk;
 mod doubt;
+mod dry_run;
 mod endings;
 mod events;
 mod grants;

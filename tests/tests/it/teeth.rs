@@ -3,6 +3,7 @@
 
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
@@ -13,7 +14,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 20] = [
+const VARIANTS: [&str; 22] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -34,6 +35,8 @@ const VARIANTS: [&str; 20] = [
     "no-restore-epoch",
     "trusts-success",
     "one-look",
+    "no-dry-run-flag",
+    "no-overlay",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,6 +72,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "trusts-success" => a_success_while_stopping(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
+        "no-dry-run-flag" => asks_the_cloud_for_no_more_than_a_check(wrong).await,
+        "no-overlay" => shows_what_was_simulated(wrong).await,
         other => panic!("no scenario for {other}"),
     }
 }

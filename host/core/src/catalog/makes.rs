@@ -106,7 +106,7 @@ impl fmt::Display for Makes {
             (None, Some(kind)) if self.item.is_empty() => write!(f, "the {kind} as it was"),
             (None, Some(kind)) => write!(f, "{} of the {kind}", fields()),
             (None, None) if self.shows() => f.write_str("tags"),
-            (None, None) => f.write_str("nothing; its answer has a made-up id"),
+            (None, None) => f.write_str("nothing"),
         }
     }
 }
@@ -185,7 +185,7 @@ mod tests {
             (Provider::Alibaba, "ecs:ReInitDisk", Some("the disk as it was")),
             (Provider::Alibaba, "ecs:CreateSnapshot", Some("a new snapshot")),
             (Provider::Alibaba, "ecs:TagResources", Some("tags")),
-            (Provider::Alibaba, "ecs:RunCommand", Some("nothing; its answer has a made-up id")),
+            (Provider::Alibaba, "ecs:RunCommand", Some("nothing")),
             (Provider::Alibaba, "ecs:RenewInstance", None),
             (
                 Provider::Tencent,

@@ -2,6 +2,7 @@
 //! `listing`. Tested in `tests.rs`.
 
 use super::Simulated;
+use super::reply::ids_at;
 use crate::catalog::{self, Kind, Makes, Provider};
 use crate::run::parse_params;
 use crate::time::Timestamp;
@@ -30,14 +31,7 @@ impl<'o> Effect<'o> {
 
     /// The ids that its answer has made up.
     pub(super) fn ids(&self) -> Vec<String> {
-        let answer: Value = serde_json::from_str(&self.of.response.body).unwrap_or_default();
-        let Some(place) = &self.makes.id else { return Vec::new() };
-        let found = within(&answer, &place.trim_end_matches("[]").split('.').collect::<Vec<_>>());
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        match found {
-            Some(Value::Array(ids)) => ids.iter().filter_map(text).collect(),
-            other => other.and_then(text).into_iter().collect(),
-        }
+        self.makes.id.as_ref().map(|place| ids_at(place, &self.of.response.body)).unwrap_or_default()
     }
 
     /// What it makes of `kind`, each with its id.

@@ -1,8 +1,9 @@
 //! The reply to an effect that is not made: what a policy needs of it, made up so that the same call of the same run is always
 //! answered the same. Tested in `tests.rs`.
 
+use super::effect::within;
 use crate::call::{CallRequest, CallResponse};
-use crate::catalog::{self, Makes, Provider};
+use crate::catalog::{self, Action, Makes, Provider};
 use crate::id::{RunId, hex};
 use crate::run::parse_params;
 use serde_json::{Map, Value};
@@ -37,6 +38,28 @@ pub fn reply(run: &RunId, provider: Provider, position: u32, request: &CallReque
         body.insert(NOT_SHOWN.to_owned(), "no later read of this run shows it".into());
     }
     CallResponse { request_id, body: Value::Object(body).to_string(), simulated: true }
+}
+
+/// The answer to a read that asks for nothing the cloud knows.
+pub fn nothing(body: String) -> CallResponse {
+    CallResponse { request_id: String::new(), body, simulated: false }
+}
+
+/// Whether `body` gives ids of what the action makes: then it was carried out.
+pub fn gives_ids(action: &Action, body: &str) -> bool {
+    let place = action.makes.as_ref().and_then(|makes| makes.id.as_deref());
+    place.is_some_and(|place| !ids_at(place, body).is_empty())
+}
+
+/// The ids at a place of an answer.
+pub(super) fn ids_at(place: &str, body: &str) -> Vec<String> {
+    let answer: Value = serde_json::from_str(body).unwrap_or_default();
+    let found = within(&answer, &place.trim_end_matches("[]").split('.').collect::<Vec<_>>());
+    let text = |value: &Value| value.as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+    match found {
+        Some(Value::Array(ids)) => ids.iter().filter_map(text).collect(),
+        other => other.and_then(text).into_iter().collect(),
+    }
 }
 
 fn count(makes: &Makes, request: &CallRequest) -> u64 {

@@ -17,6 +17,7 @@ const CALL: OutboundCall<'_> = OutboundCall {
     region: "cn-hangzhou",
     params: r#"{"DiskId":"d-secret"}"#,
     token: Some(("ClientToken", "token-1")),
+    dry_run: None,
 };
 
 /// A server that reads one request a connection and answers with canned bytes, or holds the connection open.
