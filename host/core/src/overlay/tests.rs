@@ -1,3 +1,5 @@
+//! What reads show after simulated effects, in tables over answers as both vendors give them.
+
 use super::*;
 use crate::catalog::Provider::{Alibaba, Tencent};
 use crate::id::RunId;
