@@ -12,7 +12,7 @@ pub use codes::{Code, Meaning, codes, meaning};
 pub use entry::{Action, Paging, ParamsIn, Rate};
 pub use facts::{Facts, FactsRead, ResourceFacts};
 pub use params::{
-    RegionConflict, is_resource_id, odd_name, other_regions, place_region, reserved, resources,
+    RegionConflict, is_resource_id, odd_name, other_regions, place_region, reserved, resources, values,
 };
 pub use read_back::{Baseline, Judgement, Proof, ReadBack, Sight, judge};
 

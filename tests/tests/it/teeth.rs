@@ -3,6 +3,7 @@
 
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
@@ -13,7 +14,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 20] = [
+const VARIANTS: [&str; 21] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -25,6 +26,7 @@ const VARIANTS: [&str; 20] = [
     "locks-in-memory",
     "budget-in-memory",
     "no-halt",
+    "no-protection",
     "no-late-execution",
     "no-retry-budget",
     "intent-after-send",
@@ -59,6 +61,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
         "budget-in-memory" => a_fleet_is_not_reset(wrong, 30).await,
+        "no-protection" => what_is_protected_is_left_alone(wrong).await,
         "no-halt" => a_halt_stops_what_is_sent(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,
         "intent-after-send" => a_kill_after_a_reset_leaves_one(wrong).await,

@@ -23,6 +23,9 @@ pub struct CheckReport {
     pub plugins: Vec<PluginReport>,
     /// Every policy file that can be used.
     pub policies: Vec<PolicyReport>,
+    /// What no policy may change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protected: Vec<ProtectedReport>,
     /// What is wrong or looks wrong, errors and warnings.
     pub findings: Vec<Finding>,
 }
@@ -70,6 +73,15 @@ pub struct PolicyReport {
     pub asks: Vec<Permission>,
     /// Its schedules.
     pub schedules: Vec<ScheduleReport>,
+}
+
+/// An entry of `[[protected]]`.
+#[derive(Debug, Serialize)]
+pub struct ProtectedReport {
+    /// Its resources, and the regions where it names any.
+    pub resources: String,
+    /// The account; any where absent.
+    pub account: Option<String>,
 }
 
 /// A schedule.
@@ -136,6 +148,10 @@ pub async fn inspect(config: &Path, text: &str, now: Timestamp, cache: &Path) ->
     };
     let base = config.parent().unwrap_or(Path::new(""));
     check_secrets(&host, base, &mut report);
+    report.protected.extend(host.protected.iter().map(|protected| ProtectedReport {
+        resources: protected.to_string(),
+        account: protected.account.as_ref().map(ToString::to_string),
+    }));
     let engine = Engine::new(Limits { instances: 1, ..Limits::default() }, cache)?;
     let policies = Arc::new(Policies::default());
     let opened =
