@@ -15,7 +15,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 21] = [
+const VARIANTS: [&str; 22] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
