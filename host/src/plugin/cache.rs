@@ -13,6 +13,13 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use wasmtime::component::Component;
 
+/// A hash of what compiled code depends on beside the plugin.
+pub(super) fn configuration(wasm: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    wasm.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The directory of compiled plugins.
 #[derive(Debug)]
 pub(super) struct Cache {
@@ -26,9 +33,7 @@ impl Cache {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         // Only its owner may change a directory's mode: this fails where it is somebody else's.
         fs::set_permissions(dir, Permissions::from_mode(0o700))?;
-        let mut hasher = DefaultHasher::new();
-        wasm.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self { dir: dir.to_owned(), configuration: format!("{:016x}", hasher.finish()) })
+        Ok(Self { dir: dir.to_owned(), configuration: format!("{:016x}", configuration(wasm)) })
     }
 
     /// The compiled plugin, where it is there and fits.
@@ -59,17 +64,30 @@ impl Cache {
         bytes: &[u8],
         component: Component,
     ) -> Component {
-        let kept = component.serialize().map_err(|e| io::Error::other(format!("{e:#}"))).and_then(|code| {
-            self.write(&self.source(digest), bytes)?;
-            self.write(&self.compiled(digest), &code)
-        });
-        match kept {
+        let code = component.serialize().map_err(|e| io::Error::other(format!("{e:#}")));
+        match code.and_then(|code| self.keep_code(digest, bytes, &code)) {
             Ok(()) => self.load(wasm, digest).unwrap_or(component),
             Err(problem) => {
                 tracing::warn!(dir = %self.dir.display(), %problem, "compiled plugin not kept; the next start compiles again");
                 component
             }
         }
+    }
+
+    /// Keeps a plugin's bytes and its compiled code.
+    pub(super) fn keep_code(&self, digest: &Digest, bytes: &[u8], code: &[u8]) -> io::Result<()> {
+        self.write(&self.source(digest), bytes)?;
+        self.write(&self.compiled(digest), code)
+    }
+
+    /// The compiled code of the plugin with that digest, unread by this process.
+    pub(super) fn code(&self, digest: &Digest) -> io::Result<Vec<u8>> {
+        fs::read(self.compiled(digest))
+    }
+
+    /// Whether there is compiled code of the plugin with that digest.
+    pub(super) fn has_code(&self, digest: &Digest) -> bool {
+        self.compiled(digest).exists()
     }
 
     /// The bytes of the plugin with that digest, where they were kept and are whole.

@@ -4,15 +4,17 @@
 
 use super::bindings::exports::opsward::policy::handler;
 use super::bindings::{Policy, PolicyPre};
-use super::engine::{Description, Engine, Permission, Revision};
-use super::guest::Guest;
+use super::engine::{Code, Description, Engine, Mapped, Permission, Revision};
 use super::{Ended, GuestCalls, RunContext, wasi};
-use opsward_core::id::{Digest, InvalidName, PolicyName, RunId};
+use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::pattern::Patterns;
 use opsward_core::run::{FaultKind, HostReply, HostRequest, Mode, Stop};
 use opsward_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
+use tokio::sync::SemaphorePermit;
 use wasmtime::component::Component;
 
 /// The interface a plugin exports, up to its patch version.
@@ -102,80 +104,164 @@ pub enum RefusedPlugin {
     },
 }
 
+/// What compiled code says of itself before any of it runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Interfaces {
+    /// Every interface it imports.
+    pub(crate) imports: Vec<String>,
+    /// Every interface it exports.
+    pub(crate) exports: Vec<String>,
+}
+
 impl Engine {
     /// Makes a revision of a plugin's bytes. Compiles on a thread for blocking work, one plugin at a time.
     pub async fn compile(&self, bytes: Vec<u8>) -> Result<Revision, RefusedPlugin> {
         check_bytes(&bytes, self.limits().plugin_bytes)?;
-        let one_at_a_time = self.compiling().acquire().await;
-        let host = |problem: String| RefusedPlugin::Host { problem };
-        let _permit = one_at_a_time.map_err(|e| host(e.to_string()))?;
+        let _permit = self.compiling_permit().await?;
         let engine = self.clone();
         let prepared = tokio::task::spawn_blocking(move || engine.prepare(&bytes)).await;
-        let (digest, imports, pre) = prepared.map_err(|e| host(e.to_string()))??;
-        let description = self.describe(&pre).await?;
-        Ok(Revision { digest, description, imports, pre })
+        let (digest, imports, plugin) = prepared.map_err(|e| host(&e))??;
+        let description =
+            self.describe(&plugin).await.map_err(|problem| RefusedPlugin::SelfTest { problem })?;
+        check_description(&description)?;
+        Ok(Revision { digest, description, imports, code: Code::Mapped(plugin) })
+    }
+
+    /// Compiles a plugin for another process: nothing of it is mapped into this one. `anew` passes over what the cache has.
+    pub(crate) async fn compile_apart(
+        &self,
+        bytes: Arc<[u8]>,
+        anew: bool,
+    ) -> Result<(Digest, Code), RefusedPlugin> {
+        check_bytes(&bytes, self.limits().plugin_bytes)?;
+        let _permit = self.compiling_permit().await?;
+        let engine = self.clone();
+        tokio::task::spawn_blocking(move || engine.precompile(&bytes, anew)).await.map_err(|e| host(&e))?
     }
 
     /// The revision with that digest as it was kept when it was compiled first; `None` where it was not, or is not
     /// whole.
     pub async fn load_pinned(&self, digest: Digest) -> Result<Option<Revision>, RefusedPlugin> {
-        let engine = self.clone();
-        let bytes = tokio::task::spawn_blocking(move || engine.cache().bytes(&digest)).await;
-        match bytes.map_err(io::Error::other) {
-            Ok(Ok(Some(bytes))) => self.compile(bytes).await.map(Some),
-            Ok(Ok(None)) => Ok(None),
-            Ok(Err(e)) | Err(e) => Err(RefusedPlugin::Host { problem: e.to_string() }),
+        match self.pinned_bytes(digest).await? {
+            Some(bytes) => self.compile(bytes).await.map(Some),
+            None => Ok(None),
         }
+    }
+
+    /// The bytes of the plugin with that digest, where they were kept and are whole.
+    pub(crate) async fn pinned_bytes(&self, digest: Digest) -> Result<Option<Vec<u8>>, RefusedPlugin> {
+        let engine = self.clone();
+        let read = move || engine.cache().map_or(Ok(None), |cache| cache.bytes(&digest));
+        let bytes = tokio::task::spawn_blocking(read).await.map_err(|e| host(&e))?;
+        bytes.map_err(|e| host(&e))
+    }
+
+    /// What `compile_apart` has put in the cache.
+    pub(crate) fn kept_code(&self, digest: &Digest) -> io::Result<Vec<u8>> {
+        self.cache().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |cache| cache.code(digest))
     }
 
     /// Removes from the cache what belongs to none of `keep`. Gives the number of files removed.
     pub fn prune_cache(&self, keep: &HashSet<Digest>) -> io::Result<usize> {
-        self.cache().prune(keep)
+        self.cache().map_or(Ok(0), |cache| cache.prune(keep))
     }
 
-    fn prepare(&self, bytes: &[u8]) -> Result<(Digest, Vec<String>, PolicyPre<Guest>), RefusedPlugin> {
-        let digest = Digest::of(bytes);
-        let component = match self.cache().load(self.wasm(), &digest) {
-            Some(component) => component,
-            None => {
-                let compiled = Component::from_binary(self.wasm(), bytes)
-                    .map_err(|e| RefusedPlugin::Malformed { problem: format!("{e:#}") })?;
-                check_exports(self.wasm(), &compiled)?;
-                self.cache().keep(self.wasm(), &digest, bytes, compiled)
-            }
-        };
-        let imports: Vec<String> =
-            component.component_type().imports(self.wasm()).map(|(name, _)| name.to_owned()).collect();
-        imports.iter().try_for_each(|import| check_import(import))?;
-        let mismatch = |e: wasmtime::Error| RefusedPlugin::Mismatch { problem: format!("{e:#}") };
-        let pre = self.linker().instantiate_pre(&component).map_err(mismatch)?;
-        Ok((digest, imports, PolicyPre::new(pre).map_err(mismatch)?))
+    /// Maps what `compile_apart` has made.
+    ///
+    /// # Safety
+    /// `code` must come from `compile_apart` of an engine of this configuration: it is run as it is.
+    pub(crate) unsafe fn map(&self, code: &[u8]) -> wasmtime::Result<(Interfaces, Component)> {
+        // SAFETY: the caller's; wasmtime itself checks version, settings and processor.
+        let component = unsafe { Component::deserialize(self.wasm(), code) }?;
+        Ok((self.interfaces(&component), component))
     }
 
-    async fn describe(&self, pre: &PolicyPre<Guest>) -> Result<Description, RefusedPlugin> {
-        let name = |e: InvalidName| RefusedPlugin::Host { problem: e.to_string() };
+    /// Binds a plugin to what it imports.
+    pub(crate) fn bind(&self, component: &Component) -> wasmtime::Result<Mapped> {
+        let pre = self.linker().instantiate_pre(component)?;
+        Ok(Mapped(PolicyPre::new(pre)?))
+    }
+
+    /// What a plugin says of itself, unchecked, or how it failed to.
+    pub(crate) async fn describe(&self, plugin: &Mapped) -> Result<Description, String> {
         let context = RunContext {
             run: RunId::from_text("describe"),
-            policy: "describe".parse::<PolicyName>().map_err(name)?,
+            policy: "describe".parse::<PolicyName>().map_err(|e| e.to_string())?,
             attempt: 1,
             mode: Mode::DryRun,
             config: "{}".into(),
         };
         let mut store = self.store(SelfTest::default(), context);
         let described = async {
-            let policy: Policy = pre.instantiate_async(&mut store).await?;
+            let policy: Policy = plugin.0.instantiate_async(&mut store).await?;
             policy.opsward_policy_handler().call_describe(&mut store).await
         }
         .await;
         match described {
-            Ok(description) => check_description(description),
+            Ok(told) => Ok(description(told)),
             Err(error) => {
                 let ended = store.data_mut().name_end(&error, FaultKind::Instantiate);
                 let log = store.into_data().into_calls::<SelfTest>().lines;
-                Err(RefusedPlugin::SelfTest { problem: explain(&ended, &log) })
+                Err(explain(&ended, &log))
             }
         }
     }
+
+    async fn compiling_permit(&self) -> Result<SemaphorePermit<'_>, RefusedPlugin> {
+        self.compiling().acquire().await.map_err(|e| host(&e))
+    }
+
+    fn prepare(&self, bytes: &[u8]) -> Result<(Digest, Vec<String>, Mapped), RefusedPlugin> {
+        let digest = Digest::of(bytes);
+        let component = match self.cache().and_then(|cache| cache.load(self.wasm(), &digest)) {
+            Some(component) => component,
+            None => {
+                let compiled = Component::from_binary(self.wasm(), bytes)
+                    .map_err(|e| RefusedPlugin::Malformed { problem: format!("{e:#}") })?;
+                check_exports(&self.interfaces(&compiled))?;
+                match self.cache() {
+                    Some(cache) => cache.keep(self.wasm(), &digest, bytes, compiled),
+                    None => compiled,
+                }
+            }
+        };
+        let interfaces = self.interfaces(&component);
+        check_imports(&interfaces)?;
+        let plugin =
+            self.bind(&component).map_err(|e| RefusedPlugin::Mismatch { problem: format!("{e:#}") })?;
+        Ok((digest, interfaces.imports, plugin))
+    }
+
+    fn precompile(&self, bytes: &[u8], anew: bool) -> Result<(Digest, Code), RefusedPlugin> {
+        let digest = Digest::of(bytes);
+        if !anew && self.cache().is_some_and(|cache| cache.has_code(&digest)) {
+            return Ok((digest, Code::Kept));
+        }
+        let code = self
+            .wasm()
+            .precompile_component(bytes)
+            .map_err(|e| RefusedPlugin::Malformed { problem: format!("{e:#}") })?;
+        match self.cache().map(|cache| cache.keep_code(&digest, bytes, &code)) {
+            Some(Ok(())) => return Ok((digest, Code::Kept)),
+            Some(Err(problem)) => {
+                tracing::warn!(%problem, "compiled plugin not kept; the next start compiles again");
+            }
+            None => {}
+        }
+        Ok((digest, Code::Held(code.into())))
+    }
+
+    fn interfaces(&self, component: &Component) -> Interfaces {
+        let ty = component.component_type();
+        Interfaces {
+            imports: ty.imports(self.wasm()).map(|(name, _)| name.to_owned()).collect(),
+            exports: ty.exports(self.wasm()).map(|(name, _)| name.to_owned()).collect(),
+        }
+    }
+}
+
+fn host(problem: &dyn std::error::Error) -> RefusedPlugin {
+    RefusedPlugin::Host { problem: problem.to_string() }
 }
 
 /// The broker's side of a self-test: `describe` must not depend on any import.
@@ -225,9 +311,9 @@ fn check_bytes(bytes: &[u8], max: usize) -> Result<(), RefusedPlugin> {
     }
 }
 
-fn check_exports(wasm: &wasmtime::Engine, component: &Component) -> Result<(), RefusedPlugin> {
-    let ty = component.component_type();
-    let names: Vec<&str> = ty.exports(wasm).map(|(name, _)| name).collect();
+/// Whether it is made for the world of policies.
+pub(crate) fn check_exports(interfaces: &Interfaces) -> Result<(), RefusedPlugin> {
+    let names = &interfaces.exports;
     if names.iter().any(|name| name.starts_with(HANDLER)) {
         return Ok(());
     }
@@ -236,6 +322,11 @@ fn check_exports(wasm: &wasmtime::Engine, component: &Component) -> Result<(), R
         names => names.iter().take(5).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "),
     };
     Err(RefusedPlugin::NoHandler { exports })
+}
+
+/// Whether all it imports is offered.
+pub(crate) fn check_imports(interfaces: &Interfaces) -> Result<(), RefusedPlugin> {
+    interfaces.imports.iter().try_for_each(|import| check_import(import))
 }
 
 fn check_import(import: &str) -> Result<(), RefusedPlugin> {
@@ -259,7 +350,8 @@ fn check_import(import: &str) -> Result<(), RefusedPlugin> {
     Err(RefusedPlugin::Import { import: import.to_owned(), advice })
 }
 
-fn check_description(told: handler::Description) -> Result<Description, RefusedPlugin> {
+/// Whether a description can be used.
+pub(crate) fn check_description(told: &Description) -> Result<(), RefusedPlugin> {
     let refuse = |problem: String| Err(RefusedPlugin::Description { problem });
     if told.name.parse::<PolicyName>().is_err() {
         let shown: String = told.name.chars().take(80).collect();
@@ -282,27 +374,30 @@ fn check_description(told: handler::Description) -> Result<Description, RefusedP
             ));
         }
     }
-    if !told.config_schema.is_empty()
-        && let Err(problem) = serde_json::from_str::<serde_json::Map<_, _>>(&told.config_schema)
+    if let Some(schema) = &told.config_schema
+        && let Err(problem) = serde_json::from_str::<serde_json::Map<_, _>>(schema)
     {
         return refuse(format!("config-schema is not a JSON object: {problem}"));
     }
-    let triggers: Vec<Vec<String>> = told.triggers.into_iter().map(|trigger| trigger.types).collect();
-    if let Err(problem) = Patterns::from_types(&triggers) {
-        return refuse(format!("triggers: {problem}"));
+    match Patterns::from_types(&told.triggers) {
+        Ok(_) => Ok(()),
+        Err(problem) => refuse(format!("triggers: {problem}")),
     }
-    Ok(Description {
+}
+
+fn description(told: handler::Description) -> Description {
+    Description {
         name: told.name,
         version: told.version,
         summary: told.summary,
-        triggers,
+        triggers: told.triggers.into_iter().map(|trigger| trigger.types).collect(),
         permissions: told
             .permissions
             .into_iter()
             .map(|p| Permission { action: p.action, reason: p.reason })
             .collect(),
         config_schema: (!told.config_schema.is_empty()).then_some(told.config_schema),
-    })
+    }
 }
 
 fn is_word(text: &str) -> bool {

@@ -4,13 +4,13 @@
 
 use super::bindings::opsward::policy::events;
 use super::bindings::{Policy, PolicyPre};
-use super::cache::Cache;
+use super::cache::{Cache, configuration};
 use super::guest::{BACKTRACE_FRAMES_MAX, Guest};
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::event::Event;
 use opsward_core::id::Digest;
 use opsward_core::run::{Failure, Fault, FaultKind, Outcome};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ const TABLE_RESIDENT_BYTES: usize = 64 * 1024;
 const WASM_STACK_BYTES: usize = 512 * 1024;
 
 /// Bounds of guests.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Limits {
     /// Runs at a time; the worker admits no more.
     pub instances: u32,
@@ -91,7 +91,8 @@ struct Inner {
     limits: Limits,
     /// Ticks since the start; the epoch itself cannot be read.
     ticks: Arc<AtomicU64>,
-    cache: Cache,
+    /// None in a process that only runs what others compiled.
+    cache: Option<Cache>,
     compiling: Semaphore,
 }
 
@@ -120,28 +121,42 @@ impl Engine {
     /// grants no address space for the pool (a limit on virtual memory), memory is mapped for each run instead: slower,
     /// with the same bounds.
     pub fn new(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
-        let engine = Self::set_up(limits, cache)?;
-        start_ticker(&engine.0.wasm, engine.0.ticks.clone()).map_err(StartEngineError::Ticker)?;
+        let engine = Self::without_ticks(limits, cache)?;
+        engine.start_ticking()?;
         Ok(engine)
     }
 
-    /// An engine that interrupts no guest: with one thread and a turned clock, tasks then take turns the same way each time.
-    #[cfg(any(test, feature = "failpoints"))]
+    /// An engine that interrupts no guest: for compiling, and for tests in which tasks take turns the same way each time.
     pub fn without_ticks(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
-        Self::set_up(limits, cache)
-    }
-
-    fn set_up(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
-        let wasm = wasmtime::Engine::new(&pooled(&limits)).or_else(|problem| {
-            tracing::warn!(%problem, "no address space for the pool of guests; runs will start more slowly");
-            wasmtime::Engine::new(&on_demand(&limits))
-        });
-        let wasm = wasm.map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
+        let wasm = wasm(&limits)?;
         let cache = Cache::open(cache, &wasm)
             .map_err(|source| StartEngineError::Cache { path: cache.to_owned(), source })?;
+        Self::set_up(wasm, limits, Some(cache))
+    }
+
+    /// An engine for code that another process compiled, and not ticking yet: it starts no thread.
+    pub(crate) fn for_running(limits: Limits) -> Result<Self, StartEngineError> {
+        Self::set_up(wasm(&limits)?, limits, None)
+    }
+
+    /// Has guests be interrupted from now on.
+    pub(crate) fn start_ticking(&self) -> Result<(), StartEngineError> {
+        start_ticker(&self.0.wasm, self.0.ticks.clone()).map_err(StartEngineError::Ticker)
+    }
+
+    fn set_up(
+        wasm: wasmtime::Engine,
+        limits: Limits,
+        cache: Option<Cache>,
+    ) -> Result<Self, StartEngineError> {
         let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
         let ticks = Arc::new(AtomicU64::new(0));
         Ok(Self(Arc::new(Inner { wasm, linker, limits, ticks, cache, compiling: Semaphore::new(1) })))
+    }
+
+    /// What compiled code must have been made for to be run here: settings, version and processor, as a hash.
+    pub(crate) fn configuration(&self) -> u64 {
+        configuration(&self.0.wasm)
     }
 
     /// The bounds it was set up with.
@@ -158,9 +173,24 @@ impl Engine {
         context: RunContext,
         calls: C,
     ) -> (Ended, C) {
+        let Code::Mapped(plugin) = &revision.code else {
+            let message = "the plugin's code is not mapped in this process".to_owned();
+            return (Ended::Faulted(Fault { kind: FaultKind::Instantiate, message }), calls);
+        };
+        self.handle(plugin, event, context, calls).await
+    }
+
+    /// Runs `handle(event)` of a mapped plugin.
+    pub(crate) async fn handle<C: GuestCalls>(
+        &self,
+        plugin: &Mapped,
+        event: &Event,
+        context: RunContext,
+        calls: C,
+    ) -> (Ended, C) {
         let mut store = self.store(calls, context);
         let wall = self.0.limits.wall;
-        let handled = tokio::time::timeout(wall + WALL_GRACE, handle(&mut store, &revision.pre, event)).await;
+        let handled = tokio::time::timeout(wall + WALL_GRACE, handle(&mut store, &plugin.0, event)).await;
         let ended = handled.unwrap_or_else(|_| {
             let message = format!("a call was still under way {WALL_GRACE:?} after the run's {wall:?}");
             Ended::Faulted(Fault { kind: FaultKind::Timeout, message })
@@ -192,8 +222,8 @@ impl Engine {
         &self.0.linker
     }
 
-    pub(super) fn cache(&self) -> &Cache {
-        &self.0.cache
+    pub(super) fn cache(&self) -> Option<&Cache> {
+        self.0.cache.as_ref()
     }
 
     /// One plugin is compiled at a time, so that serving keeps its share of the processors.
@@ -239,7 +269,20 @@ fn to_guest(event: &Event) -> events::Event<'_> {
     }
 }
 
-/// A plugin's bytes, compiled and ready to instantiate.
+/// A plugin's compiled code, mapped and ready to instantiate.
+pub(crate) struct Mapped(pub(super) PolicyPre<Guest>);
+
+/// Where a revision's compiled code is.
+pub(crate) enum Code {
+    /// In this process.
+    Mapped(Mapped),
+    /// In the cache, for another process.
+    Kept,
+    /// In memory, for another process, since the cache could not take it.
+    Held(Arc<[u8]>),
+}
+
+/// A plugin's bytes, compiled.
 pub struct Revision {
     /// SHA-256 of the bytes.
     pub digest: Digest,
@@ -247,7 +290,7 @@ pub struct Revision {
     pub description: Description,
     /// Every interface it imports: an exact list of what it can do.
     pub imports: Vec<String>,
-    pub(super) pre: PolicyPre<Guest>,
+    pub(crate) code: Code,
 }
 
 impl fmt::Debug for Revision {
@@ -261,7 +304,7 @@ impl fmt::Debug for Revision {
 }
 
 /// What a plugin says of itself; field meanings in `wit/policy.wit`, `handler.description`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Description {
     /// The plugin's name.
@@ -287,12 +330,21 @@ impl Description {
 }
 
 /// One thing a plugin asks to be allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permission {
     /// `service:Action`.
     pub action: String,
     /// Why, in one sentence.
     pub reason: String,
+}
+
+/// wasmtime with its pool, or without where there is no address space for one.
+fn wasm(limits: &Limits) -> Result<wasmtime::Engine, StartEngineError> {
+    let wasm = wasmtime::Engine::new(&pooled(limits)).or_else(|problem| {
+        tracing::warn!(%problem, "no address space for the pool of guests; runs will start more slowly");
+        wasmtime::Engine::new(&on_demand(limits))
+    });
+    wasm.map_err(|e| StartEngineError::Wasm(format!("{e:#}")))
 }
 
 fn link(wasm: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {

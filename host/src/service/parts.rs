@@ -4,11 +4,14 @@ use super::retention;
 use super::secrets::Secrets;
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
+use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
 use crate::cloud::CloudClient;
 use crate::plugin::engine::{Engine, Limits};
+use crate::plugin::guests::Guests;
 use crate::plugin::registry::Registry;
 use crate::policy::Policies;
+use crate::runner::Runner;
 use crate::store::Store;
 use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
@@ -19,7 +22,7 @@ use crate::worker::Worker;
 use anyhow::Context as _;
 use opsward_core::config::{HostSettings, StoreSettings};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -34,6 +37,8 @@ const PARTS_DRAIN: Duration = Duration::from_secs(16);
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 /// How long the store may take to write what is queued and to tidy up; what it has told anybody is on disk already.
 const STORE_DRAIN: Duration = Duration::from_secs(2);
+/// This process's program, even where another file has taken its place since.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// How often plugin revisions that nothing needs are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
@@ -57,6 +62,7 @@ impl Parts {
         settings: HostSettings,
         secrets: Secrets,
         base: PathBuf,
+        args: ServeArgs,
     ) -> anyhow::Result<Self> {
         let metrics = telemetry::start_metrics()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -66,12 +72,12 @@ impl Parts {
         let keep = settings.store_keep;
         let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
         let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
-        let engine = Engine::new(Limits::default(), &base.join(cache))?;
+        let guests = guests(&base.join(cache), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
         let addresses = [settings.server_listen, settings.admin_listen];
         let registry =
-            Registry::open(engine.clone(), base, settings, policies.clone(), changed.clone()).await?;
+            Registry::open(guests.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
         let broker = Broker::new(store.clone(), cloud, clock.clone()).after(store.restored());
         broker.halted.look(store.as_ref()).await;
@@ -83,8 +89,8 @@ impl Parts {
             work: work.clone(),
         };
         let worker = Worker {
-            runs_max: engine.limits().instances as usize,
-            engine: Arc::new(engine),
+            runs_max: guests.limits().instances as usize,
+            guests,
             registry: registry.clone(),
             policies: policies.clone(),
             broker,
@@ -157,6 +163,18 @@ impl Parts {
             }
         }
     }
+}
+
+/// Where guests run: in a process that holds no key, unless the operator wants it otherwise.
+async fn guests(cache: &Path, args: ServeArgs) -> anyhow::Result<Guests> {
+    if args.single_process {
+        tracing::warn!(
+            "plugins run in the process that holds the keys (--single-process): for development, with plugins you trust"
+        );
+        return Ok(Engine::new(Limits::default(), cache)?.into());
+    }
+    let engine = Engine::without_ticks(Limits::default(), cache)?;
+    Ok(Runner::start(engine, PathBuf::from(OWN_PROGRAM)).await?.into())
 }
 
 /// A task that tells who ended.

@@ -102,7 +102,7 @@ pub(crate) fn work(scene: &Scene, cloud: Arc<dyn Sender>, runs_max: usize) -> (A
         work: work.clone(),
     };
     let worker = Worker {
-        engine: Arc::new(scene.engine.clone()),
+        guests: scene.engine.clone().into(),
         registry: scene.registry.clone(),
         policies: scene.policies.clone(),
         broker: Broker::new(store, cloud, clock),
