@@ -40,6 +40,9 @@ pub(super) fn forsake_inheritance() -> io::Result<()> {
         // SAFETY: these options take numbers only.
         check(unsafe { libc::prctl(option, libc::c_ulong::from(value), 0, 0, 0) })?;
     }
+    // Otherwise it would be called `exe`.
+    // SAFETY: the kernel copies the name, which ends with a zero.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, c"opsward-runner".as_ptr()) })?;
     limit(libc::RLIMIT_CORE, 0)
 }
 

@@ -93,7 +93,13 @@ impl Link {
         let setup = frame::message(&ToRunner::Setup { version: VERSION, limits });
         outbox.send(&setup.map_err(|e| text(&e))?);
         let mut inbox = Inbox { socket, frames: Frames::default() };
-        let ready = tokio::time::timeout(SETUP_MAX, inbox.next()).await;
+        let ready = async {
+            tokio::select! {
+                said = inbox.next() => said,
+                failed = outbox.go_on() => Err(failed.map_or_else(Broken::from, |never| match never {})),
+            }
+        };
+        let ready = tokio::time::timeout(SETUP_MAX, ready).await;
         let unfit = match ready {
             Ok(Ok(ToKeeper::Ready { version: VERSION, configuration: its, confined }))
                 if its == configuration =>
