@@ -113,8 +113,7 @@ impl Runner {
         let loaded = link.load(digest, async || self.read(digest, &code).await).await;
         let judged = async {
             let loaded = loaded.map_err(not_loaded)?;
-            compile::check_exports(&loaded.interfaces)?;
-            compile::check_imports(&loaded.interfaces)?;
+            compile::check_interfaces(&loaded.interfaces)?;
             if let Some(problem) = loaded.mismatch {
                 return Err(RefusedPlugin::Mismatch { problem }.into());
             }

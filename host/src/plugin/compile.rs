@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
-use tokio::sync::SemaphorePermit;
 use wasmtime::component::Component;
 
 /// The interface a plugin exports, up to its patch version.
@@ -60,6 +59,48 @@ pub enum RefusedPlugin {
     Malformed {
         /// What wasmtime says.
         problem: String,
+    },
+    /// Compiling it takes more memory than it may.
+    #[error(
+        "compiling it needs more than {mebibytes} MiB of memory, which is the limit: split its largest functions, or build \
+         it with `opt-level = \"s\"`"
+    )]
+    CompilingTooLarge {
+        /// The limit.
+        mebibytes: u64,
+    },
+    /// Compiling it takes more computing time than it may.
+    #[error(
+        "compiling it takes more than {seconds} s of computing, which is the limit: split its largest functions, or build it \
+         with `opt-level = \"s\"`"
+    )]
+    CompilingTooLong {
+        /// The limit.
+        seconds: u64,
+    },
+    /// Compiling it did not end in time.
+    #[error(
+        "compiling it was given up after {seconds} s: where this machine was busy, restart the host to have it tried again"
+    )]
+    CompilerLate {
+        /// The limit.
+        seconds: u64,
+    },
+    /// Its code is larger than it may be.
+    #[error(
+        "its compiled code has more than {mebibytes} MiB, which is the limit: build it with `opt-level = \"s\"`"
+    )]
+    CodeTooLarge {
+        /// The limit.
+        mebibytes: u64,
+    },
+    /// The compiler died.
+    #[error(
+        "the compiler died of it ({how}): build it with another release of its toolchain, and report it as a fault of opsward"
+    )]
+    CompilerCrashed {
+        /// How, and what it said.
+        how: String,
     },
     /// It asks for something that is not offered.
     #[error("it imports `{import}`, which is not granted to plugins: {advice}")]
@@ -114,10 +155,10 @@ pub(crate) struct Interfaces {
 }
 
 impl Engine {
-    /// Makes a revision of a plugin's bytes. Compiles on a thread for blocking work, one plugin at a time.
+    /// Makes a revision of a plugin's bytes. Compiles in another process, one plugin at a time.
     pub async fn compile(&self, bytes: Vec<u8>) -> Result<Revision, RefusedPlugin> {
         check_bytes(&bytes, self.limits().plugin_bytes)?;
-        let _permit = self.compiling_permit().await?;
+        let _turn = self.turn_to_compile().await?;
         let engine = self.clone();
         let prepared = tokio::task::spawn_blocking(move || engine.prepare(&bytes)).await;
         let (digest, imports, plugin) = prepared.map_err(|e| host(&e))??;
@@ -127,16 +168,21 @@ impl Engine {
         Ok(Revision { digest, description, imports, code: Code::Mapped(plugin) })
     }
 
-    /// Compiles a plugin for another process: nothing of it is mapped into this one. `anew` passes over what the cache has.
+    /// The same for a process apart: nothing of the plugin is mapped into this one. `anew` passes over what the cache has.
     pub(crate) async fn compile_apart(
         &self,
         bytes: Arc<[u8]>,
         anew: bool,
     ) -> Result<(Digest, Code), RefusedPlugin> {
         check_bytes(&bytes, self.limits().plugin_bytes)?;
-        let _permit = self.compiling_permit().await?;
+        let _turn = self.turn_to_compile().await?;
         let engine = self.clone();
-        tokio::task::spawn_blocking(move || engine.precompile(&bytes, anew)).await.map_err(|e| host(&e))?
+        tokio::task::spawn_blocking(move || engine.code_of(&bytes, anew)).await.map_err(|e| host(&e))?
+    }
+
+    /// What `compile_apart` has put in the cache.
+    pub(crate) fn kept_code(&self, digest: &Digest) -> io::Result<Vec<u8>> {
+        self.cache().map_err(io::Error::other)?.code(digest)
     }
 
     /// The revision with that digest as it was kept when it was compiled first; `None` where it was not, or is not
@@ -151,25 +197,19 @@ impl Engine {
     /// The bytes of the plugin with that digest, where they were kept and are whole.
     pub(crate) async fn pinned_bytes(&self, digest: Digest) -> Result<Option<Vec<u8>>, RefusedPlugin> {
         let engine = self.clone();
-        let read = move || engine.cache().map_or(Ok(None), |cache| cache.bytes(&digest));
-        let bytes = tokio::task::spawn_blocking(read).await.map_err(|e| host(&e))?;
-        bytes.map_err(|e| host(&e))
-    }
-
-    /// What `compile_apart` has put in the cache.
-    pub(crate) fn kept_code(&self, digest: &Digest) -> io::Result<Vec<u8>> {
-        self.cache().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |cache| cache.code(digest))
+        let read = move || engine.cache()?.bytes(&digest).map_err(|e| host(&e));
+        tokio::task::spawn_blocking(read).await.map_err(|e| host(&e))?
     }
 
     /// Removes from the cache what belongs to none of `keep`. Gives the number of files removed.
     pub fn prune_cache(&self, keep: &HashSet<Digest>) -> io::Result<usize> {
-        self.cache().map_or(Ok(0), |cache| cache.prune(keep))
+        self.cache().map_err(io::Error::other)?.prune(keep)
     }
 
-    /// Maps what `compile_apart` has made.
+    /// Maps compiled code.
     ///
     /// # Safety
-    /// `code` must come from `compile_apart` of an engine of this configuration: it is run as it is.
+    /// `code` must come from this program's compiler, for this engine's configuration: it is run as it is.
     pub(crate) unsafe fn map(&self, code: &[u8]) -> wasmtime::Result<(Interfaces, Component)> {
         // SAFETY: the caller's; wasmtime itself checks version, settings and processor.
         let component = unsafe { Component::deserialize(self.wasm(), code) }?;
@@ -207,48 +247,35 @@ impl Engine {
         }
     }
 
-    async fn compiling_permit(&self) -> Result<SemaphorePermit<'_>, RefusedPlugin> {
-        self.compiling().acquire().await.map_err(|e| host(&e))
-    }
-
     fn prepare(&self, bytes: &[u8]) -> Result<(Digest, Vec<String>, Mapped), RefusedPlugin> {
         let digest = Digest::of(bytes);
-        let component = match self.cache().and_then(|cache| cache.load(self.wasm(), &digest)) {
+        let component = match self.cache()?.load(self.wasm(), &digest) {
             Some(component) => component,
             None => {
-                let compiled = Component::from_binary(self.wasm(), bytes)
-                    .map_err(|e| RefusedPlugin::Malformed { problem: format!("{e:#}") })?;
-                check_exports(&self.interfaces(&compiled))?;
-                match self.cache() {
-                    Some(cache) => cache.keep(self.wasm(), &digest, bytes, compiled),
-                    None => compiled,
-                }
+                let code = self.compile_code(bytes)?;
+                let kept = self.cache()?.keep(self.wasm(), &digest, bytes, &code);
+                kept.map_err(|e| RefusedPlugin::Host { problem: format!("{e:#}") })?
             }
         };
         let interfaces = self.interfaces(&component);
-        check_imports(&interfaces)?;
-        let plugin =
-            self.bind(&component).map_err(|e| RefusedPlugin::Mismatch { problem: format!("{e:#}") })?;
-        Ok((digest, interfaces.imports, plugin))
+        check_interfaces(&interfaces)?;
+        let mismatch = |e: wasmtime::Error| RefusedPlugin::Mismatch { problem: format!("{e:#}") };
+        Ok((digest, interfaces.imports, self.bind(&component).map_err(mismatch)?))
     }
 
-    fn precompile(&self, bytes: &[u8], anew: bool) -> Result<(Digest, Code), RefusedPlugin> {
-        let digest = Digest::of(bytes);
-        if !anew && self.cache().is_some_and(|cache| cache.has_code(&digest)) {
+    fn code_of(&self, bytes: &[u8], anew: bool) -> Result<(Digest, Code), RefusedPlugin> {
+        let (digest, cache) = (Digest::of(bytes), self.cache()?);
+        if !anew && cache.has_code(&digest) {
             return Ok((digest, Code::Kept));
         }
-        let code = self
-            .wasm()
-            .precompile_component(bytes)
-            .map_err(|e| RefusedPlugin::Malformed { problem: format!("{e:#}") })?;
-        match self.cache().map(|cache| cache.keep_code(&digest, bytes, &code)) {
-            Some(Ok(())) => return Ok((digest, Code::Kept)),
-            Some(Err(problem)) => {
+        let code = self.compile_code(bytes)?;
+        match cache.keep_code(&digest, bytes, &code) {
+            Ok(()) => Ok((digest, Code::Kept)),
+            Err(problem) => {
                 tracing::warn!(%problem, "compiled plugin not kept; the next start compiles again");
+                Ok((digest, Code::Held(code.into())))
             }
-            None => {}
         }
-        Ok((digest, Code::Held(code.into())))
     }
 
     fn interfaces(&self, component: &Component) -> Interfaces {
@@ -311,21 +338,16 @@ fn check_bytes(bytes: &[u8], max: usize) -> Result<(), RefusedPlugin> {
     }
 }
 
-/// Whether it is made for the world of policies.
-pub(crate) fn check_exports(interfaces: &Interfaces) -> Result<(), RefusedPlugin> {
+/// Whether it is made for the world of policies, and asks for nothing that is not offered.
+pub(crate) fn check_interfaces(interfaces: &Interfaces) -> Result<(), RefusedPlugin> {
     let names = &interfaces.exports;
-    if names.iter().any(|name| name.starts_with(HANDLER)) {
-        return Ok(());
+    if !names.iter().any(|name| name.starts_with(HANDLER)) {
+        let exports = match &names[..] {
+            [] => "nothing".to_owned(),
+            names => names.iter().take(5).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "),
+        };
+        return Err(RefusedPlugin::NoHandler { exports });
     }
-    let exports = match &names[..] {
-        [] => "nothing".to_owned(),
-        names => names.iter().take(5).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "),
-    };
-    Err(RefusedPlugin::NoHandler { exports })
-}
-
-/// Whether all it imports is offered.
-pub(crate) fn check_imports(interfaces: &Interfaces) -> Result<(), RefusedPlugin> {
     interfaces.imports.iter().try_for_each(|import| check_import(import))
 }
 

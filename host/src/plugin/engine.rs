@@ -5,6 +5,8 @@
 use super::bindings::opsward::policy::events;
 use super::bindings::{Policy, PolicyPre};
 use super::cache::{Cache, configuration};
+use super::compile::RefusedPlugin;
+use super::compiler::Compiler;
 use super::guest::{BACKTRACE_FRAMES_MAX, Guest};
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::event::Event;
@@ -17,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
@@ -81,7 +83,7 @@ impl Default for Limits {
     }
 }
 
-/// Compiles plugins and runs them. Cheap to clone.
+/// Has plugins compiled, and runs them. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
@@ -91,9 +93,18 @@ struct Inner {
     limits: Limits,
     /// Ticks since the start; the epoch itself cannot be read.
     ticks: Arc<AtomicU64>,
+    /// What is reserved for a memory in bytes where there is no pool of them.
+    reserved: Option<u64>,
     /// None in a process that only runs what others compiled.
-    cache: Option<Cache>,
-    compiling: Semaphore,
+    workshop: Option<Workshop>,
+}
+
+/// What it takes to have plugins compiled.
+struct Workshop {
+    cache: Cache,
+    compiler: Compiler,
+    /// One plugin is compiled at a time, so that serving keeps its share of the processors.
+    one_at_a_time: Semaphore,
 }
 
 /// Why the engine could not be set up.
@@ -120,23 +131,25 @@ impl Engine {
     /// Sets up the engine and its pool; `cache` is a directory of this program's own for compiled plugins. Where the kernel
     /// grants no address space for the pool (a limit on virtual memory), memory is mapped for each run instead: slower,
     /// with the same bounds.
-    pub fn new(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
-        let engine = Self::without_ticks(limits, cache)?;
+    pub fn new(limits: Limits, cache: &Path, compiler: Compiler) -> Result<Self, StartEngineError> {
+        let engine = Self::without_ticks(limits, cache, compiler)?;
         engine.start_ticking()?;
         Ok(engine)
     }
 
-    /// An engine that interrupts no guest: for compiling, and for tests in which tasks take turns the same way each time.
-    pub fn without_ticks(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
-        let wasm = wasm(&limits)?;
-        let cache = Cache::open(cache, &wasm)
+    /// An engine that interrupts no guest: for one that runs none, and for tests in which tasks take turns the same way each
+    /// time.
+    pub fn without_ticks(limits: Limits, cache: &Path, compiler: Compiler) -> Result<Self, StartEngineError> {
+        let mut inner = Self::set_up(limits)?;
+        let cache = Cache::open(cache, &inner.wasm)
             .map_err(|source| StartEngineError::Cache { path: cache.to_owned(), source })?;
-        Self::set_up(wasm, limits, Some(cache))
+        inner.workshop = Some(Workshop { cache, compiler, one_at_a_time: Semaphore::new(1) });
+        Ok(Self(Arc::new(inner)))
     }
 
-    /// An engine for code that another process compiled, and not ticking yet: it starts no thread.
+    /// An engine for code that is compiled already, and not ticking yet: no thread is started.
     pub(crate) fn for_running(limits: Limits) -> Result<Self, StartEngineError> {
-        Self::set_up(wasm(&limits)?, limits, None)
+        Self::set_up(limits).map(|inner| Self(Arc::new(inner)))
     }
 
     /// Has guests be interrupted from now on.
@@ -144,19 +157,23 @@ impl Engine {
         start_ticker(&self.0.wasm, self.0.ticks.clone()).map_err(StartEngineError::Ticker)
     }
 
-    fn set_up(
-        wasm: wasmtime::Engine,
-        limits: Limits,
-        cache: Option<Cache>,
-    ) -> Result<Self, StartEngineError> {
-        let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
-        let ticks = Arc::new(AtomicU64::new(0));
-        Ok(Self(Arc::new(Inner { wasm, linker, limits, ticks, cache, compiling: Semaphore::new(1) })))
-    }
-
-    /// What compiled code must have been made for to be run here: settings, version and processor, as a hash.
+    /// What code must have been compiled for to be run here: settings, version and processor, as a hash.
     pub(crate) fn configuration(&self) -> u64 {
         configuration(&self.0.wasm)
+    }
+
+    fn set_up(limits: Limits) -> Result<Inner, StartEngineError> {
+        let pooled = wasmtime::Engine::new(&pooled(&limits)).map(|wasm| (wasm, None));
+        let started = pooled.or_else(|problem| {
+            tracing::warn!(%problem, "no address space for the pool of guests; runs will start more slowly");
+            let reserved = Some(limits.memory_bytes as u64);
+            Ok((wasmtime::Engine::new(&settings_of_code(reserved))?, reserved))
+        });
+        let (wasm, reserved) =
+            started.map_err(|e: wasmtime::Error| StartEngineError::Wasm(format!("{e:#}")))?;
+        let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
+        let ticks = Arc::new(AtomicU64::new(0));
+        Ok(Inner { wasm, linker, limits, ticks, reserved, workshop: None })
     }
 
     /// The bounds it was set up with.
@@ -222,13 +239,25 @@ impl Engine {
         &self.0.linker
     }
 
-    pub(super) fn cache(&self) -> Option<&Cache> {
-        self.0.cache.as_ref()
+    /// Where compiled code is kept.
+    pub(super) fn cache(&self) -> Result<&Cache, RefusedPlugin> {
+        self.workshop().map(|workshop| &workshop.cache)
     }
 
-    /// One plugin is compiled at a time, so that serving keeps its share of the processors.
-    pub(super) fn compiling(&self) -> &Semaphore {
-        &self.0.compiling
+    /// The compiled code of a plugin, made by another process.
+    pub(super) fn compile_code(&self, bytes: &[u8]) -> Result<Vec<u8>, RefusedPlugin> {
+        self.workshop()?.compiler.compile(bytes, self.0.reserved)
+    }
+
+    /// The right to have a plugin compiled.
+    pub(super) async fn turn_to_compile(&self) -> Result<SemaphorePermit<'_>, RefusedPlugin> {
+        let turn = self.workshop()?.one_at_a_time.acquire().await;
+        turn.map_err(|e| RefusedPlugin::Host { problem: e.to_string() })
+    }
+
+    fn workshop(&self) -> Result<&Workshop, RefusedPlugin> {
+        let problem = || "this process compiles nothing".to_owned();
+        self.0.workshop.as_ref().ok_or_else(|| RefusedPlugin::Host { problem: problem() })
     }
 }
 
@@ -338,15 +367,6 @@ pub struct Permission {
     pub reason: String,
 }
 
-/// wasmtime with its pool, or without where there is no address space for one.
-fn wasm(limits: &Limits) -> Result<wasmtime::Engine, StartEngineError> {
-    let wasm = wasmtime::Engine::new(&pooled(limits)).or_else(|problem| {
-        tracing::warn!(%problem, "no address space for the pool of guests; runs will start more slowly");
-        wasmtime::Engine::new(&on_demand(limits))
-    });
-    wasm.map_err(|e| StartEngineError::Wasm(format!("{e:#}")))
-}
-
 fn link(wasm: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(wasm);
     Policy::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
@@ -370,9 +390,14 @@ fn start_ticker(wasm: &wasmtime::Engine, ticks: Arc<AtomicU64>) -> std::io::Resu
     std::thread::Builder::new().name("guest-ticker".to_owned()).spawn(tick).map(drop)
 }
 
-/// What holds however memory is allocated: it is part of the compiled code.
-fn common() -> Config {
+/// Settings that the compiled code depends on. The pool does not change them; where there is none, what is `reserved` for a
+/// memory in bytes does.
+pub(super) fn settings_of_code(reserved: Option<u64>) -> Config {
     let mut config = Config::new();
+    if let Some(bytes) = reserved {
+        // What a guest may use and not the 4 GiB that spare it bounds checks: address space is what is short.
+        config.memory_reservation(bytes).memory_guard_size(64 << 10);
+    }
     config
         .epoch_interruption(true)
         // Replay needs the same bits for the same input on every machine.
@@ -401,17 +426,7 @@ fn pooled(limits: &Limits) -> Config {
         .table_keep_resident(TABLE_RESIDENT_BYTES)
         // Resets only the pages that were written; Linux 6.7 and later.
         .pagemap_scan(Enabled::Auto);
-    let mut config = common();
+    let mut config = settings_of_code(None);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    config
-}
-
-fn on_demand(limits: &Limits) -> Config {
-    let mut config = common();
-    // Reserve what a guest may use and not the 4 GiB that spare it bounds checks: address space is what is short.
-    config
-        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-        .memory_reservation(u64::try_from(limits.memory_bytes).unwrap_or(u64::MAX))
-        .memory_guard_size(64 << 10);
     config
 }

@@ -2,11 +2,12 @@
 
 use super::retention;
 use super::secrets::Secrets;
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Gate, Listeners};
 use crate::broker::Broker;
 use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
 use crate::cloud::CloudClient;
+use crate::plugin::compiler::{Compiler, THIS_PROGRAM};
 use crate::plugin::engine::{Engine, Limits};
 use crate::plugin::guests::Guests;
 use crate::plugin::registry::Registry;
@@ -37,8 +38,6 @@ const PARTS_DRAIN: Duration = Duration::from_secs(16);
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 /// How long the store may take to write what is queued and to tidy up; what it has told anybody is on disk already.
 const STORE_DRAIN: Duration = Duration::from_secs(2);
-/// This process's program, even where another file has taken its place since.
-const OWN_PROGRAM: &str = "/proc/self/exe";
 /// How often plugin revisions that nothing needs are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
@@ -46,8 +45,10 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 pub(super) struct Parts {
     /// Where webhooks are received.
     pub(super) listen: SocketAddr,
-    /// Where operators ask.
-    pub(super) admin: SocketAddr,
+    /// Where operators ask with a token, if anywhere.
+    pub(super) admin: Option<SocketAddr>,
+    /// Where commands on this machine ask.
+    pub(super) socket: PathBuf,
     store: Arc<SqliteStore>,
     tasks: JoinSet<&'static str>,
     showing: JoinHandle<std::io::Result<()>>,
@@ -75,7 +76,8 @@ impl Parts {
         let guests = guests(&base.join(cache), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
-        let addresses = [settings.server_listen, settings.admin_listen];
+        let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
+        let at = base.clone();
         let registry =
             Registry::open(guests.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
@@ -107,7 +109,9 @@ impl Parts {
         let (ready, is_ready) = watch::channel(true);
         let of_registry = registry.clone();
         let refused = Arc::new(move || admin::refused_files(&of_registry.status()));
+        let gate = Gate::new(&admin_settings, &file, clock.clone())?;
         let front = Admin {
+            gate: Arc::new(gate),
             store: store.clone(),
             policies,
             clock: clock.clone(),
@@ -117,9 +121,11 @@ impl Parts {
             ready: is_ready,
         };
 
-        let [hooks, admin_listener] = [bind(addresses[0]).await?, bind(addresses[1]).await?];
-        let (listen, admin) = (hooks.local_addr()?, admin_listener.local_addr()?);
-        in_use::name_admin(&file, admin).context("cannot write beside the store")?;
+        let hooks = bind(server_listen).await?;
+        let admin_listeners = Listeners::bind(&admin_settings, &at, &file).await?;
+        let (listen, admin) = (hooks.local_addr()?, admin_listeners.address());
+        let socket = admin_listeners.path().to_owned();
+        in_use::name_admin(&file, &socket).context("cannot write beside the store")?;
         let limits = HookLimits::default();
         let router = http::router(secrets.sources, Arc::new(accept), limits);
         let (stop, stopping) = watch::channel(false);
@@ -133,8 +139,8 @@ impl Parts {
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
         tasks.spawn(named("webhooks", http::serve(hooks, router, limits, stopped(stopping))));
         let (stop_admin, admin_stopping) = watch::channel(false);
-        let showing = tokio::spawn(admin::serve(admin_listener, front, stopped(admin_stopping)));
-        Ok(Self { listen, admin, store, tasks, showing, ready, stop, stop_admin })
+        let showing = tokio::spawn(admin_listeners.serve(front, admin_stopping));
+        Ok(Self { listen, admin, socket, store, tasks, showing, ready, stop, stop_admin })
     }
 
     /// Resolves when a part has failed. A host of which a part has died would look alive and do only half its work: it is
@@ -167,14 +173,15 @@ impl Parts {
 
 /// Where guests run: in a process that holds no key, unless the operator wants it otherwise.
 async fn guests(cache: &Path, args: ServeArgs) -> anyhow::Result<Guests> {
+    let (limits, compiler) = (Limits::default(), Compiler::in_this_program());
     if args.single_process {
         tracing::warn!(
             "plugins run in the process that holds the keys (--single-process): for development, with plugins you trust"
         );
-        return Ok(Engine::new(Limits::default(), cache)?.into());
+        return Ok(Engine::new(limits, cache, compiler)?.into());
     }
-    let engine = Engine::without_ticks(Limits::default(), cache)?;
-    Ok(Runner::start(engine, PathBuf::from(OWN_PROGRAM)).await?.into())
+    let engine = Engine::without_ticks(limits, cache, compiler)?;
+    Ok(Runner::start(engine, PathBuf::from(THIS_PROGRAM)).await?.into())
 }
 
 /// A task that tells who ended.
