@@ -114,7 +114,7 @@ impl Runner {
         let judged = async {
             let loaded = loaded.map_err(not_loaded)?;
             compile::check_interfaces(&loaded.interfaces)?;
-            if let Some(problem) = loaded.mismatch {
+            if let Some(problem) = loaded.mismatch.clone() {
                 return Err(RefusedPlugin::Mismatch { problem }.into());
             }
             let self_test = |problem: String| Judged::Refused(RefusedPlugin::SelfTest { problem });
@@ -123,7 +123,7 @@ impl Runner {
                 None => return Err(self_test(format!("its runner died: {}", link.has_ended().await))),
             };
             compile::check_description(&told)?;
-            Ok((told, loaded.interfaces.imports))
+            Ok((told, loaded.interfaces.imports.clone()))
         };
         let judged = judged.await;
         link.condemn("it has done its work".to_owned());
@@ -152,25 +152,25 @@ impl Runner {
         calls: &mut impl GuestCalls,
     ) -> Ended {
         let deadline = Instant::now() + RUNNER_WAIT;
-        let link = loop {
+        let (link, place) = loop {
             let Some(link) = self.find(deadline).await else {
                 let why = "there is no runner, as the log says".to_owned();
                 return Ended::Stopped(Stop::WaitUntil { at: calls.now(), why });
             };
             let digest = revision.digest;
             match link.load(digest, async || self.read(digest, &revision.code).await).await {
-                Ok(_) => break link,
+                Ok(_) => {
+                    if let Some(place) = link.place() {
+                        break (link, place);
+                    }
+                }
                 Err(RunnerError::Refused(message)) => {
                     return Ended::Faulted(Fault { kind: FaultKind::Instantiate, message });
                 }
-                // It died before it had the run.
-                Err(_) => {
-                    link.has_ended().await;
-                }
+                Err(_) => {}
             }
-        };
-        let Some(place) = link.place() else {
-            return Ended::Crashed { how: link.has_ended().await };
+            // It died before it had the run.
+            link.has_ended().await;
         };
         let mut guest = Guest { place, spent: Spent::new(self.limits()), stop: None };
         let about = About { event: Cow::Borrowed(event), context: Cow::Borrowed(context) };
@@ -195,7 +195,8 @@ impl Runner {
     /// A runner that lives, as soon as there is one.
     async fn find(&self, deadline: Instant) -> Option<Arc<Link>> {
         let mut link = self.link.clone();
-        let found = tokio::time::timeout_at(deadline, link.wait_for(Option::is_some)).await;
+        let lives = |link: &Option<Arc<Link>>| link.as_ref().is_some_and(|link| link.lives());
+        let found = tokio::time::timeout_at(deadline, link.wait_for(lives)).await;
         found.ok()?.ok()?.clone()
     }
 

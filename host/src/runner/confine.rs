@@ -9,6 +9,8 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, LandlockStatus, RestrictionStatus, Ruleset, RulesetAttr as _,
     RulesetStatus, Scope,
 };
+use rustix::event::epoll;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch,
@@ -26,43 +28,43 @@ const PIDFD_SELF: u64 = (-10_000_i32).cast_unsigned() as u64;
 /// `PR_SET_VMA`: names of anonymous memory, which newer C libraries give; not in `libc` for every target.
 const PR_SET_VMA: u64 = 0x5356_4d41;
 
-/// Gives up what came from the process that started this one: descriptors, core dumps, living on without it. To be called
-/// before anything is opened. The socket is descriptor 0.
+/// Gives up what came from the process that started this one: descriptors, living on without it, and being ended by what
+/// ends a whole group of processes. To be called before anything is opened; the socket is standard input.
 pub(super) fn forsake_inheritance() -> io::Result<()> {
-    // SAFETY: nothing in this process has opened or uses a descriptor from 3 on. Kernels before 5.9 lack the call: there, what
-    // this program opens is closed by `exec` itself.
+    // SAFETY: nothing in this process has opened or uses any of them. Kernels before 5.9 lack the call: there, what this
+    // program opens is closed by `exec` itself.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
-    for (option, value) in [
-        (libc::PR_SET_PDEATHSIG, libc::SIGKILL.cast_unsigned()),
-        (libc::PR_SET_DUMPABLE, 0),
-        (libc::PR_SET_NO_NEW_PRIVS, 1),
-    ] {
-        // SAFETY: these options take numbers only.
-        check(unsafe { libc::prctl(option, libc::c_ulong::from(value), 0, 0, 0) })?;
-    }
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::thread::set_no_new_privs(true)?;
     // Otherwise it would be called `exe`.
-    // SAFETY: the kernel copies the name, which ends with a zero.
-    check(unsafe { libc::prctl(libc::PR_SET_NAME, c"opsward-runner".as_ptr()) })?;
-    limit(libc::RLIMIT_CORE, 0)
+    rustix::thread::set_name(c"opsward-runner")?;
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // The keeper drains its runs at such a signal, and ends this process after that.
+        // SAFETY: no handler is installed.
+        if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    limit(Resource::Core, 0)
+}
+
+/// Closes it to other processes of its user. What it reads of itself, it has read by then: that is closed as well.
+pub(super) fn close_to_others() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 /// Puts something that takes no text in the place of standard output and error: where they were merely closed, the next
 /// descriptor would get what is written to them.
 pub(super) fn close_output() -> io::Result<()> {
-    // SAFETY: takes no pointer.
-    let dumb = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-    for output in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
-        // SAFETY: Rust's standard streams do not care what is behind these descriptors.
-        check(unsafe { libc::dup2(dumb, output) })?;
-    }
-    // SAFETY: made above, and not used elsewhere.
-    check(unsafe { libc::close(dumb) }).map(drop)
+    let dumb = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    rustix::stdio::dup2_stdout(&dumb)?;
+    Ok(rustix::stdio::dup2_stderr(&dumb)?)
 }
 
 /// Bounds what it may open and write; `memory_bytes` is the largest memory of a guest, whose image is the one file there is.
 pub(super) fn limit_files(memory_bytes: usize) -> io::Result<()> {
-    limit(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
-    limit(libc::RLIMIT_FSIZE, u64::try_from(memory_bytes).unwrap_or(u64::MAX))
+    limit(Resource::Nofile, DESCRIPTORS_MAX)?;
+    limit(Resource::Fsize, u64::try_from(memory_bytes).unwrap_or(u64::MAX))
 }
 
 /// Takes away every file, TCP, and what lies outside in abstract sockets and signals, from this thread and those it starts.
@@ -136,18 +138,9 @@ fn equals(argument: u8, value: u64) -> Result<SeccompRule, seccompiler::BackendE
     SeccompRule::new(vec![condition])
 }
 
-fn limit(what: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {
-    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the limit lives through the call, which writes it.
-    check(unsafe { libc::getrlimit(what, &raw mut now) })?;
-    let most = most.min(now.rlim_max);
-    let most = libc::rlimit { rlim_cur: most, rlim_max: most };
-    // SAFETY: the limit lives through the call, which only reads it.
-    check(unsafe { libc::setrlimit(what, &raw const most) }).map(drop)
-}
-
-fn check(returned: libc::c_int) -> io::Result<libc::c_int> {
-    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
+fn limit(what: Resource, most: u64) -> io::Result<()> {
+    let most = rustix::process::getrlimit(what).maximum.map_or(most, |now| now.min(most));
+    Ok(rustix::process::setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) })?)
 }
 
 /// What running guests takes: memory, other threads, the socket, the time; and what the C library does by itself.

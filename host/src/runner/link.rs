@@ -1,6 +1,6 @@
 //! The keeper's end of the socket to one runner: code goes out, runs go out, host calls come in. The runner is believed
 //! nothing that would reach beyond the runs it was given: what it may not say is its end. Leaves starting another one to
-//! `runner`, and making host calls to whoever has the run. Tested on a running host in `tests/`.
+//! `runner`, and making host calls to whoever has the run. Tested in `link/tests.rs`, and on a running host in `tests/`.
 
 use super::child::{self, Child};
 use super::frame::{self, CHUNK_BYTES, Frames, READ_BYTES};
@@ -54,7 +54,7 @@ pub(super) struct Link {
     /// The runs it has; `None` once it is dead.
     runs: Mutex<Option<HashMap<u64, Place>>>,
     next_id: AtomicU64,
-    plugins: Mutex<HashMap<Digest, Arc<OnceCell<Loaded>>>>,
+    plugins: Mutex<HashMap<Digest, Arc<OnceCell<Arc<Loaded>>>>>,
     /// Held while code is sent: one plugin at a time.
     loading: tokio::sync::Mutex<()>,
     loaded: Mutex<Option<Awaited>>,
@@ -85,8 +85,17 @@ impl Link {
         limits: Limits,
         configuration: u64,
     ) -> Result<Arc<Self>, RunnerError> {
+        let (child, socket) = child::start(program).await.map_err(|e| RunnerError::Start(e.to_string()))?;
+        Self::greet(child, socket, limits, configuration).await
+    }
+
+    async fn greet(
+        child: Child,
+        socket: std::os::unix::net::UnixStream,
+        limits: Limits,
+        configuration: u64,
+    ) -> Result<Arc<Self>, RunnerError> {
         let text = |e: &dyn std::error::Error| RunnerError::Start(e.to_string());
-        let (child, socket) = child::start(program).await.map_err(|e| text(&e))?;
         socket.set_nonblocking(true).map_err(|e| text(&e))?;
         let socket = Arc::new(UnixStream::from_std(socket).map_err(|e| text(&e))?);
         let outbox = Outbox::new(socket.clone());
@@ -140,7 +149,7 @@ impl Link {
         &self,
         digest: Digest,
         code: impl AsyncFnOnce() -> io::Result<Arc<[u8]>>,
-    ) -> Result<Loaded, RunnerError> {
+    ) -> Result<Arc<Loaded>, RunnerError> {
         let cell = lock(&self.plugins).entry(digest).or_default().clone();
         let loaded = cell.get_or_try_init(async || {
             let _one_at_a_time = self.loading.lock().await;
@@ -159,7 +168,7 @@ impl Link {
                     Err(self.died())
                 }
             };
-            answer?.map_err(RunnerError::Refused)
+            answer?.map(Arc::new).map_err(RunnerError::Refused)
         });
         loaded.await.cloned()
     }
@@ -172,6 +181,11 @@ impl Link {
             plugins.remove(&digest);
             self.send(&ToRunner::Forget { digest });
         }
+    }
+
+    /// Whether it takes runs.
+    pub(super) fn lives(&self) -> bool {
+        lock(&self.runs).is_some()
     }
 
     /// A place for one run in this runner; `None` where it is dead.
@@ -360,3 +374,6 @@ impl Inbox {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

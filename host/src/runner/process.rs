@@ -111,7 +111,10 @@ fn set_up(version: u32, limits: Limits, outbox: &Outbox) -> Result<(Engine, Runt
     let engine = Engine::for_running(limits).map_err(|e| text(&e))?;
     // Reads files.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    confine::close_output().and_then(|()| confine::limit_files(memory_bytes)).map_err(|e| text(&e))?;
+    confine::close_to_others()
+        .and_then(|()| confine::close_output())
+        .and_then(|()| confine::limit_files(memory_bytes))
+        .map_err(|e| text(&e))?;
     // Holds for threads that are started after it.
     let landlock = confine::landlock();
     engine.start_ticking().map_err(|e| text(&e))?;

@@ -207,9 +207,17 @@ async fn an_effect_under_way_outlives_the_runner_that_asked_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_runner_ends_with_its_host_however_that_ends() {
     let world = World::new().await;
+    let (instance, _) = world.machine(1).await;
     for kill in [true, false] {
         let host = world.start().await;
         let runner = runner_of(&host).await;
+        // What the system tells a whole group of processes is for the host to act on.
+        for signal in ["-TERM", "-INT", "-HUP"] {
+            runner.signal(signal);
+        }
+        world.post(&host, &executed(&instance, &format!("e-signals-{kill}"))).await;
+        world.settled_runs(&host, 1 + usize::from(!kill)).await;
+        assert!(runner.lives());
         if kill {
             host.kill().await;
         } else {
