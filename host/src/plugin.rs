@@ -9,6 +9,7 @@ pub mod engine;
 mod guest;
 pub mod guests;
 pub(crate) mod imports;
+pub mod judge;
 pub mod registry;
 mod wasi;
 

@@ -17,8 +17,8 @@ pub use link::RunnerError;
 pub use process::main;
 
 use crate::failpoint::{haste, wrong};
-use crate::plugin::compile::{self, RefusedPlugin};
 use crate::plugin::engine::{Code, Engine, Limits, Revision};
+use crate::plugin::judge::{self, RefusedPlugin};
 use crate::plugin::{Ended, GuestCalls, RunContext};
 use link::{InRunner, Link, Said};
 use message::{About, GuestEnd, ToRunner};
@@ -32,7 +32,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -50,6 +50,8 @@ pub struct Runner {
     engine: Engine,
     program: PathBuf,
     link: watch::Receiver<Option<Arc<Link>>>,
+    /// One plugin describes itself at a time: each has a process meanwhile.
+    judging: Mutex<()>,
     keeping: AbortHandle,
 }
 
@@ -61,7 +63,7 @@ impl Runner {
         tell(&first);
         let (current, link) = watch::channel(Some(first.clone()));
         let keeping = tokio::spawn(keep(engine.clone(), program.clone(), first, current)).abort_handle();
-        Ok(Arc::new(Self { engine, program, link, keeping }))
+        Ok(Arc::new(Self { engine, program, link, judging: Mutex::default(), keeping }))
     }
 
     /// The bounds of guests.
@@ -106,6 +108,7 @@ impl Runner {
     }
 
     async fn judge(&self, digest: Digest, code: Code) -> Result<Revision, Judged> {
+        let _one_at_a_time = self.judging.lock().await;
         let limits = Limits { instances: 1, ..self.limits().clone() };
         let not_loaded = Judged::NotLoaded;
         let link =
@@ -113,7 +116,7 @@ impl Runner {
         let loaded = link.load(digest, async || self.read(digest, &code).await).await;
         let judged = async {
             let loaded = loaded.map_err(not_loaded)?;
-            compile::check_interfaces(&loaded.interfaces)?;
+            judge::check_interfaces(&loaded.interfaces)?;
             if let Some(problem) = loaded.mismatch.clone() {
                 return Err(RefusedPlugin::Mismatch { problem }.into());
             }
@@ -122,7 +125,7 @@ impl Runner {
                 Some(told) => told.map_err(self_test)?,
                 None => return Err(self_test(format!("its runner died: {}", link.has_ended().await))),
             };
-            compile::check_description(&told)?;
+            judge::check_description(&told)?;
             Ok((told, loaded.interfaces.imports.clone()))
         };
         let judged = judged.await;
@@ -274,7 +277,10 @@ impl Guest {
                 }
             };
             self.spent.charge(&request)?;
-            let answer = calls.perform(request).await;
+            let answer = tokio::select! {
+                answer = calls.perform(request) => answer,
+                () = self.place.dies(), if wrong("effect-dies-with-runner") => return Err(Lost::Dead),
+            };
             self.stop = answer.as_ref().err().cloned().map(Ended::Stopped);
             let now = calls.now();
             if self.place.tell(|id| ToRunner::Answer { id, answer, now }).is_err() {

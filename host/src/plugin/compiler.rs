@@ -9,7 +9,7 @@ mod child;
 
 pub use child::{CompileArgs, run};
 
-use super::compile::RefusedPlugin;
+use super::judge::RefusedPlugin;
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;

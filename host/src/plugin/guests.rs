@@ -1,8 +1,8 @@
 //! Where guests run: in this process, or in the runner. Both take the same plugins and give the same ends. Leaves the one to
 //! `engine` and `compile`, the other to `runner`.
 
-use super::compile::RefusedPlugin;
 use super::engine::{Engine, Limits, Revision};
+use super::judge::RefusedPlugin;
 use super::{Ended, GuestCalls, RunContext};
 use crate::runner::Runner;
 use opsward_core::event::Event;

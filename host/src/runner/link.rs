@@ -301,6 +301,11 @@ impl InRunner {
         Ok(())
     }
 
+    /// Waits until the runner is dead.
+    pub(super) async fn dies(&self) {
+        self.link.has_ended().await;
+    }
+
     /// What the runner says next of this run; `None` once it is dead.
     pub(super) async fn hear(&mut self) -> Option<Said> {
         let said = self.hears.recv().await;

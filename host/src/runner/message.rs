@@ -3,8 +3,8 @@
 
 use super::frame::{BrokenFrame, Frame};
 use crate::plugin::RunContext;
-use crate::plugin::compile::Interfaces;
 use crate::plugin::engine::{Description, Limits};
+use crate::plugin::judge::Interfaces;
 use opsward_core::event::Event;
 use opsward_core::id::Digest;
 use opsward_core::run::{Failure, Fault, HostReply, HostRequest, Outcome, Stop};
