@@ -7,7 +7,9 @@ pub mod compile;
 pub mod compiler;
 pub mod engine;
 mod guest;
-mod imports;
+pub mod guests;
+pub(crate) mod imports;
+pub mod judge;
 mod lane;
 pub mod registry;
 mod wasi;
@@ -15,6 +17,7 @@ mod wasi;
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::{Failure, Fault, HostReply, HostRequest, Mode, Outcome, Stop};
 use opsward_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -27,7 +30,7 @@ pub trait GuestCalls: Send + 'static {
 }
 
 /// What the engine tells a guest about its run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunContext {
     /// The run; also the seed of the guest's random numbers.
     pub run: RunId,
@@ -52,4 +55,9 @@ pub enum Ended {
     Stopped(Stop),
     /// A bound of the sandbox ended it, or the guest trapped.
     Faulted(Fault),
+    /// The process that had it died.
+    Crashed {
+        /// How, in one line.
+        how: String,
+    },
 }

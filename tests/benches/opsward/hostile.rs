@@ -53,7 +53,7 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
 
 async fn measure(report: &mut Report) -> anyhow::Result<()> {
     // Two hosts in turns: what is left of hostile runs must not be tried again while there are to be none.
-    let (alone, beset) = (Scene::new().await?, Scene::beside(&files()).await?);
+    let (alone, beset) = (Scene::in_two_processes(&[]).await?, Scene::in_two_processes(&files()).await?);
     let (mut quiet, mut harried, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     // The first turn warms up.
     for turn in 0..=TURNS {
