@@ -84,9 +84,9 @@ pub(super) async fn run<T: Send + 'static>(
     slow: Option<&SlowLane>,
 ) -> T {
     let Some(slow) = slow.and_then(SlowLane::handle) else { return guest.await };
-    let mut guest = Box::pin(Timed { guest: Box::pin(guest), kept: Duration::ZERO });
+    let mut guest = Timed { guest: Box::pin(guest), kept: Duration::ZERO };
     if !pace.is_slow() {
-        let ended = poll_fn(|context| match guest.as_mut().poll(context) {
+        let ended = poll_fn(|context| match Pin::new(&mut guest).poll(context) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
             Poll::Pending if guest.kept >= QUICK => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
