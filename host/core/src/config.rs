@@ -5,6 +5,7 @@
 //! `source` knows where in the text each key stands, `finding` is what is said about it, `typed` decodes, `host`,
 //! `credentials`, `keep` and `policy` resolve. Tested in `tests` by the text an operator sees.
 
+mod approval;
 mod credentials;
 mod finding;
 mod guardrails;
@@ -19,6 +20,7 @@ pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, SourceSettings, StoreSettings};
 
+use crate::approval::Approvers;
 use crate::grant::Grants;
 use crate::guardrail::Guardrails;
 use crate::id::{AccountName, PolicyName};
@@ -72,6 +74,8 @@ pub struct PolicySettings {
     pub retry: RetrySettings,
     /// What limits its effects.
     pub guardrails: Guardrails,
+    /// Who must approve its effects, where `mode` is `approve`.
+    pub approvers: Option<Approvers>,
     /// What looks wrong but works.
     pub warnings: Vec<ConfigError>,
 }

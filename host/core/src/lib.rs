@@ -5,6 +5,7 @@
 
 pub mod admit;
 pub mod answer;
+pub mod approval;
 pub mod call;
 pub mod catalog;
 pub mod config;
