@@ -3,6 +3,7 @@
 //! since 1970 in UTC; every answer is one object, so that fields can be added. Leaves what is counted to the places where it happens. Tested over a real connection in
 //! `admin/tests.rs`.
 
+pub(crate) mod approvals;
 mod halts;
 
 use crate::clock::Clock;
@@ -45,6 +46,8 @@ pub struct Admin {
     pub refused: Arc<dyn Fn() -> Vec<RefusedFile> + Send + Sync>,
     /// Tells the workers that there is work.
     pub work: Arc<Notify>,
+    /// Signs the links by which people approve.
+    pub approval_key: Arc<[u8; 32]>,
     /// The metrics so far.
     pub metrics: PrometheusHandle,
     /// Whether events are taken: the registry is loaded and the store is open.
@@ -98,6 +101,10 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/runs/{id}", get(run))
         .route("/api/v1/runs/{id}/decision", post(decide))
         .route("/api/v1/schedules", get(schedules))
+        .route("/api/v1/approvals", get(approvals::list))
+        .route("/api/v1/approvals/{id}", get(approvals::show))
+        .route("/api/v1/approvals/{id}/decision", post(approvals::decide))
+        .route("/approve/{token}", get(approvals::look).post(approvals::use_link))
         .route("/api/v1/halts", get(halts::list))
         .route("/api/v1/halt", post(halts::halt))
         .route("/api/v1/resume", post(halts::resume))

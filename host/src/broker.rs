@@ -3,6 +3,7 @@
 //! HTTP to `cloud`, and the guest to `plugin`.
 
 mod admission;
+mod approve;
 mod effect;
 mod halted;
 mod known;
@@ -11,6 +12,7 @@ mod readback;
 mod send;
 mod turns;
 
+pub use approve::{Approving, Planned as PlannedRun};
 pub use halted::Halted;
 pub use send::{AccountFacts, Sender};
 
@@ -78,6 +80,8 @@ pub struct Session {
     claim: Claim,
     policy: Arc<LivePolicy>,
     mode: Mode,
+    /// How far it is with an approval, in approve mode.
+    approving: Option<Approving>,
     source: SourceName,
     event_id: String,
     /// When the event took place, and when it was received.
@@ -94,7 +98,7 @@ pub struct Session {
 
 /// A call of the guest after canonicalisation and replay.
 enum Planned {
-    Recorded(CallReply),
+    Recorded(CallRequest, CallReply),
     Made(u32, CallRequest, CallReply),
     Open(u32, OpenEffect, Value),
     Live(u32, CallRequest, Value),
@@ -129,6 +133,7 @@ impl Broker {
             claim: claimed.claim,
             policy,
             mode,
+            approving: None,
             source: claimed.event.source,
             event_id: claimed.event.id,
             event_time: claimed.event.time,
@@ -146,8 +151,10 @@ impl GuestCalls for Session {
         match request {
             HostRequest::Call(request) => {
                 let planned = self.plan(request)?;
+                let noted = self.note(&planned)?;
                 let (reply, at) = self.make(planned).await?;
                 self.replay.advance(at);
+                self.heard(noted, &reply)?;
                 Ok(HostReply::Call(reply))
             }
             HostRequest::CallAll { requests, max_concurrency } => {
@@ -156,7 +163,7 @@ impl GuestCalls for Session {
             HostRequest::Sleep { ms } => self.sleep(ms.clamp(1, SLEEP_MS_MAX)),
             HostRequest::State(op) => self.state(op).await,
             HostRequest::Log { level, message } => {
-                if self.replay.is_new_log_line() {
+                if self.replay.is_new_log_line() && !self.looks_ahead() {
                     self.append_later(Entry::Log { level, message })?;
                 }
                 Ok(HostReply::Unit)
@@ -192,6 +199,7 @@ impl Session {
             return Ok(HostReply::CallAll(vec![Err(error); requests.len()]));
         }
         let planned = requests.into_iter().map(|r| self.plan(r)).collect::<Result<Vec<_>, _>>()?;
+        let noted = planned.iter().map(|planned| self.note(planned)).collect::<Result<Vec<_>, _>>()?;
         let in_flight = max_concurrency.clamp(1, CALL_ALL_CONCURRENCY_MAX) as usize;
         // Every call is let finish even when one stops the run: an abandoned send would leave an effect unclear for nothing.
         let made: Vec<Result<Timed, Stop>> = futures::stream::iter(planned.into_iter().map(|p| self.make(p)))
@@ -204,8 +212,9 @@ impl Session {
             return Err(stop.clone());
         }
         let mut replies = Vec::with_capacity(made.len());
-        for (reply, at) in made.into_iter().flatten() {
+        for ((reply, at), noted) in made.into_iter().flatten().zip(noted) {
             self.replay.advance(at);
+            self.heard(noted, &reply)?;
             replies.push(reply);
         }
         Ok(HostReply::CallAll(replies))
@@ -224,7 +233,7 @@ impl Session {
             Err(error) => (request, Err(error)),
         };
         match (self.replay.call(&request), params) {
-            (Next::Recorded(reply), _) => Ok(Planned::Recorded(reply)),
+            (Next::Recorded(reply), _) => Ok(Planned::Recorded(request, reply)),
             (Next::Diverged(message), _) => Err(Stop::Diverged { message }),
             (Next::Made(position, reply), _) => Ok(Planned::Made(position, request, reply)),
             // Whatever the file or the catalog says by now, it is to be settled and not to be refused.
@@ -242,7 +251,7 @@ impl Session {
         if matches!(planned, Planned::Open(..) | Planned::Live(..)) {
             self.may_begin()?;
         }
-        let is_new = !matches!(planned, Planned::Recorded(_));
+        let is_new = !matches!(planned, Planned::Recorded(..));
         let made = self.answer(planned).await?;
         if is_new && let Ok(response) = &made.0 {
             self.answer_bytes.fetch_add(response.body.len(), Ordering::Relaxed);
@@ -252,7 +261,7 @@ impl Session {
 
     async fn answer(&self, planned: Planned) -> Result<Timed, Stop> {
         match planned {
-            Planned::Recorded(reply) => Ok((reply, self.replay.now())),
+            Planned::Recorded(_, reply) => Ok((reply, self.replay.now())),
             Planned::Made(position, request, reply) => {
                 self.answered(position, request, reply, Answered::EarlierTry)
             }
@@ -290,7 +299,11 @@ impl Session {
         match (admitted.class, self.mode) {
             (Class::Read, _) => self.read(position, request).await,
             (_, Mode::Enforce) => self.effect(position, request, params, &admitted, disproofs).await,
-            (_, Mode::DryRun | Mode::Approve | Mode::Off) => self.simulate(position, request),
+            (_, Mode::Approve) => match self.may_be_sent(position)? {
+                true => self.effect(position, request, params, &admitted, disproofs).await,
+                false => self.simulate(position, request),
+            },
+            (_, Mode::DryRun | Mode::Off) => self.simulate(position, request),
         }
     }
 
@@ -326,7 +339,8 @@ impl Session {
         )
     }
 
-    /// Records request and answer at once: nothing outside changed, so it need not be on disk before the guest goes on.
+    /// Records request and answer at once: nothing outside changed, so it need not be on disk before the guest goes on. Nothing is
+    /// recorded of what is only looked ahead at.
     fn answered(
         &self,
         position: u32,
@@ -334,7 +348,10 @@ impl Session {
         reply: CallReply,
         answered: Answered,
     ) -> Result<Timed, Stop> {
-        let at = self.append_later(Entry::Call { position, request, reply: reply.clone(), answered })?;
+        let at = match self.looks_ahead() {
+            true => self.broker.clock.now(),
+            false => self.append_later(Entry::Call { position, request, reply: reply.clone(), answered })?,
+        };
         Ok((reply, at))
     }
 
@@ -343,6 +360,10 @@ impl Session {
         match self.replay.sleep(ms) {
             Next::Recorded(until) if until <= now => Ok(HostReply::Unit),
             Next::Recorded(until) => Err(Stop::SleepUntil(until)),
+            Next::Live(_) if self.looks_ahead() => {
+                self.replay.advance(self.replay.now() + Duration::from_millis(ms));
+                Ok(HostReply::Unit)
+            }
             Next::Live(position) => {
                 let until = now + Duration::from_millis(ms);
                 self.last_records.push(Record::new(now, Entry::Slept { position, ms, until }));
@@ -358,6 +379,7 @@ impl Session {
     async fn state(&mut self, op: StateOp) -> Result<HostReply, Stop> {
         match self.replay.state(&op) {
             Next::Recorded(reply) => Ok(HostReply::State(reply)),
+            Next::Live(_) if self.looks_ahead() => self.state_ahead(op).await,
             Next::Live(position) => {
                 let at = self.broker.clock.now();
                 let store = &self.broker.store;

@@ -190,6 +190,19 @@ pub fn file_digest(settings: &PolicySettings) -> Digest {
     hasher.digest()
 }
 
+/// `text` with everything written out that would not be seen as it is: a policy chooses what people read before they approve, and
+/// neither a terminal's commands nor writing that turns around may change what that says. (Unicode: Cc, Cf, Zl, Zp.)
+pub fn visible(text: &str) -> String {
+    let is_unseen = |c: char| {
+        c.is_control()
+            || matches!(u32::from(c),
+                0xAD | 0x600..=0x605 | 0x61C | 0x6DD | 0x70F | 0x180E | 0x200B..=0x200F | 0x2028..=0x202E
+                | 0x2060..=0x206F | 0xFEFF | 0xFFF9..=0xFFFB | 0xE0000..=0xE007F)
+    };
+    let shown = |c: char| if is_unseen(c) { format!("\\u{{{:x}}}", u32::from(c)) } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
 /// SHA-256 of parts, each with its length before it, so that it shows where one ends.
 #[derive(Default)]
 struct Lengthy(Sha256);

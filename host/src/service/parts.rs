@@ -3,6 +3,7 @@
 use super::retention;
 use super::secrets::Secrets;
 use crate::admin::{self, Admin};
+use crate::approve;
 use crate::broker::Broker;
 use crate::clock::{Clock, SystemClock};
 use crate::cloud::CloudClient;
@@ -101,12 +102,15 @@ impl Parts {
         let (ready, is_ready) = watch::channel(true);
         let of_registry = registry.clone();
         let refused = Arc::new(move || admin::refused_files(&of_registry.status()));
+        let approval_key = approve::key(&file).context("cannot make links for approvals")?;
+        let approval_key = Arc::new(approval_key);
         let front = Admin {
             store: store.clone(),
             policies,
             clock: clock.clone(),
             refused,
             work,
+            approval_key,
             metrics,
             ready: is_ready,
         };

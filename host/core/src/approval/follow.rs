@@ -15,8 +15,8 @@ pub struct Follow {
     /// What each call really gave.
     answers: Vec<Option<Value>>,
     next: usize,
-    /// Set by the first call that is another than the approved one: nothing is approved after it.
-    strayed: bool,
+    /// What the first call was that is another than the approved one: nothing is approved after it.
+    strayed: Option<String>,
 }
 
 /// What the list says of a call.
@@ -33,7 +33,7 @@ impl Follow {
     pub fn new(plan: &Plan) -> Self {
         let calls = plan.calls.clone();
         let placeholders = Placeholders::of(&calls);
-        Self { answers: vec![None; calls.len()], calls, placeholders, next: 0, strayed: false }
+        Self { answers: vec![None; calls.len()], calls, placeholders, next: 0, strayed: None }
     }
 
     /// Compares the guest's next call that is no read.
@@ -41,9 +41,11 @@ impl Follow {
         let at = self.next;
         self.next += 1;
         let same = self.expected(at).is_some_and(|expected| expected == *request);
-        self.strayed |= !same;
+        if !same && self.strayed.is_none() {
+            self.strayed = Some(self.difference(at, request));
+        }
         let is_effect = self.calls.get(at).is_some_and(|call| call.fate == Fate::Effect);
-        Step { at, approved: !self.strayed && is_effect }
+        Step { at, approved: self.strayed.is_none() && is_effect }
     }
 
     /// Takes what the call at `at` really gave.
@@ -71,17 +73,19 @@ impl Follow {
         Some(CallRequest { params: Cow::into_owned(params), once, ..planned.clone() })
     }
 
-    /// What differs at the call before, in one line.
-    pub fn difference(&self, request: &CallRequest) -> String {
-        let at = self.next.saturating_sub(1);
+    /// Why a call is not sent that would be, in one line.
+    pub fn why_not(&self) -> String {
+        let as_planned = || "a call would be sent that the approved plan says is not".to_owned();
+        self.strayed.clone().unwrap_or_else(as_planned)
+    }
+
+    fn difference(&self, at: usize, request: &CallRequest) -> String {
         match self.calls.get(at) {
-            None => format!("{} is not in the approved list of {}", request.brief(), self.calls.len()),
-            Some(call) => format!(
-                "call {} of the approved list is {}, and the policy asks for {}",
-                at + 1,
-                call.request.brief(),
-                request.brief()
-            ),
+            None => format!("beyond the approved list of {}: {}", self.calls.len(), request.brief()),
+            Some(call) => {
+                let approved = self.placeholders.named(&call.request.brief());
+                format!("approved as call {} is {approved}; the policy asks for {}", at + 1, request.brief())
+            }
         }
     }
 }

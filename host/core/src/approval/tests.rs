@@ -1,7 +1,7 @@
 //! Tables for plans, their hash, the comparison with what is done, and who may decide.
 
 use super::*;
-use crate::call::{CallError, CallResponse, ErrorKind};
+use crate::call::{CallError, CallReply, CallResponse, ErrorKind};
 use crate::catalog::Class;
 use crate::run::{Entry, Record, RunState};
 
@@ -209,6 +209,13 @@ fn a_placeholder_is_a_whole_id_that_the_request_does_not_have_itself() {
 }
 
 #[test]
+fn what_would_not_be_seen_is_written_out() {
+    assert_eq!(visible("{\"a\":\"快照 é\"}"), "{\"a\":\"快照 é\"}");
+    let hostile = "a\u{1b}[2Jb\u{9b}c\u{202e}d\u{200b}e\r\nf\u{7f}";
+    assert_eq!(visible(hostile), r"a\u{1b}[2Jb\u{9b}c\u{202e}d\u{200b}e\u{d}\u{a}f\u{7f}");
+}
+
+#[test]
 fn facts_are_what_lasts_of_the_answers() {
     let answer =
         |body: &str| Ok(CallResponse { request_id: "R".into(), body: body.to_owned(), simulated: false });
@@ -239,8 +246,6 @@ fn facts_are_what_lasts_of_the_answers() {
         assert_ne!(digest(&reads), first, "{reads:?}");
     }
 }
-
-use crate::call::CallReply;
 
 #[test]
 fn who_may_decide_on_what_and_until_when() {

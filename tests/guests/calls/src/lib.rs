@@ -1,7 +1,9 @@
 //! A policy that makes the calls its event names, one after the other, until one does not succeed; or all of them together,
 //! whatever becomes of each, where the event says `"together": true`:
 //! `{"calls": [{"service": "cvm", "action": "StopInstances", "region": "ap-shanghai", "params": {...}, "once": "key"}]}`.
-//! Run by `tests/it/lies.rs` and `tests/it/grants`.
+//! A parameter `{"$answer": [0, "/SnapshotId"]}` is what the first call was answered there. Where the event says `"count": true`,
+//! the policy counts its calls in its state.
+//! Run by `tests/it/lies.rs`, `tests/it/grants` and `tests/it/approval`.
 #![cfg(target_arch = "wasm32")]
 
 use opsward_policy::{Call, Description, Event, Failure, NoConfig, Outcome, Policy, Run, Value, policy};
@@ -43,11 +45,30 @@ impl Policy for Calls {
             let good = answers.iter().filter(|answer| answer.is_ok()).count();
             return Ok(Outcome::new(format!("{good} of {} calls succeeded", answers.len())));
         }
+        let mut answers = Vec::new();
         for call in calls {
-            run.call(told(call))?;
+            if data["count"] == true {
+                let key = "calls";
+                let seen = run.state().get(key).and_then(|entry| entry.parse::<u64>().ok()).unwrap_or(0);
+                run.state().set(key, (seen + 1).to_string())?;
+            }
+            let response = run.call(filled(told(call), &answers))?;
+            answers.push(response.parse::<Value>()?);
         }
         Ok(Outcome::new(format!("made {} calls", calls.len())))
     }
+}
+
+/// The call with what earlier ones were answered in its place.
+fn filled(mut call: Call, answers: &[Value]) -> Call {
+    for param in call.params.as_object_mut().into_iter().flat_map(|params| params.values_mut()) {
+        let from = &param["$answer"];
+        if let (Some(nth), Some(place)) = (from[0].as_u64(), from[1].as_str()) {
+            let answer = usize::try_from(nth).ok().and_then(|nth| answers.get(nth));
+            *param = answer.and_then(|answer| answer.pointer(place)).cloned().unwrap_or_default();
+        }
+    }
+    call
 }
 
 fn told(told: &Value) -> Call {
