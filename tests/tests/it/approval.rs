@@ -25,6 +25,7 @@ action = \"ecs:CreateSnapshot\"
 region = [\"cn-hangzhou\"]
 [[allow]]
 action = \"ecs:StopInstance\"
+resource = [\"{instance}\"]
 ";
 
 /// A world with a policy that makes the calls its events name, in the mode approve.
@@ -57,6 +58,7 @@ impl Stage {
             "plugin = \"calls.wasm\"\naccount = \"prod\"\nmode = \"{mode}\"\n{approval}\
              on = [{{ source = \"hook\" }}]\n{more}{ALLOW}"
         );
+        let file = file.replace("{instance}", &self.instance);
         // As an editor does it: a host that looks at the wrong moment sees no half of it.
         self.world.write("policy.toml.new", &file);
         let [from, to] = ["policy.toml.new", "plugins.d/careful.toml"].map(|name| self.world.dir.path().join(name));
@@ -84,10 +86,16 @@ impl Stage {
     /// What waits, once there is something; the `nth` asking of the only run.
     async fn asked(&self, host: &Host, nth: u64) -> Value {
         eventually(&format!("asking {nth}"), async || {
-            let asked = self.get(host, "/api/v1/approvals").await?["approvals"][0].take();
+            let asked = self.waiting(host).await?;
             asked["id"].as_str().is_some_and(|id| id.ends_with(&format!("-{nth}"))).then_some(asked)
         })
         .await
+    }
+
+    /// What waits with the least time left, null where nothing does.
+    async fn waiting(&self, host: &Host) -> Option<Value> {
+        let listed = self.get(host, "/api/v1/approvals").await?;
+        Some(listed["approvals"].as_array()?.first().cloned().unwrap_or_default())
     }
 
     async fn get(&self, host: &Host, page: &str) -> Option<Value> {
@@ -211,7 +219,7 @@ async fn two_people_must_approve_where_the_file_says_so_also_at_the_same_moment(
     let asked = stage.asked(&host, 1).await;
     assert_eq!((&asked["approved_by"], stage.effects().await.len()), (&json!(["alice"]), 0));
     // Two people at the same moment: both are heard, or the one that was not needed any more is told so.
-    let both = futures::join!(stage.approve(&host, &asked, "bob"), stage.approve(&host, &asked, "carol"));
+    let both = tokio::join!(stage.approve(&host, &asked, "bob"), stage.approve(&host, &asked, "carol"));
     assert!(both.0 == 200 || both.1 == 200, "{both:?}");
     assert_eq!(stage.ended(&host).await["state"], "done");
     assert_eq!(stage.effects().await, stage.of_disks(&[0]));

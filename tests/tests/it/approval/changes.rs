@@ -15,10 +15,10 @@ pub(crate) async fn changed_facts_are_asked_again(wrong: &str) -> Result<(), Str
         return Err("not approved".to_owned());
     }
     let asked = eventually("another asking, or the end", async || {
-        let mut asked = stage.get(&host, "/api/v1/approvals").await?["approvals"][0].take();
+        let asked = stage.waiting(&host).await?;
         let again = asked["id"].as_str().is_some_and(|id| id.ends_with("-2"));
         let ended = stage.world.runs(&host).await[0]["state"] == "done";
-        (again || ended).then(|| asked.take())
+        (again || ended).then_some(asked)
     })
     .await;
     let effects = stage.effects().await;
@@ -68,7 +68,7 @@ async fn a_parameter_that_turns_out_otherwise_stops_the_run_before_it_is_sent() 
             if runs[0]["state"] == "done" {
                 return Some(Err(runs[0].clone()));
             }
-            let next = stage.get(&host, "/api/v1/approvals").await?["approvals"][0].take();
+            let next = stage.waiting(&host).await?;
             next["id"].as_str()?.ends_with(&format!("-{}", nth + 1)).then_some(Ok(next))
         })
         .await;
@@ -79,7 +79,7 @@ async fn a_parameter_that_turns_out_otherwise_stops_the_run_before_it_is_sent() 
     };
     assert_eq!(run["state"], "done");
     let [first, last] = [0, 1].map(|at| async_effect(&stage, at));
-    let (first, last) = futures::join!(first, last);
+    let (first, last) = tokio::join!(first, last);
     assert_eq!(first["action"], "StopInstance");
     let approved: Value = serde_json::from_str(&second(&asked)).expect("JSON");
     assert_eq!(last["params"]["Description"], approved["Description"], "what was approved is what was sent");
@@ -130,8 +130,12 @@ async fn a_changed_file_is_asked_again_and_a_mode_stepped_back_to_is_obeyed() {
     assert_eq!((asked["changed"].as_str(), stage.effects().await.len()), (Some("the policy's file"), 0));
     // Bob is no approver any more: what he says by then does not count.
     stage.policy("approve", "approvers = [\"alice\"]", "[[allow]]\naction = \"ecs:StartInstance\"\n");
-    until_live("approve", "5").await;
-    stage.world.sim_get("state").await;
+    eventually("the approvers to be live", async || {
+        let policies = stage.get(&host, "/api/v1/policies").await?;
+        let policy = policies["policies"].as_array()?.iter().find(|one| one["name"] == "careful")?.clone();
+        (policy["approvers"] == json!(["alice"])).then_some(())
+    })
+    .await;
     assert_eq!(stage.approve(&host, &asked, "bob").await, 200, "he was when it was asked");
     let asked = stage.asked(&host, 3).await;
     assert_eq!(asked["approvers"], json!(["alice"]));

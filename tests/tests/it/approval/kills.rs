@@ -65,7 +65,7 @@ async fn next(stage: &Stage, host: &mut Host) -> Option<serde_json::Value> {
             return Some(None);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let asked = stage.get(host, "/api/v1/approvals").await?["approvals"][0].take();
+        let asked = stage.waiting(host).await?;
         if !asked.is_null() {
             return Some(Some(asked));
         }
