@@ -29,8 +29,9 @@ pub struct Said {
     pub decision: Verdict,
     /// The hash of what they have seen.
     pub hash: String,
-    /// Who they say they are.
-    pub by: ApproverName,
+    /// For whom it is said, where that is not told by who says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<ApproverName>,
 }
 
 /// Why a decision was not written.

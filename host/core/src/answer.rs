@@ -7,12 +7,15 @@ mod tencent;
 
 use crate::call::{CallError, CallReply, CallResponse, ErrorKind};
 use crate::catalog::{self, Meaning, Provider};
+use crate::event::json;
 use crate::secret::Secret;
 use serde_json::Value;
 use std::time::Duration;
 
 /// Longest answer taken, in bytes: a page of 100 instances is about 300 KiB, and what a policy can be given is 4 MiB.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Deepest nesting of an answer that is taken: the vendors' have fewer than ten levels, and policies read them by recursion.
+pub const RESPONSE_DEPTH_MAX: usize = 64;
 /// Longest vendor message kept, in bytes: it goes into ledgers and logs.
 pub const MESSAGE_BYTES_MAX: usize = 2 << 10;
 /// Longest wait a vendor may ask for: limits are counted by the minute.
@@ -102,7 +105,9 @@ pub enum Remedy {
 
 /// Judges an answer of `provider`.
 pub fn judge(provider: Provider, answer: &Answer<'_>) -> Verdict {
+    let text = std::str::from_utf8(answer.body).unwrap_or_default();
     match provider {
+        _ if json::deeper_than(RESPONSE_DEPTH_MAX, text).is_some() => foreign(answer),
         Provider::Alibaba => alibaba::judge(answer),
         Provider::Tencent => tencent::judge(answer),
     }
@@ -138,12 +143,17 @@ struct VendorError<'a> {
 }
 
 /// What the error says by its code. A server that failed may have carried the call out, whatever it calls the failure, unless
-/// the code is one that is known to say that nothing was done.
+/// the code is one that is known to say that nothing was done. A code that nothing is known of is a refusal only where the
+/// status, or the number that is the code, says that the request was at fault.
 fn meaning(provider: Provider, code: &str, answer: &Answer<'_>) -> Meaning {
     let known = catalog::meaning(provider, answer.service, answer.action, code);
-    let means = known.unwrap_or(Meaning::Failed);
-    let is_server_failure = answer.status >= 500 || code.parse::<u16>().is_ok_and(|number| number >= 500);
-    if means.is_refusal() && is_server_failure { Meaning::Unclear } else { means }
+    let status = code.parse().unwrap_or(answer.status).max(answer.status);
+    match known {
+        Some(means) if means.is_refusal() && status >= 500 => Meaning::Unclear,
+        Some(means) => means,
+        None if (400..500).contains(&status) => Meaning::Failed,
+        None => Meaning::Unclear,
+    }
 }
 
 fn verdict(means: Meaning, found: &VendorError<'_>, answer: &Answer<'_>) -> Verdict {

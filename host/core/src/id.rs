@@ -57,6 +57,9 @@ name_type!(
 name_type!(
     /// The operator's name for a cloud account: a key of `[accounts]`.
     AccountName, "account name");
+name_type!(
+    /// The operator's name for a token of the admin listener: whoever holds it.
+    TokenName, "token name");
 
 name_type!(
     /// A person who may approve what a policy plans: in `approvers` of its file.

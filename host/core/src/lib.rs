@@ -3,6 +3,7 @@
 //!
 //! One module per noun of the manual; see `docs/architecture.md` for how an event flows through them.
 
+pub mod access;
 pub mod admit;
 pub mod answer;
 pub mod approval;
@@ -10,6 +11,7 @@ pub mod call;
 pub mod catalog;
 pub mod config;
 pub mod credential;
+pub mod egress;
 pub mod endpoint;
 pub mod event;
 pub mod grant;

@@ -2,17 +2,18 @@
 //! behind a signed link, `/approve/{token}`, where looking decides nothing: what scans mails opens links. Leaves who may decide to
 //! `opsward_core::approval`, writing to `crate::approve`.
 
-use super::{Admin, Asked, Filter, Refusal, json_answer, told};
+use super::{Admin, Asked, Filter, Refusal, audited, json_answer, told};
 use crate::approve::{self, ApprovalId, ApproveError, Said};
 use crate::store::RunDetail;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use opsward_core::access::Caller;
 use opsward_core::approval::{
     DecideApprovalError, Fate, Link, Pending, Placeholders, Then, Verdict, visible,
 };
-use opsward_core::id::ApproverName;
+use opsward_core::id::{ApproverName, InvalidName};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -30,24 +31,35 @@ pub(super) async fn show(State(admin): State<Admin>, Path(id): Path<String>) -> 
     Ok(json_answer(&shown(&run, &pending)))
 }
 
-/// Takes `{"decision": "approve", "hash": "...", "by": "alice"}`, where the decision may be `"deny"`; `hash` is that of what was shown.
+/// Takes `{"decision": "approve", "hash": "..."}`, where the decision may be `"deny"`; `hash` is that of what was shown. Who asks at the
+/// socket of this machine says for whom: `"by": "alice"`.
 pub(super) async fn decide(
     State(admin): State<Admin>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let said: Said = told(&headers, &body)?;
-    let by = approver(&headers, &said)?;
+    let by = approver(&caller, &said)?;
     let to = approve::decide(admin.store.as_ref(), &parsed(&id)?, by, &said, admin.clock.now()).await?;
+    audited(&caller, said.decision.as_str(), &id);
     admin.work.notify_one();
     Ok(json_answer(&json!({ "run": then(to) })))
 }
 
-/// Who decides: the one place where a request becomes a person. Whoever reaches this listener is a user of this machine, whose name
-/// the command line sends.
-fn approver(_headers: &HeaderMap, said: &Said) -> Result<ApproverName, Refusal> {
-    Ok(said.by.clone())
+/// Who decides: the one place where a request becomes a person. A token decides for the one it is named after, and nobody else. At
+/// the socket asks the service's user or root, who could make links for anybody: what they say is taken.
+fn approver(caller: &Caller, said: &Said) -> Result<ApproverName, Refusal> {
+    let refuse = |problem: String| Refusal::new(StatusCode::FORBIDDEN, problem);
+    match (caller.name.strip_prefix("token:"), &said.by) {
+        (None, Some(by)) => Ok(by.clone()),
+        (None, None) => Err(refuse("say who decides: `\"by\": \"alice\"`".to_owned())),
+        (Some(name), by) if by.as_ref().is_none_or(|by| by.as_str() == name) => {
+            name.parse().map_err(|problem: InvalidName| refuse(problem.to_string()))
+        }
+        (Some(name), _) => Err(refuse(format!("the token of `{name}` decides for nobody else"))),
+    }
 }
 
 /// The page behind a link: what would be decided, and the button.

@@ -9,7 +9,7 @@ use super::{Config, approval_show};
 use crate::admin::approvals::shown;
 use crate::approve::{self, ApprovalId, Said};
 use crate::clock::{Clock as _, SystemClock};
-use crate::store::sqlite::{Reader, SqliteStore, in_use};
+use crate::store::sqlite::{Reader, SqliteStore};
 use crate::store::{RunDetail, Store as _};
 use anyhow::{Context as _, bail};
 use opsward_core::approval::{Pending, Then, Verdict};
@@ -151,11 +151,10 @@ async fn decide(args: Decide, verdict: Verdict, out: &mut dyn Write) -> anyhow::
     let run = one(&SqliteStore::open_read_only(&path)?, &id)?;
     let nth = waits(&run, &id)?.asked.nth;
     let id = ApprovalId { run: run.row.id.to_string(), nth: Some(nth) };
-    let said = Said { decision: verdict, hash, by };
+    let said = Said { decision: verdict, hash, by: Some(by.clone()) };
     let told = match Taker::of(&path)? {
         Taker::Store(store) => {
-            let by = said.by.clone();
-            let decided = approve::decide(store.as_ref(), &id, by, &said, SystemClock.now()).await;
+            let decided = approve::decide(store.as_ref(), &id, by.clone(), &said, SystemClock.now()).await;
             store.close().await?;
             match decided? {
                 Then::Waits(_) => "waits for others to approve (written; no host runs)".to_owned(),
@@ -174,10 +173,10 @@ async fn decide(args: Decide, verdict: Verdict, out: &mut dyn Write) -> anyhow::
         Verdict::Deny => "denied",
     };
     match output {
-        Output::Table => writeln!(out, "{done} by {}: run {} {told}", said.by, run.row.id)?,
+        Output::Table => writeln!(out, "{done} by {by}: run {} {told}", run.row.id)?,
         Output::Json => {
             let id = format!("{}-{nth}", run.row.id);
-            writeln!(out, "{}", json!({ "id": id, "decision": verdict, "by": said.by, "run": told }))?;
+            writeln!(out, "{}", json!({ "id": id, "decision": verdict, "by": by, "run": told }))?;
         }
     }
     Ok(())
@@ -199,8 +198,10 @@ fn link(
         bail!("`{by}` is not an approver of this policy: `approvers` in its file names {}", names.join(", "));
     }
     let key = approve::key(&path).context("cannot read the key that links are signed with")?;
-    let own = || format!("http://{}", in_use::admin_of(&path).unwrap_or(settings.admin_listen));
-    let base = base.unwrap_or_else(own);
+    let own = || settings.admin.listen.map(|address| format!("http://{address}"));
+    let base = base
+        .or_else(own)
+        .context("a link needs an address: set `listen` under `[admin]`, or name one with --base")?;
     let token = approve::link(&run, asked, by, verdict).token(&key);
     Ok(format!("{}/approve/{token}", base.trim_end_matches('/')))
 }

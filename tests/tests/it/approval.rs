@@ -9,6 +9,7 @@ pub(crate) mod links;
 use crate::harness::{Host, TOKEN, World, eventually};
 use opsward::store::Store as _;
 use opsward::store::sqlite::SqliteStore;
+use opsward_core::access::Scope;
 use serde_json::{Value, json};
 
 const CALLS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/opsward-guest-calls.wasm"));
@@ -44,6 +45,9 @@ impl Stage {
         let source = "\n[sources.hook]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n";
         world.write("opsward.toml", &(settings + source));
         let (instance, disks) = world.machine(3).await;
+        for name in ["alice", "bob", "carol", "mallory", "careful", "prod"] {
+            world.put_token(name, &token(name), &[Scope::Approve], None);
+        }
         let stage = Self { world, instance, disks };
         stage.policy("approve", approval, "");
         stage
@@ -61,12 +65,14 @@ impl Stage {
         let file = file.replace("{instance}", &self.instance);
         // As an editor does it: a host that looks at the wrong moment sees no half of it.
         self.world.write("policy.toml.new", &file);
-        let [from, to] = ["policy.toml.new", "plugins.d/careful.toml"].map(|name| self.world.dir.path().join(name));
+        let [from, to] =
+            ["policy.toml.new", "plugins.d/careful.toml"].map(|name| self.world.dir.path().join(name));
         std::fs::rename(from, to).expect("renamed");
     }
 
     async fn send(&self, host: &Host, id: &str, data: Value) -> Option<u16> {
-        let event = json!({ "specversion": "1.0", "id": id, "source": "test", "type": "calls.told", "data": data });
+        let event =
+            json!({ "specversion": "1.0", "id": id, "source": "test", "type": "calls.told", "data": data });
         let url = format!("http://{}/hooks/hook/{TOKEN}", host.listen);
         let request = self.world.http.post(url).header("content-type", "application/cloudevents+json");
         request.body(event.to_string()).send().await.ok().map(|answer| answer.status().as_u16())
@@ -79,7 +85,8 @@ impl Stage {
     /// Snapshots of the first disks, after a look at all.
     fn snapshots(&self, count: usize) -> Value {
         let look = call("DescribeDisks", json!({ "InstanceId": self.instance }));
-        let calls: Vec<Value> = std::iter::once(look).chain((0..count).map(|disk| self.snapshot(disk))).collect();
+        let calls: Vec<Value> =
+            std::iter::once(look).chain((0..count).map(|disk| self.snapshot(disk))).collect();
         json!({ "calls": calls })
     }
 
@@ -106,10 +113,11 @@ impl Stage {
     /// Decides over the admin listener: the status and what it says.
     async fn decide(&self, host: &Host, asked: &Value, decision: &str, by: &str) -> Option<(u16, Value)> {
         let id = asked["id"].as_str().expect("an id");
-        let body = json!({ "decision": decision, "hash": asked["hash"], "by": by });
+        let body = json!({ "decision": decision, "hash": asked["hash"] });
         let url = format!("http://{}/api/v1/approvals/{id}/decision", host.admin);
-        let request = self.world.http.post(url).header("content-type", "application/json").body(body.to_string());
-        let answer = request.send().await.ok()?;
+        let request =
+            self.world.http.post(url).header("content-type", "application/json").body(body.to_string());
+        let answer = request.bearer_auth(token(by)).send().await.ok()?;
         let status = answer.status().as_u16();
         Some((status, serde_json::from_slice(&answer.bytes().await.ok()?).unwrap_or_default()))
     }
@@ -135,12 +143,20 @@ impl Stage {
 
     async fn cli(&self, args: &[&str]) -> (bool, String) {
         let output = self.world.command(args).output().await.expect("started");
-        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
     }
 
     fn of_disks(&self, disks: &[usize]) -> Vec<String> {
         disks.iter().map(|disk| format!("CreateSnapshot {}", self.disks[*disk])).collect()
     }
+}
+
+/// The token of an approver, or of somebody who would be one.
+fn token(name: &str) -> String {
+    format!("opsward_of-{name}")
 }
 
 fn call(action: &str, params: Value) -> Value {
@@ -156,7 +172,8 @@ async fn the_approved_list_is_made_exactly_and_once_and_nothing_before() {
     stage.send(&host, "e", data).await;
     let asked = stage.asked(&host, 1).await;
     let params = |disk: usize| format!(r#"{{"DiskId":"{}"}}"#, stage.disks[disk]);
-    let shown: Vec<_> = asked["calls"].as_array().expect("calls").iter().map(|call| &call["params"]).collect();
+    let shown: Vec<_> =
+        asked["calls"].as_array().expect("calls").iter().map(|call| &call["params"]).collect();
     assert_eq!(shown, [&json!(params(0)), &json!(params(1))]);
     assert_eq!(stage.effects().await, Vec::<String>::new());
     assert_eq!(stage.world.runs(&host).await[0]["note"], "waits for an approval of 2 effects");
@@ -166,7 +183,8 @@ async fn the_approved_list_is_made_exactly_and_once_and_nothing_before() {
     assert_eq!((run["state"].as_str(), stage.effects().await), (Some("done"), stage.of_disks(&[0, 1])));
     assert_eq!(stage.approve(&host, &asked, "bob").await, 409, "nothing waits any more");
     let requests = stage.world.sim_get("requests").await;
-    let sent = requests.as_array().expect("a list").iter().filter(|request| request["action"] == "CreateSnapshot");
+    let sent =
+        requests.as_array().expect("a list").iter().filter(|request| request["action"] == "CreateSnapshot");
     assert_eq!(sent.count(), 2, "each was sent once");
 
     assert_eq!(host.terminate().await, Some(0));
@@ -188,6 +206,17 @@ async fn a_denial_ends_the_run_and_who_is_no_approver_decides_nothing() {
     for by in ["mallory", "careful", "prod"] {
         let (status, said) = stage.decide(&host, &asked, "approve", by).await.expect("answered");
         assert_eq!((status, stage.effects().await.len()), (403, 0), "{said}");
+    }
+    // In another's name, and without the scope.
+    stage.world.put_token("reader", &token("reader"), &[Scope::Read, Scope::Operate], None);
+    for by in ["mallory", "test", "reader"] {
+        let body = json!({ "decision": "approve", "hash": asked["hash"], "by": "alice" });
+        let id = asked["id"].as_str().expect("an id");
+        let url = format!("http://{}/api/v1/approvals/{id}/decision", host.admin);
+        let request = stage.world.http.post(url).header("content-type", "application/json");
+        let request = if by == "test" { request } else { request.bearer_auth(token(by)) };
+        let answer = request.body(body.to_string()).send().await.expect("answered");
+        assert_eq!((answer.status().as_u16(), stage.effects().await.len()), (403, 0), "{by}");
     }
     let mut other = asked.clone();
     other["hash"] = json!("0".repeat(64));
@@ -266,14 +295,21 @@ async fn the_command_line_shows_exactly_what_would_be_done_and_decides() {
     let asked = stage.asked(&host, 1).await;
     let (id, hash) = (asked["id"].as_str().expect("an id"), asked["hash"].as_str().expect("a hash"));
     let (good, listed) = stage.cli(&["approval", "ls"]).await;
-    assert!(good && listed.starts_with("ID ") && listed.contains(id) && listed.contains("0 of 1"), "{listed}");
+    assert!(
+        good && listed.starts_with("ID ") && listed.contains(id) && listed.contains("0 of 1"),
+        "{listed}"
+    );
     let (good, shown) = stage.cli(&["approval", "show", &id[..10]]).await;
     let command = format!("  opsward approval approve {id} --hash {hash}\n");
     assert!(good && shown.ends_with(&command) && shown.contains("\n1 effect, in this order:\n"), "{shown}");
-    assert!(shown.contains(&format!("  1  ecs:CreateSnapshot  cn-hangzhou  {}\n", stage.disks[0])), "{shown}");
+    assert!(
+        shown.contains(&format!("  1  ecs:CreateSnapshot  cn-hangzhou  {}\n", stage.disks[0])),
+        "{shown}"
+    );
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "{shown:?}");
 
-    let (good, said) = stage.cli(&["approval", "approve", id, "--hash", &"1".repeat(64), "--by", "alice"]).await;
+    let (good, said) =
+        stage.cli(&["approval", "approve", id, "--hash", &"1".repeat(64), "--by", "alice"]).await;
     assert!(!good && said.contains("not what the run asks"), "{said}");
     let (good, said) = stage.cli(&["approval", "approve", id, "--hash", hash, "--by", "mallory"]).await;
     assert!(!good && said.contains("`mallory` is not an approver") && said.contains("alice, bob"), "{said}");
@@ -286,5 +322,8 @@ async fn the_command_line_shows_exactly_what_would_be_done_and_decides() {
     let (_, shown) = stage.cli(&["run", "show", &id[..10]]).await;
     assert!(shown.contains("failed in") && shown.contains("denied"), "{shown}");
     let host = stage.world.start().await;
-    assert_eq!((stage.ended(&host).await["state"].as_str(), stage.effects().await.len()), (Some("failed"), 0));
+    assert_eq!(
+        (stage.ended(&host).await["state"].as_str(), stage.effects().await.len()),
+        (Some("failed"), 0)
+    );
 }

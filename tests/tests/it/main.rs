@@ -1,5 +1,6 @@
 //! Whole-host tests, one binary. One file per subject; `harness` starts hosts and simulated clouds.
 
+mod admin;
 mod approval;
 mod broker;
 mod catalog;
@@ -11,6 +12,7 @@ mod db;
 mod deliveries;
 mod disk;
 mod doubt;
+mod egress;
 mod endings;
 mod events;
 mod grants;

@@ -1,11 +1,13 @@
 //! Seeded wrong variants of the host, each compiled in behind a test-only feature: the scenario that catches it must pass on
 //! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
 
+use crate::admin::a_reader_halts_nothing;
 use crate::approval::an_approval_expires;
 use crate::approval::changes::changed_facts_are_asked_again;
 use crate::approval::links::a_used_link_approves_nothing_more;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::egress::a_name_that_stands_for_this_machine;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
@@ -16,7 +18,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 23] = [
+const VARIANTS: &[&str] = &[
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -40,11 +42,13 @@ const VARIANTS: [&str; 23] = [
     "approves-any-plan",
     "no-approval-expiry",
     "link-twice",
+    "no-scopes",
+    "any-address",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_variant_is_caught_and_the_right_one_passes() {
-    for variant in VARIANTS {
+    for &variant in VARIANTS {
         let right = scenario(variant, "").await;
         right.unwrap_or_else(|problem| panic!("the right host fails the test of {variant}: {problem}"));
         let problem = scenario(variant, variant).await.expect_err(variant);
@@ -77,6 +81,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "approves-any-plan" => changed_facts_are_asked_again(wrong).await,
         "no-approval-expiry" => an_approval_expires(wrong).await,
         "link-twice" => a_used_link_approves_nothing_more(wrong).await,
+        "no-scopes" => a_reader_halts_nothing(wrong).await,
+        "any-address" => a_name_that_stands_for_this_machine(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),
     }

@@ -155,7 +155,16 @@ fn tencent_codes_mean_what_the_vendor_documents() {
         ("MissingParameter", "refused", Invalid),
         ("InvalidParameterValue.InvalidPassword", "refused", Invalid),
         ("UnknownParameter", "refused", Invalid),
-        ("FailedOperation.Something", "refused", Failed),
+        ("ActionOffline", "refused", Invalid),
+        ("RequestSizeLimitExceeded", "refused", Invalid),
+        ("IpInBlacklist", "refused", Unauthorized),
+        ("IpNotInWhitelist", "refused", Unauthorized),
+        ("FailedOperation", "unclear", Unavailable),
+        ("FailedOperation.Something", "unclear", Unavailable),
+        ("ResponseSizeLimitExceeded", "unclear", Unavailable),
+        ("UnknownError", "unclear", Unavailable),
+        ("AuthFailure.SomethingNew", "unclear", Unavailable),
+        ("SomethingNew", "unclear", Unavailable),
     ] {
         let body =
             format!(r#"{{"Response":{{"Error":{{"Code":"{code}","Message":"m"}},"RequestId":"r-1"}}}}"#);
@@ -283,4 +292,20 @@ fn a_secret_that_a_vendor_repeats_goes_no_further() {
     let concealed = judge(Provider::Tencent, &answer(200, body)).concealing(secrets.iter());
     let Verdict::Answered(Ok(response)) = concealed else { panic!("{concealed:?}") };
     assert_eq!(response.body, r#"{"Echo":"[secret]","RequestId":"r"}"#);
+}
+
+#[test]
+fn an_answer_nests_no_deeper_than_its_bound() {
+    let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    let brackets = format!(r#"{{"a":"{}"}}"#, "[".repeat(1000));
+    for (body, alibaba) in [
+        (nested(RESPONSE_DEPTH_MAX), "done"),
+        (nested(RESPONSE_DEPTH_MAX + 1), "unclear"),
+        (nested(100_000), "unclear"),
+        (brackets, "done"),
+    ] {
+        assert_eq!(gist(&judge(Provider::Alibaba, &answer(200, &body))).0, alibaba);
+    }
+    let of_tencent = format!(r#"{{"Response":{}}}"#, nested(RESPONSE_DEPTH_MAX));
+    assert_eq!(gist(&judge(Provider::Tencent, &answer(200, &of_tencent))).0, "unclear");
 }

@@ -10,7 +10,10 @@ pub(crate) async fn changed_facts_are_asked_again(wrong: &str) -> Result<(), Str
     let host = stage.world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
     stage.send(&host, "e", stage.snapshots(2)).await;
     let first = stage.asked(&host, 1).await;
-    stage.world.patch_state(json!({ "alibaba": { "disks": { &stage.disks[2]: { "size_gb": 4000 } } } })).await;
+    stage
+        .world
+        .patch_state(json!({ "alibaba": { "disks": { &stage.disks[2]: { "size_gb": 4000 } } } }))
+        .await;
     if stage.approve(&host, &first, "alice").await != 200 {
         return Err("not approved".to_owned());
     }
@@ -114,7 +117,8 @@ async fn a_changed_file_is_asked_again_and_a_mode_stepped_back_to_is_obeyed() {
     let until_live = async |mode: &str, of_config: &str| {
         eventually("the changed file to be live", async || {
             let policies = stage.get(&host, "/api/v1/policies").await?;
-            let policy = policies["policies"].as_array()?.iter().find(|one| one["name"] == "careful")?.clone();
+            let policy =
+                policies["policies"].as_array()?.iter().find(|one| one["name"] == "careful")?.clone();
             let actions = policy["may"].as_array()?.len().to_string();
             (policy["mode"] == mode && (of_config.is_empty() || actions == of_config)).then_some(())
         })
@@ -154,7 +158,8 @@ async fn a_plugin_that_is_replaced_between_plan_and_approval_changes_nothing_of_
     let host = stage.world.start().await;
     stage.send(&host, "e", stage.snapshots(1)).await;
     let asked = stage.asked(&host, 1).await;
-    let other = opsward_bundle::PLUGINS.iter().find(|plugin| plugin.name == "snapshot-on-reboot").expect("bundled");
+    let other =
+        opsward_bundle::PLUGINS.iter().find(|plugin| plugin.name == "snapshot-on-reboot").expect("bundled");
     std::fs::write(stage.world.plugins().join("calls.wasm"), other.bytes).expect("writable");
     let digest = asked["digest"].clone();
     eventually("the other plugin", async || {

@@ -75,7 +75,10 @@ pub(super) async fn a_run_waits_for_an_approval_until_it_is_decided_or_ends<L: L
     // One that is woken, and goes back to sleep, waits on; one that ends does not.
     let due = store.claim(9, NOW + Duration::from_secs(25)).await.expect("claimed");
     let due = due.into_iter().find(|run| run.claim.run == third.run).expect("due");
-    store.finish(&due.claim, vec![line("woken")], wake(NOW + Duration::from_secs(25))).await.expect("finished");
+    store
+        .finish(&due.claim, vec![line("woken")], wake(NOW + Duration::from_secs(25)))
+        .await
+        .expect("finished");
     assert_eq!(waiting(&*store).await, ["third", "fourth"]);
     let due = store.claim(9, NOW + Duration::from_secs(25)).await.expect("claimed").swap_remove(0);
     store.finish(&due.claim, vec![line("over")], Standing::Failed).await.expect("finished");
