@@ -10,6 +10,7 @@ use opsward_core::approval::{Facts, Fate, Follow, Plan, PlannedCall};
 use opsward_core::call::{CallReply, CallRequest};
 use opsward_core::catalog::{self, Class};
 use opsward_core::id::Digest;
+use opsward_core::time::Timestamp;
 use opsward_core::run::{HostReply, Mode, StateEntry, StateError, StateOp, StateReply, Stop};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +44,10 @@ pub struct Following {
     follow: Follow,
     /// Positions of calls that may be sent.
     approved: BTreeSet<u32>,
+    /// Until when the first of them must be.
+    expires: Timestamp,
+    /// Whether it is.
+    begun: AtomicBool,
 }
 
 /// What a run would do, and the digest of what it had read before.
@@ -73,9 +78,10 @@ impl Approving {
         Self::Plan(Box::default())
     }
 
-    /// To do what was approved.
-    pub fn follow(plan: &Plan) -> Self {
-        Self::Follow(Box::new(Following { follow: Follow::new(plan), approved: BTreeSet::new() }))
+    /// To do what was approved, beginning before `expires` unless it has `begun`.
+    pub fn follow(plan: &Plan, expires: Timestamp, begun: bool) -> Self {
+        let (follow, begun) = (Follow::new(plan), AtomicBool::new(begun));
+        Self::Follow(Box::new(Following { follow, approved: BTreeSet::new(), expires, begun }))
     }
 }
 
@@ -117,10 +123,18 @@ impl Session {
     pub(super) fn may_be_sent(&self, position: u32) -> Result<bool, Stop> {
         match &self.approving {
             Some(Approving::Follow(following)) => {
-                if following.approved.contains(&position) || wrong("approves-any-plan") {
-                    return Ok(true);
+                if !following.approved.contains(&position) && !wrong("approves-any-plan") {
+                    return Err(Stop::Unapproved { why: following.follow.why_not() });
                 }
-                Err(Stop::Unapproved { why: following.follow.why_not() })
+                let now = self.broker.clock.now();
+                let is_late = now >= following.expires && !wrong("no-approval-expiry");
+                if is_late && !following.begun.load(Ordering::Relaxed) {
+                    // The next claim sees it as well, and ends the run.
+                    let why = "the time to begin what was approved is over".to_owned();
+                    return Err(Stop::WaitUntil { at: now, why });
+                }
+                following.begun.store(true, Ordering::Relaxed);
+                Ok(true)
             }
             // What this try has done is not part of a plan: the next try has it behind it.
             Some(Approving::Plan(_)) if self.replay.has_begun() => {

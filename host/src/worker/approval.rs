@@ -8,7 +8,7 @@ use crate::failpoint::{hit, wrong};
 use crate::plugin::Ended;
 use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Standing, StoreError};
-use opsward_core::approval::{self, Approvers, Asked, EXPIRES_DEFAULT, Pending, Plan, Station, Terms};
+use opsward_core::approval::{self, Approvers, Asked, EXPIRES_DEFAULT, Pending, Phase, Plan, Station, Terms};
 use opsward_core::run::{Entry, Failure, Fault, FaultKind, Record, Stop};
 use opsward_core::time::Timestamp;
 
@@ -26,7 +26,10 @@ impl Worker {
         let now_or_never = if wrong("no-approval-expiry") { Timestamp::default() } else { now };
         match approval::station(&run.ledger, policy.settings.approvers.as_ref(), now_or_never) {
             Station::Plan(_) => Ok(Some(Approving::plan())),
-            Station::Follow(pending) => Ok(Some(Approving::follow(&pending.asked.plan))),
+            Station::Follow(pending) => {
+                let begun = pending.phase == Phase::Confirmed { begun: true };
+                Ok(Some(Approving::follow(&pending.asked.plan, pending.asked.expires, begun)))
+            }
             Station::Wait(until) => {
                 let waited = Entry::Waited { why: "waits for an approval".to_owned() };
                 self.sleep(&run.claim, vec![Record::new(now, waited)], until, false).await?;
