@@ -5,6 +5,7 @@ use super::bindings::exports::opsward::policy::handler;
 use super::bindings::{Policy, PolicyPre};
 use super::engine::{Code, Description, Engine, Mapped, Permission, Revision};
 use super::judge::{Interfaces, RefusedPlugin, check_bytes, check_description, check_interfaces};
+use super::lane::Pace;
 use super::{Ended, GuestCalls, RunContext};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{FaultKind, HostReply, HostRequest, Mode, Stop};
@@ -82,7 +83,7 @@ impl Engine {
     /// Binds a plugin to what it imports.
     pub(crate) fn bind(&self, component: &Component) -> wasmtime::Result<Mapped> {
         let pre = self.linker().instantiate_pre(component)?;
-        Ok(Mapped(PolicyPre::new(pre)?))
+        Ok(Mapped { pre: PolicyPre::new(pre)?, pace: Pace::default() })
     }
 
     /// What a plugin says of itself, unchecked, or how it failed to.
@@ -96,7 +97,7 @@ impl Engine {
         };
         let mut store = self.store(SelfTest::default(), context);
         let described = async {
-            let policy: Policy = plugin.0.instantiate_async(&mut store).await?;
+            let policy: Policy = plugin.pre.instantiate_async(&mut store).await?;
             policy.opsward_policy_handler().call_describe(&mut store).await
         }
         .await;
@@ -117,7 +118,7 @@ impl Engine {
             None => {
                 let code = self.compile_code(bytes)?;
                 let kept = self.cache()?.keep(self.wasm(), &digest, bytes, &code);
-                kept.map_err(|e| RefusedPlugin::Host { problem: format!("{e:#}") })?
+                kept.map_err(|e| RefusedPlugin::Malformed { problem: format!("{e:#}") })?
             }
         };
         let interfaces = self.interfaces(&component);

@@ -154,15 +154,22 @@ async fn only_regular_files_of_bearable_size_are_read() {
     huge.set_len(1 << 30).expect("sparse");
     place.put(".hidden.wasm", HOSTILE);
     place.put("notes.txt", b"not ours");
+    place.put("native.cwasm", HOSTILE);
+    place.put("native.wasm.cwasm", HOSTILE);
+    let pipe = std::process::Command::new("mkfifo").arg(place.plugins().join("pipe.wasm")).status();
+    assert!(pipe.expect("mkfifo").success());
     let registry = place.open().await;
     let status = registry.status();
-    for (file, words) in
-        [("link.wasm", "symbolic link"), ("folder.wasm", "regular file"), ("huge.wasm", "limit")]
-    {
+    for (file, words) in [
+        ("link.wasm", "symbolic link"),
+        ("folder.wasm", "regular file"),
+        ("pipe.wasm", "regular file"),
+        ("huge.wasm", "limit"),
+    ] {
         let reason = plugin(&status, file).refused.as_ref().expect("refused");
         assert!(reason.contains(words), "{file}: {reason}");
     }
-    assert_eq!(status.plugins.len(), 3);
+    assert_eq!(status.plugins.len(), 4);
 }
 
 #[tokio::test]
