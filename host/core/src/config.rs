@@ -7,6 +7,7 @@
 
 mod admin;
 mod credentials;
+pub mod draft;
 mod finding;
 mod guardrails;
 mod host;
@@ -24,7 +25,7 @@ pub use host::{AccountSettings, HostSettings, PluginSettings, SourceSettings, St
 use crate::credential::session::PolicySession;
 use crate::grant::Grants;
 use crate::guardrail::Guardrails;
-use crate::id::{AccountName, PolicyName};
+use crate::id::{AccountName, Digest, PolicyName};
 use crate::pattern::Patterns;
 use crate::retry::RetrySettings;
 use crate::run::Mode;
@@ -55,6 +56,8 @@ pub struct PolicySettings {
     pub name: PolicyName,
     /// File name of the plugin in the same directory.
     pub plugin: String,
+    /// The one revision of it that may run; any good one where absent.
+    pub digest: Option<Digest>,
     /// The account its calls go to.
     pub account: Option<AccountName>,
     /// How its effects are treated.

@@ -13,6 +13,7 @@ use opsward_core::run::{FaultKind, HostReply, HostRequest, Mode, Stop};
 use opsward_core::time::Timestamp;
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use wasmtime::component::Component;
 
 /// The interface a plugin exports, up to its patch version.
@@ -126,6 +127,11 @@ impl Engine {
             Ok(Ok(None)) => Ok(None),
             Ok(Err(e)) | Err(e) => Err(RefusedPlugin::Host { problem: e.to_string() }),
         }
+    }
+
+    /// Takes over from the cache at `from` the revision with that digest, for `load_pinned` to find.
+    pub fn take_over(&self, from: &Path, digest: &Digest) -> io::Result<()> {
+        self.cache().take_over(from, digest)
     }
 
     /// Removes from the cache what belongs to none of `keep`. Gives the number of files removed.

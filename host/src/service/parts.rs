@@ -67,7 +67,7 @@ impl Parts {
         let store = SqliteStore::open(&file).context("cannot open the store")?;
         let keep = settings.store_keep;
         let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
-        let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
+        let cache = settings.cache_dir();
         let engine = Engine::new(Limits::default(), &base.join(cache))?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
