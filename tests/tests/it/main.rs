@@ -11,6 +11,7 @@ mod db;
 mod deliveries;
 mod disk;
 mod doubt;
+mod enable;
 mod endings;
 mod events;
 mod grants;

@@ -4,6 +4,7 @@
 use crate::admin::a_reader_halts_nothing;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::enable::{a_pin_holds, what_is_not_asked_is_not_called};
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
@@ -14,7 +15,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 21] = [
+const VARIANTS: [&str; 23] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -36,6 +37,8 @@ const VARIANTS: [&str; 21] = [
     "trusts-success",
     "one-look",
     "no-scopes",
+    "unasked-calls",
+    "no-pin",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,6 +73,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
+        "unasked-calls" => what_is_not_asked_is_not_called(wrong).await,
+        "no-pin" => a_pin_holds(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),

@@ -3,6 +3,7 @@
 
 use super::kept::Kept;
 use super::waits::Waits;
+use crate::failpoint::wrong;
 use crate::plugin::engine::Revision;
 use crate::policy::{LivePolicy, PolicySet};
 use opsward_core::config::PolicySettings;
@@ -36,7 +37,7 @@ pub(super) fn bind(
     };
     let newest = plugin.good().map(|(_, newest)| newest);
     let serving = before.find(&settings.name).filter(|p| p.settings.plugin == *file).map(|p| &p.revision);
-    let revision = match (settings.digest, newest) {
+    let revision = match (settings.digest.filter(|_| !wrong("no-pin")), newest) {
         (Some(pin), _) => pinned(settings, pin, plugin, kept.as_ref(), serving)?,
         (None, Some(newest)) => {
             let asks_more =
@@ -49,7 +50,9 @@ pub(super) fn bind(
     let waits = newest.filter(|newest| newest.digest != revision.digest);
     let waits = waits.map(|newest| Waits::between(settings, &revision, newest));
     let mut settings = settings.clone();
-    settings.grants = settings.grants.asked_by(&revision.description.actions());
+    if !wrong("unasked-calls") {
+        settings.grants = settings.grants.asked_by(&revision.description.actions());
+    }
     let own = Patterns::from_types(&revision.description.triggers)
         .map_err(|e| format!("the triggers of `{file}` are unusable: {e}"))?;
     settings.patterns = Some(match settings.patterns.take() {
