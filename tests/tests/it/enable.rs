@@ -261,10 +261,7 @@ async fn what_a_new_revision_asks_in_addition_is_shown_and_granted_only_when_con
     world.post(&host, &executed(&instance, "e-greedy")).await;
     let runs = world.settled_runs(&host, 1).await;
     assert_eq!(runs[0]["state"], "failed", "{runs:#?}");
-    assert!(
-        runs[0]["note"].to_string().contains("the plugin does not ask for `ecs:CreateSnapshot`"),
-        "{runs:#?}"
-    );
+    assert!(runs[0]["note"].to_string().contains("opsward.NotAsked: 3 of 3 disks"), "{runs:#?}");
     for action in ["CreateSnapshot", "DeleteSnapshot"] {
         assert!(world.effects(action).await.is_empty(), "{action}");
     }
