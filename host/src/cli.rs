@@ -20,6 +20,7 @@ mod text;
 pub mod token;
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::plugin::compiler;
 use crate::store::sqlite::{Reader, SqliteStore};
 use clap::{Parser, Subcommand};
 use opsward_core::config::StoreSettings;
@@ -105,6 +106,9 @@ enum Command {
     Demo,
     /// Run the simulated clouds
     Sim(sim::SimArgs),
+    /// Compile the plugin on standard input for the host that started this
+    #[command(hide = true)]
+    CompilePlugin(compiler::CompileArgs),
 }
 
 #[derive(Subcommand)]
@@ -188,6 +192,7 @@ pub fn main() -> ExitCode {
             crate::telemetry::start_logging();
             finish(async_main(sim::run(args)).map(|()| ExitCode::SUCCESS))
         }
+        Command::CompilePlugin(args) => compiler::run(&args),
     }
 }
 

@@ -4,9 +4,9 @@
 
 mod update;
 
-use super::check::table;
+use super::check::{engine, table};
 use super::{Config, EXIT_CANT_CREATE};
-use crate::plugin::engine::{Engine, Limits, Permission, Revision};
+use crate::plugin::engine::{Permission, Revision};
 use crate::plugin::registry::read_file;
 use anyhow::{Context as _, bail};
 use opsward_core::catalog::Provider;
@@ -143,10 +143,9 @@ impl Place {
         }
         // Thrown away afterwards, as `opsward check` does.
         let cache = tempfile::tempdir().context("cannot create a temporary directory")?;
-        let limits = Limits { instances: 1, ..Limits::default() };
+        let engine = engine(cache.path())?;
         let refused = |problem: String| anyhow::anyhow!("`{}` is refused: {problem}", path.display());
-        let bytes = read_file(&path, limits.plugin_bytes).map_err(refused)?;
-        let engine = Engine::new(limits, cache.path())?;
+        let bytes = read_file(&path, engine.limits().plugin_bytes).map_err(refused)?;
         engine.compile(bytes).await.map_err(|problem| refused(problem.to_string()))
     }
 }

@@ -6,6 +6,7 @@ use crate::admin::{self, Admin, Gate, Listeners};
 use crate::broker::Broker;
 use crate::clock::{Clock, SystemClock};
 use crate::cloud::CloudClient;
+use crate::plugin::compiler::Compiler;
 use crate::plugin::engine::{Engine, Limits};
 use crate::plugin::registry::Registry;
 use crate::policy::Policies;
@@ -68,7 +69,7 @@ impl Parts {
         let keep = settings.store_keep;
         let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
         let cache = settings.cache_dir();
-        let engine = Engine::new(Limits::default(), &base.join(cache))?;
+        let engine = Engine::new(Limits::default(), &base.join(cache), Compiler::in_this_program())?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
         let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());

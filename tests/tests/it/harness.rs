@@ -2,6 +2,7 @@
 //! whole-host test is outside the host: what the sender was answered, and what the clouds saw.
 
 use opsward::admin::tokens;
+use opsward::plugin::compiler::Compiler;
 use opsward::store::sqlite::SqliteStore;
 use opsward::store::{Decision, Firing, Store as _};
 use opsward_core::access::{Scope, Token};
@@ -28,6 +29,11 @@ pub(crate) const ADMIN_TOKEN: &str = "opsward_of-the-test-at-the-admin-address";
 pub(crate) const EXECUTED: &str = include_str!("../../events/aliyun-cms-ecs-reboot-executed.json");
 /// The article's event verbatim.
 pub(crate) const EXECUTING: &str = include_str!("../../events/aliyun-cms-ecs-reboot-executing.json");
+
+/// What compiles plugins for an engine in the test's own process.
+pub(crate) fn compiler() -> Compiler {
+    Compiler::at(env!("CARGO_BIN_EXE_opsward-under-test").into())
+}
 
 /// Simulated clouds, a directory with the host's files, and an HTTP client.
 pub(crate) struct World {

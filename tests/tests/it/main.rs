@@ -11,6 +11,7 @@ mod db;
 mod deliveries;
 mod disk;
 mod doubt;
+mod egress;
 mod enable;
 mod endings;
 mod events;

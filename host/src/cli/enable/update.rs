@@ -3,7 +3,8 @@
 //! it is.
 
 use super::{EnableArgs, Place, asked, confirmed, tell_left};
-use crate::plugin::engine::{Engine, Limits, Permission, Revision};
+use crate::cli::check::engine;
+use crate::plugin::engine::{Permission, Revision};
 use anyhow::{Context as _, bail};
 use opsward_core::config::{HostSettings, draft, load_policy};
 use std::io::Write;
@@ -76,8 +77,7 @@ async fn kept(args: &EnableArgs, host: &HostSettings, pin: &str) -> Option<Revis
     let base = args.config.config.parent().unwrap_or(Path::new(""));
     let bytes = std::fs::read(base.join(host.cache_dir()).join(format!("{pin}.wasm"))).ok()?;
     let cache = tempfile::tempdir().ok()?;
-    let engine = Engine::new(Limits { instances: 1, ..Limits::default() }, cache.path()).ok()?;
-    engine.compile(bytes).await.ok().filter(|revision| revision.digest.to_string() == pin)
+    engine(cache.path()).ok()?.compile(bytes).await.ok().filter(|revision| revision.digest.to_string() == pin)
 }
 
 fn tell_revisions(

@@ -1,4 +1,6 @@
-//! The client against loopback servers that answer, refuse, break off or stay silent.
+//! The client against loopback servers that answer, refuse, break off or stay silent; `hostile` has the worse ones.
+
+mod hostile;
 
 use super::*;
 use crate::clock::ManualClock;
