@@ -133,7 +133,8 @@ impl Parts {
         tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
         tasks.spawn(named("timer", timer.run(stopping.clone())));
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
-        tasks.spawn(named("webhooks", http::serve(hooks, router, limits, stopped(stopping))));
+        tasks
+            .spawn(named("webhooks", http::serve(hooks, move |_| router.clone(), limits, stopped(stopping))));
         let (stop_admin, admin_stopping) = watch::channel(false);
         let showing = tokio::spawn(admin_listeners.serve(front, admin_stopping));
         Ok(Self { listen, admin, socket, store, tasks, showing, ready, stop, stop_admin })

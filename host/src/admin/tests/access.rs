@@ -231,3 +231,19 @@ async fn what_is_recorded_names_the_caller_whatever_they_say() {
     let (_, run) = desk.json("/api/v1/runs/3f9a").await;
     assert!(run["ledger"].to_string().contains("token:bot for alice"), "{run}");
 }
+
+#[tokio::test]
+async fn who_asks_without_end_is_cut_off_and_the_socket_still_answers() {
+    let desk = Desk::open().await;
+    // More than there is room for; each holds its place for the ten seconds that the head of a request may take.
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut connection = TcpStream::connect(desk.address).await.expect("connected");
+        connection.write_all(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ").await.expect("begun");
+        held.push(connection);
+    }
+    assert_eq!(desk.ask("GET", "/livez").await.0, 200);
+    let mut rest = Vec::new();
+    held[0].read_to_end(&mut rest).await.expect("ended");
+    assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&rest));
+}
