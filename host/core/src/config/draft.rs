@@ -72,7 +72,7 @@ impl Draft<'_> {
         }
         let mode = defaults::MODE.as_str();
         text += &format!(
-            "mode = \"{mode}\" # nothing is changed: see what it would do, then write \"enforce\"\n"
+            "mode = \"{mode}\" # nothing is changed: see what it would do, then write \"approve\" or \"enforce\"\n"
         );
         text += &self.triggers(host);
         text += &self.config();

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 
 /// Every route but those that everybody may ask, and what it needs.
-const ROUTES: [(&str, &str, Scope); 10] = [
+const ROUTES: [(&str, &str, Scope); 13] = [
     ("GET", "/metrics", Scope::Read),
     ("GET", "/api/v1/policies", Scope::Read),
     ("GET", "/api/v1/events", Scope::Read),
@@ -14,6 +14,9 @@ const ROUTES: [(&str, &str, Scope); 10] = [
     ("GET", "/api/v1/runs/3f9a", Scope::Read),
     ("GET", "/api/v1/schedules", Scope::Read),
     ("GET", "/api/v1/halts", Scope::Read),
+    ("GET", "/api/v1/approvals", Scope::Read),
+    ("GET", "/api/v1/approvals/ffff", Scope::Read),
+    ("POST", "/api/v1/approvals/ffff/decision", Scope::Approve),
     ("POST", "/api/v1/runs/ffff/decision", Scope::Operate),
     ("POST", "/api/v1/halt", Scope::Operate),
     ("POST", "/api/v1/resume", Scope::Operate),
