@@ -85,7 +85,13 @@ pub fn refused_files(status: &RegistryStatus) -> Vec<RefusedFile> {
         let name = p.file.strip_suffix(".toml").and_then(|stem| stem.parse().ok());
         Some(file(&p.file, name, p.refused.as_deref()?))
     });
-    plugins.chain(policies).collect()
+    let waiting = status.policies.iter().filter_map(|p| {
+        let name = p.file.strip_suffix(".toml").and_then(|stem| stem.parse().ok());
+        let reason =
+            [vec![p.waits.as_ref()?.to_string()], p.waits.as_ref()?.difference()].concat().join("; ");
+        Some(file(p.plugin.as_deref()?, name, &reason))
+    });
+    plugins.chain(policies).chain(waiting).collect()
 }
 
 /// The routes, each behind the scope it needs; without a caller who has it none of them is reached.

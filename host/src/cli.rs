@@ -10,6 +10,7 @@ pub mod check;
 pub mod db;
 pub mod demo;
 pub mod doctor;
+pub mod enable;
 pub mod halt;
 mod host_admin;
 pub mod plugin;
@@ -36,6 +37,8 @@ use std::time::Duration;
 const EXIT_NO_INPUT: u8 = 66;
 /// sysexits `EX_SOFTWARE`.
 pub(crate) const EXIT_SOFTWARE: u8 = 70;
+/// sysexits `EX_CANTCREAT`.
+const EXIT_CANT_CREATE: u8 = 73;
 /// sysexits `EX_CONFIG`.
 pub(crate) const EXIT_CONFIG: u8 = 78;
 /// How long blocking work may go on after a command's end.
@@ -75,6 +78,8 @@ enum Command {
         #[command(flatten)]
         doctor: doctor::DoctorArgs,
     },
+    /// Make a policy of a plugin: show what it asks for and why, and write the least of it, in dry-run
+    Enable(enable::EnableArgs),
     /// Look at one policy
     #[command(subcommand)]
     Policy(policy::Command),
@@ -180,6 +185,7 @@ pub fn main() -> ExitCode {
         Command::Doctor { config, doctor } => {
             finish(async_main(doctor::run(&config.config, &doctor, &mut std::io::stdout())))
         }
+        Command::Enable(args) => finish(async_main(enable::run(args, &mut std::io::stdout()))),
         Command::Policy(command) => finish(async_main(policy::run(&command, &mut std::io::stdout().lock()))),
         Command::Token(command) => finish(token::run(command, &mut std::io::stdout().lock())),
         Command::Run(Run::Ls { config, list }) => {

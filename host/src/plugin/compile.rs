@@ -12,6 +12,7 @@ use opsward_core::run::{FaultKind, HostReply, HostRequest, Mode, Stop};
 use opsward_core::time::Timestamp;
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::Component;
 
@@ -56,6 +57,11 @@ impl Engine {
             Some(bytes) => self.compile(bytes).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Takes over from the cache at `from` the revision with that digest, for `load_pinned` to find.
+    pub fn take_over(&self, from: &Path, digest: &Digest) -> io::Result<()> {
+        self.cache().map_err(io::Error::other)?.take_over(from, digest)
     }
 
     /// The bytes of the plugin with that digest, where they were kept and are whole.

@@ -14,6 +14,7 @@ mod disk;
 mod doubt;
 mod dry_run;
 mod egress;
+mod enable;
 mod endings;
 mod events;
 mod grants;

@@ -235,7 +235,9 @@ async fn a_revision_that_asks_for_more_than_is_granted_waits() {
     let status = registry.status();
     let waiting = policy(&status, "guard.toml");
     assert_eq!(waiting.serving, Some(Digest::of(HOSTILE)));
-    assert!(waiting.waits.as_ref().is_some_and(|why| why.contains("ecs:DeleteSnapsho")), "{waiting:?}");
+    let waits = waiting.waits.as_ref().expect("it asks for more");
+    assert_eq!((waits.revision, waits.pinned), (Digest::of(&greedy), false));
+    assert_eq!(waits.difference(), ["+ ecs:DeleteSnapsho  to ask too often", "- ecs:DescribeDisks"]);
 
     let grant = format!("{POLICY}\n[[allow]]\naction = \"ecs:DeleteSnapsho\"\nresource = [\"s-1\"]\n");
     place.put("guard.toml", grant.as_bytes());

@@ -9,6 +9,7 @@ use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_
 use crate::doubt::goes_on_in_another_account;
 use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
 use crate::egress::a_name_that_stands_for_this_machine;
+use crate::enable::{a_pin_holds, what_is_not_asked_is_not_called};
 use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
@@ -49,6 +50,8 @@ const VARIANTS: &[&str] = &[
     "no-approval-expiry",
     "link-twice",
     "no-scopes",
+    "unasked-calls",
+    "no-pin",
     "any-address",
     "effect-dies-with-runner",
 ];
@@ -87,6 +90,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "trusts-success" => a_success_while_stopping(wrong).await,
         "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
+        "unasked-calls" => what_is_not_asked_is_not_called(wrong).await,
+        "no-pin" => a_pin_holds(wrong).await,
         "approves-any-plan" => changed_facts_are_asked_again(wrong).await,
         "no-approval-expiry" => an_approval_expires(wrong).await,
         "link-twice" => a_used_link_approves_nothing_more(wrong).await,

@@ -57,7 +57,7 @@ pub(super) fn list(dir: &Path) -> io::Result<BTreeMap<String, Stamp>> {
 }
 
 /// The bytes of a regular file of at most `max` bytes, or why there are none.
-pub(super) fn read(path: &Path, max: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, String> {
     let unreadable = |e: io::Error| format!("it cannot be read: {e}");
     let named = fs::symlink_metadata(path).map_err(unreadable)?;
     if named.is_symlink() {
