@@ -3,6 +3,7 @@
 //! Exit codes: 0 ok, 1 findings, 2 usage, then those of sysexits: 66 no such thing, 70 our error, 73 cannot
 //! create a file, 78 wrong configuration.
 
+pub mod audit;
 pub mod catalog;
 pub mod check;
 pub mod db;
@@ -86,6 +87,9 @@ enum Command {
     /// Look after the store's file: check it, copy it, shrink it
     #[command(subcommand)]
     Db(db::Command),
+    /// Verify or export the audit chain: every effect, and every change that a person made
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Look at the plugins this binary carries
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -170,6 +174,7 @@ pub fn main() -> ExitCode {
             finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
+        Command::Audit(command) => finish(audit::run(&command, &mut std::io::stdout().lock())),
         Command::Plugin(command) => finish(plugin::run(command, &mut std::io::stdout())),
         Command::Catalog(command) => finish(catalog::run(command, &mut std::io::stdout())),
         Command::Demo => async_main(demo::run()),

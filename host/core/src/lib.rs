@@ -5,6 +5,7 @@
 
 pub mod admit;
 pub mod answer;
+pub mod audit;
 pub mod call;
 pub mod catalog;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod event;
 pub mod grant;
 pub mod guardrail;
 pub mod id;
+pub mod line;
 pub mod pace;
 pub mod pattern;
 pub mod retry;

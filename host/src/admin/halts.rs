@@ -51,7 +51,7 @@ pub(super) async fn resume(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let Whom { policy, by, .. } = by_somebody(&headers, &body)?;
-    let resumed = admin.store.resume(policy.clone()).await?;
+    let resumed = admin.store.resume(policy.clone(), by.clone(), admin.clock.now()).await?;
     tracing::warn!(
         policy = policy.as_ref().map_or("(all)", |policy| policy.as_str()),
         by,

@@ -223,5 +223,7 @@ pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp)
 /// Takes from a file what it has had since format 4.
 const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
-/// What only the newest format has.
+/// What it has had since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
+/// What only the newest format has.
+const SINCE_6: &str = "DROP TABLE audit;";
