@@ -12,13 +12,12 @@ mod send;
 mod turns;
 
 pub use halted::Halted;
-pub use send::{AccountFacts, Sender};
+pub use send::{AccountFacts, Caller, Sender};
 
 use known::Known;
 use turns::Turns;
 
 use crate::clock::Clock;
-use crate::failpoint::haste;
 use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Restored, Store, StoreError};
@@ -298,10 +297,7 @@ impl Session {
     /// off half-way. The same where the policy is halted.
     fn may_begin(&self) -> Result<(), Stop> {
         if let Some(halt) = self.halted() {
-            return Err(Stop::WaitUntil {
-                at: self.broker.clock.now() + haste(HALTED_PAUSE),
-                why: halt.to_string(),
-            });
+            return Err(self.until_resumed(&halt));
         }
         if self.broker.closing.load(Ordering::Relaxed) || self.begun.elapsed() > CALLS_BEGIN {
             let why = "the host ends, or this claim has lasted long".to_owned();

@@ -138,12 +138,17 @@ struct VendorError<'a> {
 }
 
 /// What the error says by its code. A server that failed may have carried the call out, whatever it calls the failure, unless
-/// the code is one that is known to say that nothing was done.
+/// the code is one that is known to say that nothing was done. A code that nothing is known of is a refusal only where the
+/// status, or the number that is the code, says that the request was at fault.
 fn meaning(provider: Provider, code: &str, answer: &Answer<'_>) -> Meaning {
     let known = catalog::meaning(provider, answer.service, answer.action, code);
-    let means = known.unwrap_or(Meaning::Failed);
-    let is_server_failure = answer.status >= 500 || code.parse::<u16>().is_ok_and(|number| number >= 500);
-    if means.is_refusal() && is_server_failure { Meaning::Unclear } else { means }
+    let status = code.parse().unwrap_or(answer.status).max(answer.status);
+    match known {
+        Some(means) if means.is_refusal() && status >= 500 => Meaning::Unclear,
+        Some(means) => means,
+        None if (400..500).contains(&status) => Meaning::Failed,
+        None => Meaning::Unclear,
+    }
 }
 
 fn verdict(means: Meaning, found: &VendorError<'_>, answer: &Answer<'_>) -> Verdict {

@@ -1,9 +1,11 @@
 //! Where the credential of an account comes from, and what was issued. `refresh` decides when to fetch, `profile` reads the
-//! files of the vendors' command lines, `sts` writes requests for roles and reads what is issued. Leaves reading files,
+//! files of the vendors' command lines, `sts` writes requests for roles and reads what is issued, `session`
+//! narrows a role for one policy. Leaves reading files,
 //! asking the network and the clock to the host. Tested in these files.
 
 pub mod profile;
 pub mod refresh;
+pub mod session;
 pub mod sts;
 
 use crate::config::CredentialRefs;
@@ -55,6 +57,8 @@ pub struct RoleSession {
     pub external_id: Option<String>,
     /// How long it is to last.
     pub duration: Duration,
+    /// Whether each policy takes it on by itself, in a session that may do no more than the policy.
+    pub is_narrowed: bool,
 }
 
 /// A role for the bearer of a token.
@@ -83,6 +87,15 @@ impl<K> CredentialSource<K> {
         match self {
             Self::AssumeRole(assumed) => assumed.from.beginning(),
             other => other,
+        }
+    }
+
+    /// Whether each policy has a session of its own.
+    pub fn is_narrowed(&self) -> bool {
+        match self {
+            Self::AssumeRole(assumed) => assumed.role.is_narrowed,
+            Self::Oidc(oidc) => oidc.role.is_narrowed,
+            Self::Keys(_) | Self::Profile(_) | Self::InstanceRole(_) => false,
         }
     }
 

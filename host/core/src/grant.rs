@@ -20,6 +20,7 @@ use crate::guardrail::Quota;
 use crate::time::Timestamp;
 use action::ActionPattern;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// One `[[allow]]` entry as typed.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -208,6 +209,17 @@ impl Grants {
     /// How many effects of an action may be made, where a grant says so.
     pub fn limit(&self, service: &str, action: &str) -> Option<Quota> {
         self.rules.iter().filter(|rule| rule.action.covers(service, action)).find_map(|rule| rule.limit)
+    }
+
+    /// Every action that the host may call for the policy: what is granted, what comes with it, and the reads that show what
+    /// its selectors ask for.
+    pub fn callable(&self, provider: Provider) -> BTreeSet<String> {
+        let facts = |rule: &Rule| {
+            let known = catalog::find(provider, &rule.action.service, &rule.action.name);
+            known.into_iter().flat_map(|action| action.facts_actions())
+        };
+        let granted = self.rules.iter().map(|rule| rule.action.to_string());
+        granted.chain(self.rules.iter().flat_map(facts)).collect()
     }
 
     /// What is effectively allowed, in the operator's order, implied reads last.

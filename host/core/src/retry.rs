@@ -75,6 +75,12 @@ pub enum After {
 pub fn after_send(class: Class, verdict: Verdict, sends: u32, spread: u8) -> After {
     match verdict {
         Verdict::Answered(reply) => After::Reply(reply),
+        // About a token, to a call that has none: what it says of this call is unknown.
+        Verdict::NotExecuted { error, remedy: Remedy::RepeatToken, .. }
+            if matches!(class, Class::Convergent | Class::Once) =>
+        {
+            After::ReadBack(error)
+        }
         Verdict::NotExecuted { error, retry_after, .. } => {
             if sends < SENDS_MAX && error.retryable {
                 After::SendAgain(retry_after.unwrap_or_default().max(delay(sends, spread)).min(DELAY_MAX))

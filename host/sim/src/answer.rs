@@ -80,6 +80,20 @@ pub(crate) fn tencent(request_id: &str, outcome: Outcome) -> Response<Body> {
     respond(200, "application/json", json!({ "Response": fields }).to_string())
 }
 
+/// What a session whose policy leaves the action out is told.
+pub(crate) fn not_allowed(provider: Provider, action: &str) -> ApiError {
+    match provider {
+        Provider::Alibaba => {
+            ApiError::new(403, "Forbidden.RAM", "User not authorized to operate on the specified resource.")
+        }
+        Provider::Tencent => ApiError::new(
+            200,
+            "UnauthorizedOperation",
+            format!("you are not authorized to perform operation ({action})"),
+        ),
+    }
+}
+
 /// The refusal that takes the place of an answer that meets a fault, where one does.
 pub(crate) fn refusal(fault: FaultKind, provider: Provider) -> Option<ApiError> {
     Some(match (fault, provider) {

@@ -84,6 +84,32 @@ pub(crate) struct Key {
     pub(crate) token: Option<Secret>,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) caller: Caller,
+    /// The actions that its session policy leaves; all where there is none.
+    pub(crate) allows: Option<Vec<String>>,
+}
+
+impl Key {
+    /// Whether its session policy allows `service:Action`.
+    pub(crate) fn may(&self, action: &str) -> bool {
+        self.allows.as_ref().is_none_or(|allowed| {
+            allowed.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(beginning) => action.starts_with(beginning),
+                None => action == pattern,
+            })
+        })
+    }
+}
+
+/// What a session policy's statements allow, in either vendor's spelling; conditions and resources are not simulated.
+pub(crate) fn allowed_by(policy: &str) -> Option<Vec<String>> {
+    let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+    let of =
+        |value: &serde_json::Value, names: [&str; 2]| names.iter().find_map(|name| value.get(name).cloned());
+    let statements = of(&policy, ["Statement", "statement"])?;
+    let actions = |statement: &serde_json::Value| -> Option<Vec<String>> {
+        serde_json::from_value(of(statement, ["Action", "action"])?).ok()
+    };
+    Some(statements.as_array()?.iter().filter_map(actions).flatten().collect())
 }
 
 /// All accepted keys by id.
@@ -107,9 +133,11 @@ impl Keyring {
         let temporary = keys.values_mut().filter(|key| key.token.is_some());
         temporary
             .map(|key| {
-                let Key { provider, secret, token, caller, .. } = &**key;
-                let (secret, token, caller) = (secret.clone(), token.clone(), caller.clone());
-                *key = Arc::new(Key { provider: *provider, secret, token, expires: Some(now), caller });
+                let Key { provider, secret, token, caller, allows, .. } = &**key;
+                let (secret, token, caller, allows) =
+                    (secret.clone(), token.clone(), caller.clone(), allows.clone());
+                let provider = *provider;
+                *key = Arc::new(Key { provider, secret, token, expires: Some(now), caller, allows });
             })
             .count()
     }
@@ -121,6 +149,7 @@ impl Keyring {
         role: &str,
         session: &str,
         expires: Option<Timestamp>,
+        allows: Option<Vec<String>>,
     ) -> (AlibabaStsKey, Caller) {
         let key = AlibabaStsKey {
             access_key_id: format!("STS.N{}", ids.word(24)),
@@ -134,6 +163,7 @@ impl Keyring {
             token: Some(Secret::new(key.security_token.clone())),
             expires,
             caller: caller.clone(),
+            allows,
         };
         self.add(key.access_key_id.clone(), accepted);
         (key, caller)
@@ -146,6 +176,7 @@ impl Keyring {
         role: &str,
         session: &str,
         expires: Timestamp,
+        allows: Option<Vec<String>>,
     ) -> TencentStsKey {
         let key = TencentStsKey {
             secret_id: format!("AKID{}", ids.word(60)),
@@ -158,6 +189,7 @@ impl Keyring {
             token: Some(Secret::new(key.token.clone())),
             expires: Some(expires),
             caller: Caller::Role { name: role.into(), session: session.into(), role_id: ROLE_ID.into() },
+            allows,
         };
         self.add(key.secret_id.clone(), accepted);
         key
@@ -166,7 +198,8 @@ impl Keyring {
     /// Who asks without a signature, for an action that is proved by a token.
     pub(crate) fn bearer(provider: Provider) -> Arc<Key> {
         let caller = Caller::User { name: "bearer".into(), user_id: String::new() };
-        Arc::new(Key { provider, secret: Secret::new(String::new()), token: None, expires: None, caller })
+        let (secret, token, expires, allows) = (Secret::new(String::new()), None, None, None);
+        Arc::new(Key { provider, secret, token, expires, caller, allows })
     }
 
     /// Makes the keys handed out at the start.
@@ -186,6 +219,7 @@ impl Keyring {
             token: None,
             expires: None,
             caller: user(),
+            allows: None,
         };
         self.add(alibaba.access_key_id.clone(), static_key(Provider::Alibaba, &alibaba.access_key_secret));
         self.add(tencent.secret_id.clone(), static_key(Provider::Tencent, &tencent.secret_key));
@@ -194,7 +228,7 @@ impl Keyring {
             ..static_key(Provider::Tencent, &tencent_sts.secret_key)
         };
         self.add(tencent_sts.secret_id.clone(), temporary);
-        let (alibaba_sts, _) = self.assume(ids, "opsward", "sim", None);
+        let (alibaba_sts, _) = self.assume(ids, "opsward", "sim", None, None);
         Keys { alibaba, alibaba_sts, tencent, tencent_sts }
     }
 }

@@ -85,7 +85,7 @@ async fn alibaba_role(State(sim): Shared, Path(role): Path<String>, headers: Hea
     }
     let now = sim.clock.now();
     let expires = now + Duration::from_secs(machine.seconds);
-    let (key, _) = sim.keyring.assume(&sim.ids, &role, "i-metadata", Some(expires));
+    let (key, _) = sim.keyring.assume(&sim.ids, &role, "i-metadata", Some(expires), None);
     let AlibabaStsKey { access_key_id, access_key_secret, security_token } = key;
     let body = json!({
         "Code": "Success", "AccessKeyId": access_key_id, "AccessKeySecret": access_key_secret,
@@ -112,7 +112,7 @@ async fn tencent_role(State(sim): Shared, Path(role): Path<String>) -> Reply {
         return reply(StatusCode::NOT_FOUND, String::new());
     }
     let expires = sim.clock.now() + Duration::from_secs(machine.seconds);
-    let key = sim.keyring.assume_tencent(&sim.ids, &role, "ins-metadata", expires);
+    let key = sim.keyring.assume_tencent(&sim.ids, &role, "ins-metadata", expires, None);
     let body = json!({
         "TmpSecretId": key.secret_id, "TmpSecretKey": key.secret_key, "Token": key.token,
         "ExpiredTime": expires.seconds(), "Expiration": expires.to_iso_seconds(), "Code": "Success",

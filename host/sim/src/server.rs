@@ -191,6 +191,11 @@ impl Simulator {
     ) -> Outcome {
         let product = *asked.product.as_ref().map_err(Clone::clone)?;
         let arguments = asked.arguments.as_ref().map_err(Clone::clone)?;
+        // Any session may ask who it is.
+        let action = format!("{}:{}", product.name(), asked.action);
+        if !matches!(product, Product::Sts) && !key.may(&action) {
+            return Err(answer::not_allowed(asked.provider, &action));
+        }
         let call = Call {
             provider: asked.provider,
             product: product.name(),

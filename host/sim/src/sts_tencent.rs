@@ -4,7 +4,8 @@
 use crate::answer::{ApiError, Outcome, object};
 use crate::cloud::{Call, Cloud};
 use crate::json_params::{self as json_args, Params};
-use crate::keys::{Caller, Keyring, is_simulated_token};
+use crate::keys::{Caller, Keyring, allowed_by, is_simulated_token};
+use opsward_core::sign::encoding::split;
 use serde_json::json;
 use std::time::Duration;
 
@@ -69,13 +70,24 @@ fn issue(keys: &Keyring, call: &Call<'_>, params: &Params) -> Outcome {
     let Some(seconds) = seconds.filter(|seconds| (1..=DURATION_SECONDS_MAX).contains(seconds)) else {
         return Err(invalid("InvalidParameter.OverTimeError", "The duration is out of range."));
     };
+    let policy = params.get("Policy").and_then(|policy| policy.as_str());
+    let allows = policy.and_then(|policy| allowed_by(&url_decoded(policy)?));
+    if policy.is_some() && allows.is_none() {
+        return Err(invalid("InvalidParameter.StrategyFormatError", "The policy is wrongly formed."));
+    }
     let expires = call.now + Duration::from_secs(seconds);
-    let key = keys.assume_tencent(call.ids, role, session, expires);
+    let key = keys.assume_tencent(call.ids, role, session, expires, allows);
     Ok(object(json!({
         "Credentials": { "Token": key.token, "TmpSecretId": key.secret_id, "TmpSecretKey": key.secret_key },
         "ExpiredTime": expires.seconds(),
         "Expiration": expires.to_iso_seconds(),
     })))
+}
+
+/// The policy is encoded as in a URL, inside the JSON.
+fn url_decoded(text: &str) -> Option<String> {
+    let pairs = split(format!("policy={text}").as_bytes())?;
+    pairs.into_iter().next().map(|(_, value)| value)
 }
 
 const DURATION_SECONDS_DEFAULT: u64 = 7200;

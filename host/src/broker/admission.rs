@@ -3,11 +3,10 @@
 //! to be sent again. Leaves deciding to `opsward_core::admit`. Tested in `tests/tests/it/grants`.
 
 use super::Session;
-use super::send::{Before, Sent};
 use crate::failpoint::wrong;
 use opsward_core::admit::{self, Admitted};
 use opsward_core::call::{CallError, CallRequest, ErrorKind, secrets_named};
-use opsward_core::catalog::{Class, Facts, FactsRead, Provider};
+use opsward_core::catalog::{Facts, FactsRead, Provider};
 use opsward_core::retry::refusal;
 use opsward_core::run::Stop;
 use serde_json::Value;
@@ -57,11 +56,7 @@ impl Session {
     async fn facts(&self, reads: Vec<FactsRead>) -> Result<Result<Facts, CallError>, Stop> {
         let mut facts = Facts::new();
         for read in reads {
-            let (sent, _) = self.send(&read.request, Class::Read, None, Before::NotSent).await?;
-            let body = match sent {
-                Sent::Reply(reply) => reply.map(|response| response.body),
-                Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
-            };
+            let body = self.ask(&read.request).await?.map(|response| response.body);
             let unreadable = || {
                 refusal(
                     ErrorKind::Unavailable,

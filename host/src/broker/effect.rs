@@ -16,7 +16,7 @@ use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Alibaba's code where a token was used before for something else (FACTS: errors). Tokens are derived from parameters, so
+/// How Alibaba's codes begin where a token was used before for something else (FACTS: errors). Tokens are derived from parameters, so
 /// that it cannot be, unless this host is wrong.
 const TOKEN_OF_OTHER_PARAMETERS: &str = "IdempotentParameterMismatch";
 
@@ -187,7 +187,7 @@ impl Session {
         let (sent, sends) = self.send(&open.request, open.class, open.token.as_deref(), before).await?;
         hit("after-send");
         match sent {
-            Sent::Reply(Err(error)) if error.code == TOKEN_OF_OTHER_PARAMETERS => self.hold(
+            Sent::Reply(Err(error)) if error.code.starts_with(TOKEN_OF_OTHER_PARAMETERS) => self.hold(
                 position,
                 open,
                 "the cloud has its token with other parameters: an error of this host's",
@@ -209,6 +209,11 @@ impl Session {
                 "may have taken place, and is sent again with its token",
             )),
             Sent::ReadBack(why) => self.look_again(position, open, params, &why).await,
+            Sent::Halted(halt) => {
+                let not_sent = Entry::NotExecuted { position, why: halt.to_string(), by: None };
+                self.record_effect(self.once_key(&open.request).as_ref(), Vec::new(), not_sent).await?;
+                Err(self.until_resumed(&halt))
+            }
         }
     }
 

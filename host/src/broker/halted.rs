@@ -1,11 +1,12 @@
 //! Whether a person has halted a policy. Kept in step with the store by the service, so that every host on one store obeys.
 //! Leaves who is halted to `opsward_core::guardrail`.
 
-use super::Session;
-use crate::failpoint::wrong;
+use super::{HALTED_PAUSE, Session};
+use crate::failpoint::{haste, wrong};
 use crate::store::Store;
 use opsward_core::guardrail::{Halt, Halts};
 use opsward_core::id::PolicyName;
+use opsward_core::run::Stop;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,7 +25,7 @@ impl Halted {
     }
 
     /// Asks the store once.
-    pub(crate) async fn look(&self, store: &dyn Store) {
+    pub async fn look(&self, store: &dyn Store) {
         match store.halts().await {
             Ok(halts) => *self.0.write().unwrap_or_else(PoisonError::into_inner) = halts,
             // What was halted stays so.
@@ -44,5 +45,10 @@ impl Session {
     /// What keeps this policy from sending.
     pub(super) fn halted(&self) -> Option<Halt> {
         self.broker.halted.of(&self.policy.settings.name).filter(|_| !wrong("no-halt"))
+    }
+
+    /// The run's end for now: it looks again later whether its policy is resumed.
+    pub(super) fn until_resumed(&self, halt: &Halt) -> Stop {
+        Stop::WaitUntil { at: self.broker.clock.now() + haste(HALTED_PAUSE), why: halt.to_string() }
     }
 }

@@ -3,7 +3,6 @@
 
 use super::Session;
 use super::known::Age;
-use super::send::{Before, Sent};
 use crate::failpoint::wrong;
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
@@ -79,12 +78,7 @@ impl Session {
         resource: &str,
         region: &str,
     ) -> Result<Result<Sight, CallError>, Stop> {
-        let (sent, _) =
-            self.send(&recipe.request(resource, region), Class::Read, None, Before::NotSent).await?;
-        let reply = match sent {
-            Sent::Reply(reply) => reply,
-            Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
-        };
+        let reply = self.ask(&recipe.request(resource, region)).await?;
         Ok(reply.map(|response| match recipe.sight(resource, &response.body) {
             Sight::Shown(shown) if wrong("trusts-success") => Sight::Shown(trusting(shown, recipe)),
             sight => sight,

@@ -6,9 +6,12 @@ use futures::future::BoxFuture;
 use opsward_core::answer::{Remedy, Verdict};
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::catalog::{Class, Provider};
+use opsward_core::credential::session::PolicySession;
+use opsward_core::guardrail::Halt;
 use opsward_core::id::AccountName;
 use opsward_core::retry::{self, After, refusal};
 use opsward_core::run::{Answered, Stop};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// The way to the clouds: one attempt at a time. The real one is `cloud::CloudClient`; benchmarks answer from memory.
@@ -18,12 +21,28 @@ pub trait Sender: Send + Sync + 'static {
     /// Signs and sends `request` once. Never retries.
     fn send<'a>(
         &'a self,
-        account: &'a AccountName,
+        caller: Caller<'a>,
         request: &'a CallRequest,
         token: Option<&'a str>,
     ) -> BoxFuture<'a, Verdict>;
     /// A random number that keeps runs from retrying in step.
     fn spread(&self) -> u8;
+}
+
+/// Who a call is signed for.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// The account.
+    pub account: &'a AccountName,
+    /// The policy's own session in it, where the account gives each policy one.
+    pub session: Option<&'a Arc<PolicySession>>,
+}
+
+impl<'a> Caller<'a> {
+    /// The account itself.
+    pub fn of(account: &'a AccountName) -> Self {
+        Self { account, session: None }
+    }
 }
 
 /// What the broker needs to know of an account.
@@ -50,16 +69,23 @@ pub(super) enum Sent {
     ReadBack(String),
     /// Unclear for long: let the run sleep.
     Sleep(std::time::Duration),
+    /// Not sent at all: a person halted the policy meanwhile.
+    Halted(Halt),
 }
 
 impl Session {
     pub(super) async fn read(&self, position: u32, request: CallRequest) -> Result<Timed, Stop> {
-        let (sent, _) = self.send(&request, Class::Read, None, Before::NotSent).await?;
-        let reply = match sent {
-            Sent::Reply(reply) => reply,
-            Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
-        };
+        let reply = self.ask(&request).await?;
         self.answered(position, request, reply, Answered::Cloud)
+    }
+
+    /// Sends a read, which is the guest's or the host's own.
+    pub(super) async fn ask(&self, request: &CallRequest) -> Result<CallReply, Stop> {
+        match self.send(request, Class::Read, None, Before::NotSent).await?.0 {
+            Sent::Reply(reply) => Ok(reply),
+            Sent::Halted(halt) => Err(self.until_resumed(&halt)),
+            Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
+        }
     }
 
     /// Sends until `retry` is content. Counts the sendings.
@@ -80,14 +106,21 @@ impl Session {
         let mut in_doubt = before == Before::MayBeSent;
         loop {
             sends += 1;
-            let verdict = self.send_once(account, request, token, sends).await;
+            let verdict = match self.send_once(account, request, token, sends).await {
+                Ok(verdict) => verdict,
+                Err(halt) if in_doubt && class == Class::Token => {
+                    tracing::debug!(%halt, "an effect that may have taken place waits");
+                    return Ok((Sent::Sleep(retry::UNCLEAR_PAUSE), sends));
+                }
+                Err(halt) => return Ok((Sent::Halted(halt), sends)),
+            };
             let class = if wrong("retry-once") && class == Class::Once { Class::Token } else { class };
             in_doubt |= retry::leaves_doubt(&verdict);
             let after = if in_doubt { retry::after_send_in_doubt } else { retry::after_send };
             let mut next = after(class, verdict.clone(), sends, self.broker.cloud.spread());
             if let After::SendAgain(pause) = next
                 && (!retry::may_send_again(unhasted(begun.elapsed()), pause)
-                    || is_own_refusal(&verdict)
+                    || is_crowded(&verdict)
                     || !self.broker.turns.may_repeat(account, request))
             {
                 // As if it were the last time.
@@ -102,27 +135,24 @@ impl Session {
         }
     }
 
-    /// Sends when it is this call's turn, for the `sends`-th time.
+    /// Sends when it is this call's turn, for the `sends`-th time, unless the policy is halted by then.
     async fn send_once(
         &self,
         account: &AccountName,
         request: &CallRequest,
         token: Option<&str>,
         sends: u32,
-    ) -> Verdict {
+    ) -> Result<Verdict, Halt> {
         let turns = &self.broker.turns;
         let provider = self.account().map(|account| account.provider);
-        let not_sent = |error: CallError| Verdict::NotExecuted {
-            error: CallError { retryable: true, ..error },
-            retry_after: None,
-            remedy: Remedy::Wait,
-        };
         if let Err(crowded) = turns.wait(account, provider, request, sends).await {
-            return not_sent(refusal(ErrorKind::Throttled, RATE_LIMIT, crowded.to_string()));
+            let error = refusal(ErrorKind::Throttled, RATE_LIMIT, crowded.to_string());
+            let error = CallError { retryable: true, ..error };
+            return Ok(Verdict::NotExecuted { error, retry_after: None, remedy: Remedy::Wait });
         }
         // As late as can be: the turn may have been long in coming.
         if let Some(halt) = self.halted() {
-            return not_sent(refusal(ErrorKind::Denied, HALTED, halt.to_string()));
+            return Err(halt);
         }
         let salted =
             token.filter(|_| wrong("random-token")).map(|token| format!("{sends:02}{}", &token[2..]));
@@ -131,19 +161,17 @@ impl Session {
             CallRequest { params, ..request.clone() }
         });
         let sent = changed.as_ref().unwrap_or(request);
-        let verdict = self.broker.cloud.send(account, sent, salted.as_deref().or(token)).await;
+        let caller = Caller { account, session: self.policy.settings.session.as_ref() };
+        let verdict = self.broker.cloud.send(caller, sent, salted.as_deref().or(token)).await;
         turns.learn(account, request, &verdict);
-        verdict
+        Ok(verdict)
     }
 }
 
 /// The host's own code where too many calls wait for their turn.
 const RATE_LIMIT: &str = "opsward.RateLimit";
 
-/// The same where a person has halted the policy.
-const HALTED: &str = "opsward.Halted";
-
 /// Whether this host itself turned the sending away: to repeat it at once would be in vain.
-fn is_own_refusal(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::NotExecuted { error, .. } if error.code == RATE_LIMIT || error.code == HALTED)
+fn is_crowded(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::NotExecuted { error, .. } if error.code == RATE_LIMIT)
 }

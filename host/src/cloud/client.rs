@@ -2,7 +2,8 @@
 //! account's answers how far this machine's clock is off. Leaves repeating to `broker`, credentials to `credentials`, and every
 //! decision to `opsward_core`. Tested in `client/tests.rs` against loopback servers.
 
-use super::credentials::{Held, Metadata};
+use super::credentials::{Held, Metadata, Sessions};
+use crate::broker::Caller;
 use crate::clock::Clock;
 use opsward_core::answer::{Answer, RESPONSE_BYTES_MAX, Remedy, Verdict, judge, no_answer, not_sent};
 use opsward_core::call::{CallError, ErrorKind};
@@ -69,7 +70,7 @@ pub struct CloudClient {
 
 pub(super) struct Known {
     pub(super) account: Account,
-    pub(super) held: Held,
+    pub(super) sessions: Sessions,
     /// The cloud's clock minus ours, in milliseconds.
     skew_ms: AtomicI64,
 }
@@ -98,8 +99,8 @@ impl CloudClient {
             (false, false) => build(|client| client).map(|remote| (remote.clone(), remote))?,
         };
         let known = |account: Account| {
-            let held = Held::new(account.name.clone(), account.credentials.clone());
-            (account.name.clone(), Known { account, held, skew_ms: AtomicI64::new(0) })
+            let sessions = Sessions::new(account.name.clone(), account.credentials.clone());
+            (account.name.clone(), Known { account, sessions, skew_ms: AtomicI64::new(0) })
         };
         let accounts = accounts.into_iter().map(known).collect();
         let metadata = Metadata::new()?;
@@ -127,7 +128,7 @@ impl CloudClient {
     /// How far the account's cloud's clock is ahead of ours, in milliseconds, and when the credential in use lapses.
     pub fn learnt(&self, name: &AccountName) -> Option<(i64, Option<Timestamp>)> {
         let known = self.accounts.get(name)?;
-        Some((known.skew_ms.load(Ordering::Relaxed), known.held.expires()))
+        Some((known.skew_ms.load(Ordering::Relaxed), known.sessions.own().expires()))
     }
 
     pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
@@ -145,25 +146,48 @@ impl CloudClient {
     /// sent as it is, such as one to an unknown service, is `Answered` with `Invalid`.
     pub async fn send(
         &self,
-        account: &AccountName,
+        caller: Caller<'_>,
         call: &OutboundCall<'_>,
         timeout: Option<Duration>,
     ) -> Verdict {
-        let known = match self.known(account) {
+        let known = match self.known(caller.account) {
             Ok(known) => known,
             Err(refused) => return Verdict::Answered(Err(refused)),
         };
+        match known.sessions.of(caller.session) {
+            Some(held) => self.send_with(known, &held, call, timeout.unwrap_or(TIMEOUT_DEFAULT)).await,
+            None => {
+                let message = format!(
+                    "account `{}` gives each policy a session, and this one has none",
+                    caller.account
+                );
+                refuse("opsward.no-session", message)
+            }
+        }
+    }
+
+    /// The same for the host itself.
+    pub(super) async fn send_as_account(&self, known: &Known, call: &OutboundCall<'_>) -> Verdict {
+        self.send_with(known, known.sessions.own(), call, TIMEOUT_DEFAULT).await
+    }
+
+    async fn send_with(
+        &self,
+        known: &Known,
+        held: &Held,
+        call: &OutboundCall<'_>,
+        timeout: Duration,
+    ) -> Verdict {
         let region = if call.region.is_empty() { &known.account.region } else { call.region };
         let call = OutboundCall { region, ..*call };
-        let credential = match self.credential(known).await {
+        let credential = match self.credential(known, held).await {
             Ok(credential) => credential,
             Err(none) => return not_sent("opsward.no-credential", &none.to_string()),
         };
-        let timeout = timeout.unwrap_or(TIMEOUT_DEFAULT);
         let mut verdict = self.attempt(known, Some(&credential), call, timeout).await;
         if let Verdict::NotExecuted { error, remedy: Remedy::RefreshCredentials, .. } = &mut verdict {
             // The next sending has another credential, where there is one to be had.
-            error.retryable = known.held.reject(&credential.key_id, self.now_of(known));
+            error.retryable = held.reject(&credential.key_id, self.now_of(known));
         }
         verdict
     }

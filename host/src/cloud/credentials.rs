@@ -6,10 +6,12 @@ mod held;
 mod keys;
 mod metadata;
 mod profile;
+mod sessions;
 
 pub(super) use held::Held;
 pub use keys::{ReadSecretError, SECRET_BYTES_MAX, is_readable_by_others, resolve};
 pub(super) use metadata::Metadata;
+pub(super) use sessions::Sessions;
 
 use super::client::{CloudClient, Known};
 use futures::future::BoxFuture;
@@ -18,6 +20,7 @@ use opsward_core::answer::{Remedy, Verdict};
 use opsward_core::call::{CallError, ErrorKind};
 use opsward_core::catalog::Provider;
 use opsward_core::credential::profile::ProfileError;
+use opsward_core::credential::session::PolicySession;
 use opsward_core::credential::sts::{Identity, ReadIssuedError, StsCall, read_issued};
 use opsward_core::credential::{CredentialSource, Issued};
 use opsward_core::id::AccountName;
@@ -93,14 +96,17 @@ pub fn try_profile<K>(provider: Provider, source: &CredentialSource<K>) -> Resul
 }
 
 impl CloudClient {
-    /// What the account signs with: what it has, or what is fetched.
-    pub(super) async fn credential(&self, known: &Known) -> Result<Arc<Credential>, NoCredential> {
-        let fetch =
-            async || match tokio::time::timeout(FETCH_MAX, self.fetch(known, known.held.source())).await {
-                Ok(fetched) => fetched,
-                Err(_) => Err(FetchError::TooLong),
-            };
-        let got = known.held.get(|| self.now_of(known), fetch);
+    /// What `held` has, or what is fetched for it.
+    pub(super) async fn credential(
+        &self,
+        known: &Known,
+        held: &Held,
+    ) -> Result<Arc<Credential>, NoCredential> {
+        let fetch = async || {
+            let fetched = self.fetch(known, held.source(), held.session().map(Arc::as_ref));
+            tokio::time::timeout(FETCH_MAX, fetched).await.unwrap_or(Err(FetchError::TooLong))
+        };
+        let got = held.get(|| self.now_of(known), fetch);
         tokio::time::timeout(WAIT_MAX, got)
             .await
             .unwrap_or_else(|_| Err(NoCredential(FetchError::TooLong.to_string())))
@@ -114,10 +120,10 @@ impl CloudClient {
         let known = self.known(account)?;
         let call = StsCall::identity(known.account.provider);
         let outbound = call.outbound(&known.account.region);
-        let mut verdict = self.send(account, &outbound, None).await;
+        let mut verdict = self.send_as_account(known, &outbound).await;
         if matches!(&verdict, Verdict::NotExecuted { error, .. } if error.retryable && !is_own(error)) {
             // The clock's difference is known now, or another credential is to be had.
-            verdict = self.send(account, &outbound, None).await;
+            verdict = self.send_as_account(known, &outbound).await;
         }
         let body = answered(verdict)?;
         serde_json::from_str(&body).map_err(|_| {
@@ -126,10 +132,12 @@ impl CloudClient {
         })
     }
 
+    /// Fetches along the chain of roles; what narrows it narrows the last role.
     fn fetch<'a>(
         &'a self,
         known: &'a Known,
         source: &'a CredentialSource<Issued>,
+        session: Option<&'a PolicySession>,
     ) -> BoxFuture<'a, Result<Issued, FetchError>> {
         let provider = known.account.provider;
         Box::pin(async move {
@@ -137,14 +145,14 @@ impl CloudClient {
                 CredentialSource::Keys(issued) => Ok(issued.clone()),
                 CredentialSource::Profile(name) => {
                     let source = profile::read(provider, name)?;
-                    self.fetch(known, &source).await
+                    self.fetch(known, &source, None).await
                 }
                 CredentialSource::InstanceRole(role) => {
                     self.metadata().issued(provider, role.as_deref()).await
                 }
                 CredentialSource::AssumeRole(assumed) => {
-                    let by = self.fetch(known, &assumed.from).await?;
-                    let call = StsCall::assume_role(provider, &assumed.role);
+                    let by = self.fetch(known, &assumed.from, None).await?;
+                    let call = StsCall::assume_role(provider, &assumed.role, session);
                     self.issue(known, Some(&by.credential), "AssumeRole", &call).await
                 }
                 CredentialSource::Oidc(oidc) => {
@@ -154,7 +162,7 @@ impl CloudClient {
                     if token.expose().is_empty() {
                         return Err(ReadSecretError::Empty(place).into());
                     }
-                    let call = StsCall::with_token(provider, oidc, &token);
+                    let call = StsCall::with_token(provider, oidc, &token, session);
                     self.issue(known, None, "AssumeRole with a token", &call).await
                 }
             }

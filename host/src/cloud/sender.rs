@@ -1,7 +1,7 @@
 //! The client as the broker sees it: a policy's request becomes a call with the catalog's API version and token field.
 
 use super::client::{CloudClient, TIMEOUT_DEFAULT, refuse};
-use crate::broker::{AccountFacts, Sender};
+use crate::broker::{AccountFacts, Caller, Sender};
 use futures::future::BoxFuture;
 use opsward_core::answer::Verdict;
 use opsward_core::call::{CallRequest, secrets_named, with_secrets};
@@ -24,14 +24,15 @@ impl Sender for CloudClient {
 
     fn send<'a>(
         &'a self,
-        account: &'a AccountName,
+        caller: Caller<'a>,
         request: &'a CallRequest,
         token: Option<&'a str>,
     ) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let CallRequest { service, action, region, params, once: _ } = request;
-            let Some(known) = CloudClient::account(self, account) else {
-                return refuse("opsward.unknown-account", format!("account `{account}` is not configured"));
+            let Some(known) = CloudClient::account(self, caller.account) else {
+                let message = format!("account `{}` is not configured", caller.account);
+                return refuse("opsward.unknown-account", message);
             };
             let provider = known.provider;
             let Some(version) = catalog::version_of(provider, service) else {
@@ -58,7 +59,7 @@ impl Sender for CloudClient {
             };
             let sent = filled.as_ref().map_or(params.as_str(), Secret::expose);
             let call = OutboundCall { service, version, action, region, params: sent, token };
-            let verdict = CloudClient::send(self, account, &call, Some(timeout)).await;
+            let verdict = CloudClient::send(self, caller, &call, Some(timeout)).await;
             if filled.is_none() {
                 return verdict;
             }

@@ -1,7 +1,7 @@
 //! A cloud in memory: answers the measured guest's calls at once.
 
 use futures::future::BoxFuture;
-use opsward::broker::{AccountFacts, Sender};
+use opsward::broker::{AccountFacts, Caller, Sender};
 use opsward_core::answer::Verdict;
 use opsward_core::call::{CallRequest, CallResponse};
 use opsward_core::catalog::Provider;
@@ -58,7 +58,7 @@ impl Sender for Memory {
 
     fn send<'a>(
         &'a self,
-        _: &'a AccountName,
+        _: Caller<'a>,
         request: &'a CallRequest,
         token: Option<&'a str>,
     ) -> BoxFuture<'a, Verdict> {

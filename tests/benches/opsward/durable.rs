@@ -7,7 +7,7 @@ use crate::measure::{Report, Target, at_share, median};
 use crate::processes::{Clouds, Host, lay_out};
 use crate::scene::{self, Scene};
 use anyhow::{Context as _, ensure};
-use opsward::broker::{AccountFacts, Sender};
+use opsward::broker::{AccountFacts, Caller, Sender};
 use opsward::store::sqlite::SqliteStore;
 use opsward::store::{Claim, NewEvent, NewRun, Store};
 use opsward_core::answer::Verdict;
@@ -177,7 +177,7 @@ impl Sender for Timed {
 
     fn send<'a>(
         &'a self,
-        account: &'a AccountName,
+        caller: Caller<'a>,
         request: &'a CallRequest,
         token: Option<&'a str>,
     ) -> futures::future::BoxFuture<'a, Verdict> {
@@ -186,7 +186,7 @@ impl Sender for Timed {
             let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
             called.entry(instance).or_insert_with(Instant::now);
         }
-        self.memory.send(account, request, token)
+        self.memory.send(caller, request, token)
     }
 
     fn spread(&self) -> u8 {

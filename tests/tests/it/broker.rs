@@ -1,6 +1,7 @@
 //! The broker's bounds and locks, driven as a guest drives it, with a cloud that answers from memory.
 
-use opsward::broker::{ANSWER_BYTES_MAX, AccountFacts, Broker, Sender, Session};
+use crate::harness::compiler;
+use opsward::broker::{ANSWER_BYTES_MAX, AccountFacts, Broker, Caller, Sender, Session};
 use opsward::clock::ManualClock;
 use opsward::plugin::GuestCalls as _;
 use opsward::plugin::engine::{Engine, Limits, Revision};
@@ -12,6 +13,7 @@ use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::Provider;
 use opsward_core::config::{load_host, load_policy};
 use opsward_core::event::Event;
+use opsward_core::guardrail::Halt;
 use opsward_core::id::{AccountName, RunId};
 use opsward_core::run::{Entry, HostReply, HostRequest, Mode, Record, Stop};
 use opsward_core::time::Timestamp;
@@ -113,6 +115,36 @@ async fn one_effect_of_class_once_at_a_time_is_under_way_on_a_resource() {
 }
 
 #[tokio::test]
+async fn an_effect_whose_policy_is_halted_at_the_last_moment_is_made_when_it_is_resumed() {
+    let body = r#"{"InstanceSet":[{"InstanceId":"ins-1","InstanceState":"RUNNING"}]}"#;
+    let lab = Lab::new(Cloud { body: body.to_owned(), gated: "DescribeInstances", ..Cloud::default() }).await;
+    let reset = || HostRequest::Call(call("cvm:ResetInstance", r#"{"InstanceId":"ins-1"}"#));
+    let mut session = lab.session("first").await;
+    let under_way = tokio::spawn(async move {
+        let ended = session.perform(reset()).await;
+        (ended, session.into_claim())
+    });
+    while lab.cloud.sent("DescribeInstances") == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let halt = Halt { policy: None, by: "ops".to_owned(), why: "wrong machines".to_owned(), at: NOW };
+    lab.store.halt(halt).await.expect("halted");
+    lab.broker.halted.look(lab.store.as_ref()).await;
+    lab.cloud.gate.add_permits(1);
+    let (ended, (claim, records)) = under_way.await.expect("no panic");
+    assert!(matches!(ended, Err(Stop::WaitUntil { .. })), "{ended:?}");
+    assert_eq!(lab.cloud.sent("ResetInstance"), 0);
+    lab.store.finish(&claim, records, Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
+
+    assert!(lab.store.resume(None).await.expect("resumed"));
+    lab.broker.halted.look(lab.store.as_ref()).await;
+    lab.cloud.gate.add_permits(9);
+    let made = lab.claimed().await.perform(reset()).await;
+    assert!(matches!(made, Ok(HostReply::Call(Ok(_)))), "{made:?}");
+    assert_eq!(lab.cloud.sent("ResetInstance"), 1);
+}
+
+#[tokio::test]
 async fn calls_wait_for_their_turn_at_the_actions_rate() {
     let lab = Lab::new(Cloud::default()).await;
     let mut session = lab.session("reader").await;
@@ -145,18 +177,19 @@ fn call(action: &str, params: &str) -> CallRequest {
     CallRequest { service, action, region: String::new(), params, once: None }
 }
 
-/// Answers every call with the same body; resets wait at the gate.
+/// Answers every call with the same body; calls of one action wait at the gate.
 struct Cloud {
     provider: Provider,
     body: String,
     gate: Semaphore,
+    gated: &'static str,
     asked: Mutex<Vec<String>>,
 }
 
 impl Default for Cloud {
     fn default() -> Self {
         let (gate, asked) = (Semaphore::new(0), Mutex::default());
-        Self { provider: Provider::Tencent, body: "{}".to_owned(), gate, asked }
+        Self { provider: Provider::Tencent, body: "{}".to_owned(), gate, gated: "ResetInstance", asked }
     }
 }
 
@@ -173,13 +206,13 @@ impl Sender for Cloud {
 
     fn send<'a>(
         &'a self,
-        _: &'a AccountName,
+        _: Caller<'a>,
         request: &'a CallRequest,
         _: Option<&'a str>,
     ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
         Box::pin(async move {
             self.asked.lock().expect("lock").push(request.action.clone());
-            if request.action == "ResetInstance" {
+            if request.action == self.gated {
                 self.gate.acquire().await.expect("open").forget();
             }
             let reply: CallReply =
@@ -244,6 +277,6 @@ impl Lab {
 
 async fn revision() -> Arc<Revision> {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-guests");
-    let engine = Engine::new(Limits::default(), &cache).expect("an engine");
+    let engine = Engine::new(Limits::default(), &cache, compiler()).expect("an engine");
     Arc::new(engine.compile(HOSTILE.to_vec()).await.expect("taken"))
 }

@@ -74,7 +74,7 @@ async fn an_action_is_shown_with_the_codes_that_hold_for_it() {
         ("ResourceUnavailable.NotSupportSnapshot", "cbs:CreateSnapshot", "failed", false, false),
         ("ResourceUnavailable.*", "tencent", "conflict", false, true),
         ("RequestLimitExceeded.*", "tencent", "wait", true, true),
-        ("AuthFailure.*", "tencent", "refresh-credentials", true, false),
+        ("AuthFailure.TokenFailure", "tencent", "refresh-credentials", true, false),
         ("InternalError.*", "tencent", "unclear", false, true),
     ] {
         let row = codes.iter().find(|row| row["code"] == code).expect(code);

@@ -1,6 +1,7 @@
 //! Seeded wrong variants of the host, each compiled in behind a test-only feature: the scenario that catches it must pass on
 //! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
 
+use crate::admin::a_reader_halts_nothing;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
@@ -13,7 +14,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 20] = [
+const VARIANTS: [&str; 21] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -34,6 +35,7 @@ const VARIANTS: [&str; 20] = [
     "no-restore-epoch",
     "trusts-success",
     "one-look",
+    "no-scopes",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,6 +70,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
+        "no-scopes" => a_reader_halts_nothing(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),
     }

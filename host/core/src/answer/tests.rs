@@ -155,7 +155,16 @@ fn tencent_codes_mean_what_the_vendor_documents() {
         ("MissingParameter", "refused", Invalid),
         ("InvalidParameterValue.InvalidPassword", "refused", Invalid),
         ("UnknownParameter", "refused", Invalid),
-        ("FailedOperation.Something", "refused", Failed),
+        ("ActionOffline", "refused", Invalid),
+        ("RequestSizeLimitExceeded", "refused", Invalid),
+        ("IpInBlacklist", "refused", Unauthorized),
+        ("IpNotInWhitelist", "refused", Unauthorized),
+        ("FailedOperation", "unclear", Unavailable),
+        ("FailedOperation.Something", "unclear", Unavailable),
+        ("ResponseSizeLimitExceeded", "unclear", Unavailable),
+        ("UnknownError", "unclear", Unavailable),
+        ("AuthFailure.SomethingNew", "unclear", Unavailable),
+        ("SomethingNew", "unclear", Unavailable),
     ] {
         let body =
             format!(r#"{{"Response":{{"Error":{{"Code":"{code}","Message":"m"}},"RequestId":"r-1"}}}}"#);

@@ -281,7 +281,7 @@ mod tests {
                 assert!(!is_open || row.means.is_refusal(), "{at}: an open row is a refusal");
             }
         }
-        assert_eq!(count, 83, "the number of codes changed: adjust the count");
+        assert_eq!(count, 94, "the number of codes changed: adjust the count");
     }
 
     #[test]
@@ -304,7 +304,8 @@ mod tests {
             (Tencent, "cbs", "CreateSnapshot", "ResourceUnavailable.SnapshotCreating", Some(Conflict)),
             (Tencent, "cvm", "ResetInstance", "ResourceUnavailable.NotSupportSnapshot", Some(Conflict)),
             (Tencent, "cvm", "ResetInstance", "AuthFailure.UnauthorizedOperation", Some(Unauthorized)),
-            (Tencent, "cvm", "ResetInstance", "AuthFailure.Else", Some(RefreshCredentials)),
+            (Tencent, "cvm", "ResetInstance", "AuthFailure.TokenFailure", Some(RefreshCredentials)),
+            (Tencent, "cvm", "ResetInstance", "AuthFailure.Else", None),
             (Tencent, "cvm", "ResetInstance", "UnsupportedOperation.InstanceStateStopping", Some(Conflict)),
             (Tencent, "cvm", "ResetInstance", "", None),
         ] {

@@ -72,7 +72,9 @@ impl FactsRead {
         let body: Value = serde_json::from_str(body).ok()?;
         let items = at(&body, &recipe.items)?.as_array()?;
         let facts = |item: &Value| {
-            let tag = |tag: &Value| Some((text(tag, &recipe.tag_key)?, text(tag, &recipe.tag_value)?));
+            // A tag may be no more than its key.
+            let value = |tag: &Value| text(tag, &recipe.tag_value).unwrap_or_default();
+            let tag = |tag: &Value| Some((text(tag, &recipe.tag_key)?, value(tag)));
             let tags = at(item, &recipe.tags).and_then(Value::as_array);
             let facts = ResourceFacts {
                 name: text(item, &recipe.name),
@@ -89,8 +91,19 @@ impl FactsRead {
 impl Action {
     /// Whether a read shows the facts of any resource that the action names.
     pub fn shows_facts(&self) -> bool {
-        let last = |path: &Vec<String>| path.last().cloned().unwrap_or_default();
-        self.resource_paths.iter().any(|path| self.recipe_of(&last(path)).is_some())
+        self.facts_recipes().next().is_some()
+    }
+
+    /// The reads that show the facts of resources that the action names, `service:Action`.
+    pub fn facts_actions(&self) -> impl Iterator<Item = String> {
+        self.facts_recipes().map(|recipe| {
+            let service = recipe.service.as_deref().unwrap_or(&self.service);
+            format!("{service}:{}", recipe.action)
+        })
+    }
+
+    fn facts_recipes(&self) -> impl Iterator<Item = &'static FactsRecipe> {
+        self.resource_paths.iter().filter_map(|path| self.recipe_of(path.last()?))
     }
 
     /// The reads that show the facts of those of `ids` that a call with `params` in `region` names in one sense only.
@@ -204,13 +217,13 @@ mod tests {
         let body = json!({ "Instances": { "Instance": [
             { "InstanceId": "i-1", "InstanceName": "web-1", "InstanceChargeType": "PostPaid", "ResourceGroupId": "rg-1",
               "SecurityGroupIds": { "SecurityGroupId": ["sg-1", "sg-2"] },
-              "Tags": { "Tag": [{ "TagKey": "env", "TagValue": "lab" }] } },
+              "Tags": { "Tag": [{ "TagKey": "env", "TagValue": "lab" }, { "TagKey": "keep", "TagValue": "" }] } },
             { "InstanceId": "i-2", "ResourceGroupId": "" },
         ] } });
         let facts = read.facts(&body.to_string()).expect("an answer");
         let first = ResourceFacts {
             name: Some("web-1".into()),
-            tags: BTreeMap::from([("env".into(), "lab".into())]),
+            tags: BTreeMap::from([("env".into(), "lab".into()), ("keep".into(), String::new())]),
             charge_type: Some("PostPaid".into()),
             groups: vec!["sg-1".into(), "sg-2".into(), "rg-1".into()],
         };

@@ -101,14 +101,23 @@ impl Resolve<'_, '_> {
             self.errors.push(self.source.key_error(&at, message, "let a role trust an earlier one of them"));
             return None;
         };
-        let typed::AssumeRole { arn, session_name, external_id, duration, from } = *assumed;
+        let typed::AssumeRole { arn, session_name, external_id, duration, narrow, from } = *assumed;
         if let Some(id) = external_id.as_ref().filter(|id| !EXTERNAL_ID_BYTES.contains(&id.len())) {
             let message = format!("an external id of {} characters", id.len());
             self.wrong(&at, "external-id", message, "write 2 to 1224 characters");
         }
         let role = self.role(&at, arn, session_name, duration);
         let from = self.source(&[at.as_slice(), place!["from"]].concat(), from, roles_left)?;
-        let role = RoleSession { external_id, ..role };
+        if from.is_narrowed() {
+            let message = "this role only serves to take on another".to_owned();
+            let place = [at.as_slice(), place!["from"]].concat();
+            self.errors.push(self.source.key_error(
+                &place,
+                message,
+                "write `narrow` beside the last role alone",
+            ));
+        }
+        let role = RoleSession { external_id, is_narrowed: narrow, ..role };
         Some(CredentialSource::AssumeRole(Box::new(AssumeRole { role, from })))
     }
 
@@ -119,6 +128,11 @@ impl Resolve<'_, '_> {
             }
         }
         let role = self.role(at, typed.arn, typed.session_name, typed.duration);
+        if typed.narrow && self.provider == Provider::Tencent {
+            let message = "Tencent's exchange of a token takes no session policy".to_owned();
+            self.wrong(at, "narrow", message, "put an `assume-role` around it, and `narrow` there");
+        }
+        let role = RoleSession { is_narrowed: typed.narrow, ..role };
         Some(Oidc { role, provider: typed.provider, token_file: typed.token_file.into() })
     }
 
@@ -162,7 +176,7 @@ impl Resolve<'_, '_> {
                 DURATION_DEFAULT
             }
         };
-        RoleSession { arn, session_name, external_id: None, duration }
+        RoleSession { arn, session_name, external_id: None, duration, is_narrowed: false }
     }
 
     /// A name that becomes part of a path.

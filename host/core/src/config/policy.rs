@@ -2,16 +2,18 @@
 //! plugin can tell (what it asks for, whether the config suits it) to the host. Tested in `super::tests`.
 
 use super::finding::ConfigError;
-use super::host::{HostSettings, find_account};
+use super::host::{AccountSettings, HostSettings, find_account};
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::PolicyFile;
 use super::{PolicySettings, defaults, guardrails, retry};
+use crate::credential::session::PolicySession;
 use crate::grant::{AllowEntry, GrantFinding, GrantProblem, Grants};
 use crate::id::{AccountName, PolicyName};
 use crate::pattern::{OnEntry, Patterns};
 use crate::run::Mode;
 use crate::schedule::{Schedule, ScheduleEntry};
 use serde_json::{Map, Number, Value};
+use std::sync::Arc;
 use toml::de::DeValue;
 
 pub(super) fn resolve(
@@ -53,9 +55,14 @@ pub(super) fn resolve(
         let fix = "write \"dry-run\" to look first, or \"enforce\"";
         errors.push(source.error(place!["mode"], "approval is not available in this release", fix));
     }
+    let session = match (&name, account.iter().flatten().next().and_then(|name| host.accounts.get(name))) {
+        (Ok(name), Some(account)) => session(source, name, account, &grants, &mut errors),
+        _ => None,
+    };
     match name {
         Ok(name) if errors.is_empty() => Ok(PolicySettings {
             name,
+            session,
             plugin: file.plugin,
             account: account.flatten(),
             mode: file.mode.unwrap_or(defaults::MODE),
@@ -192,6 +199,26 @@ fn grants(
         }
     }
     grants
+}
+
+/// What the policy's calls are signed in, where its account narrows its role for each policy.
+fn session(
+    source: &Source<'_>,
+    policy: &PolicyName,
+    account: &AccountSettings,
+    grants: &Grants,
+    errors: &mut Vec<ConfigError>,
+) -> Option<Arc<PolicySession>> {
+    let provider = account.provider;
+    if !account.credentials.is_narrowed() || grants.is_empty() {
+        return None;
+    }
+    let session = PolicySession::new(provider, policy.clone(), &grants.callable(provider));
+    let fix = "grant less, or split the policy; or take `narrow` from its account";
+    session
+        .map(Arc::new)
+        .map_err(|error| errors.push(source.key_error(place!["allow"], error.to_string(), fix)))
+        .ok()
 }
 
 /// The policy's own config. JSON has no dates and no infinities: dates become their text, the others are refused.

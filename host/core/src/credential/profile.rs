@@ -182,6 +182,7 @@ impl AliyunProfile {
         let names = [&self.ram_session_name, &self.role_session_name];
         let session_name = names.into_iter().find(|name| !name.is_empty());
         Ok(RoleSession {
+            is_narrowed: false,
             arn: self.needed("ram_role_arn", &self.ram_role_arn)?.to_owned(),
             session_name: session_name.map_or_else(|| SESSION_NAME_DEFAULT.to_owned(), String::clone),
             external_id: (!self.external_id.is_empty()).then(|| self.external_id.clone()),

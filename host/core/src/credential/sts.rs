@@ -3,10 +3,12 @@
 //!
 //! Source: FACTS 9 and 10; Alibaba STS 2015-04-01, Tencent STS 2018-08-13.
 
+use super::session::PolicySession;
 use super::{Issued, Oidc, RoleSession};
 use crate::catalog::Provider;
 use crate::secret::{Credential, Secret};
 use crate::sign::OutboundCall;
+use crate::sign::encoding::encode;
 use crate::time::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -35,9 +37,9 @@ pub struct Identity {
 }
 
 impl StsCall {
-    /// Asks for a role with a credential.
-    pub fn assume_role(provider: Provider, role: &RoleSession) -> Self {
-        let mut params = role_params(role);
+    /// Asks for a role with a credential, for one policy alone where a session is given.
+    pub fn assume_role(provider: Provider, role: &RoleSession, session: Option<&PolicySession>) -> Self {
+        let mut params = role_params(provider, role, session);
         if let Some(external_id) = &role.external_id {
             params["ExternalId"] = json!(external_id);
         }
@@ -45,12 +47,17 @@ impl StsCall {
     }
 
     /// Asks for a role with a token, unsigned.
-    pub fn with_token(provider: Provider, oidc: &Oidc, token: &Secret) -> Self {
+    pub fn with_token(
+        provider: Provider,
+        oidc: &Oidc,
+        token: &Secret,
+        session: Option<&PolicySession>,
+    ) -> Self {
         let (action, provider_field, token_field) = match provider {
             Provider::Alibaba => ("AssumeRoleWithOIDC", "OIDCProviderArn", "OIDCToken"),
             Provider::Tencent => ("AssumeRoleWithWebIdentity", "ProviderId", "WebIdentityToken"),
         };
-        let mut params = role_params(&oidc.role);
+        let mut params = role_params(provider, &oidc.role, session);
         params[provider_field] = json!(oidc.provider);
         // Put in last, and as text, so that no copy of it is left in a JSON value.
         let quoted = Secret::new(serde_json::to_string(token.expose()).unwrap_or_default());
@@ -76,12 +83,21 @@ impl StsCall {
     }
 }
 
-fn role_params(role: &RoleSession) -> serde_json::Value {
-    json!({
+fn role_params(provider: Provider, role: &RoleSession, session: Option<&PolicySession>) -> serde_json::Value {
+    let name = session.map_or_else(|| role.session_name.clone(), |session| session.name(&role.session_name));
+    let mut params = json!({
         "RoleArn": role.arn,
-        "RoleSessionName": role.session_name,
+        "RoleSessionName": name,
         "DurationSeconds": role.duration.as_secs(),
-    })
+    });
+    if let Some(session) = session {
+        // Tencent wants it encoded as in a URL, inside the JSON.
+        params["Policy"] = match provider {
+            Provider::Alibaba => json!(session.document),
+            Provider::Tencent => json!(encode(&session.document)),
+        };
+    }
+    params
 }
 
 /// What a token service or a metadata service issues, by both vendors' names.
@@ -197,8 +213,9 @@ mod tests {
             session_name: "host-1".into(),
             external_id: Some("x-1".into()),
             duration: Duration::from_secs(900),
+            is_narrowed: true,
         };
-        let call = StsCall::assume_role(Provider::Alibaba, &role);
+        let call = StsCall::assume_role(Provider::Alibaba, &role, None);
         let outbound = call.outbound("cn-hangzhou");
         assert_eq!((outbound.version, outbound.action), ("2015-04-01", "AssumeRole"));
         let params: serde_json::Value = serde_json::from_str(outbound.params).expect("JSON");
@@ -207,13 +224,26 @@ mod tests {
         });
         assert_eq!(params, expected);
 
+        let actions = ["cvm:ResetInstance".to_owned()].into();
+        for (provider, document) in [
+            (Provider::Alibaba, r#"{"Statement":[{"Action":["cvm:ResetInstance"],"#),
+            (Provider::Tencent, "%7B%22statement%22%3A%5B%7B%22action%22%3A%5B%22cvm%3AResetInstance%22%5D"),
+        ] {
+            let policy = "nightly".parse().expect("a name");
+            let session = PolicySession::new(provider, policy, &actions).expect("short");
+            let call = StsCall::assume_role(provider, &role, Some(&session));
+            let params: serde_json::Value = serde_json::from_str(call.params.expose()).expect("JSON");
+            assert_eq!(params["RoleSessionName"], "host-1@nightly");
+            assert!(params["Policy"].as_str().is_some_and(|text| text.starts_with(document)), "{params}");
+        }
+
         let oidc = Oidc { role, provider: "idp".into(), token_file: "token".into() };
         let token = Secret::new("hun\"ter2".into());
         for (provider, action, names) in [
             (Provider::Alibaba, "AssumeRoleWithOIDC", ["OIDCProviderArn", "OIDCToken"]),
             (Provider::Tencent, "AssumeRoleWithWebIdentity", ["ProviderId", "WebIdentityToken"]),
         ] {
-            let call = StsCall::with_token(provider, &oidc, &token);
+            let call = StsCall::with_token(provider, &oidc, &token, None);
             assert!(!format!("{call:?}").contains("ter2"));
             let outbound = call.outbound("");
             let params: serde_json::Value = serde_json::from_str(outbound.params).expect("JSON");

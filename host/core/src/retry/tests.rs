@@ -10,6 +10,12 @@ fn throttled(retry_after: Option<Duration>) -> Verdict {
     Verdict::NotExecuted { error, retry_after, remedy: Remedy::Wait }
 }
 
+fn at_work() -> Verdict {
+    let error =
+        CallError { retryable: true, ..refusal(ErrorKind::Conflict, "LastTokenProcessing", String::new()) };
+    Verdict::NotExecuted { error, retry_after: None, remedy: Remedy::RepeatToken }
+}
+
 #[derive(Debug, PartialEq)]
 enum Kind {
     Reply,
@@ -44,6 +50,9 @@ fn what_follows_a_sending_depends_on_the_class_only_where_the_result_is_unclear(
         (Once, throttled(None), 1, Kind::Again),
         (Once, throttled(None), SENDS_MAX, Kind::Reply),
         (Once, done(), 1, Kind::Reply),
+        (Token, at_work(), 1, Kind::Again),
+        (Convergent, at_work(), 1, Kind::ReadBack),
+        (Once, at_work(), 1, Kind::ReadBack),
     ];
     for (class, verdict, sends, expected) in table {
         let shown = format!("{class:?} {verdict:?} {sends}");
@@ -78,14 +87,6 @@ fn being_turned_away_settles_an_effect_with_a_token_only_if_it_cannot_have_taken
 #[test]
 fn what_turns_a_sending_away_does_not_answer_for_an_earlier_one() {
     let refused = |kind, code: &str| Verdict::Answered(Err(refusal(kind, code, String::new())));
-    let at_work = || Verdict::NotExecuted {
-        error: CallError {
-            retryable: true,
-            ..refusal(ErrorKind::Conflict, "LastTokenProcessing", String::new())
-        },
-        retry_after: None,
-        remedy: Remedy::RepeatToken,
-    };
     assert!(leaves_doubt(&at_work()) && leaves_doubt(&no_answer("opsward.timeout", "none")));
     assert!(!leaves_doubt(&throttled(None)));
     let table = [

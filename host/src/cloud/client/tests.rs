@@ -129,7 +129,7 @@ async fn what_is_sent_is_what_was_signed() {
         let server = Server::start(reply("200 OK", "", body)).await;
         let (client, account) = client(Some(server.endpoint.clone()), scheme);
         for _ in 0..2 {
-            let verdict = client.send(&account, &CALL, None).await;
+            let verdict = client.send(Caller::of(&account), &CALL, None).await;
             assert!(
                 matches!(&verdict, Verdict::Answered(Ok(done)) if done.request_id == "r-1"),
                 "{verdict:?}"
@@ -163,7 +163,7 @@ async fn each_answer_gets_its_verdict_after_exactly_one_request() {
         let timeout = answer.is_none().then_some(Duration::from_millis(50));
         let server = Server::start(answer).await;
         let (client, account) = client(Some(server.endpoint.clone()), Scheme::AlibabaAcs3);
-        let verdict = client.send(&account, &CALL, timeout).await;
+        let verdict = client.send(Caller::of(&account), &CALL, timeout).await;
         let (word, code) = match &verdict {
             Verdict::Answered(Ok(_)) => ("done", ""),
             Verdict::Answered(Err(error)) => ("refused", error.code.as_str()),
@@ -188,7 +188,8 @@ async fn a_call_that_finds_no_connection_was_not_executed() {
     drop(listener);
     let endpoint = Endpoint::parse(&format!("http://{address}")).expect("loopback");
     let (client, account) = client(Some(endpoint), Scheme::AlibabaAcs3);
-    let Verdict::NotExecuted { error, remedy, .. } = client.send(&account, &CALL, None).await else {
+    let Verdict::NotExecuted { error, remedy, .. } = client.send(Caller::of(&account), &CALL, None).await
+    else {
         panic!("nothing was sent")
     };
     assert_eq!((error.code.as_str(), remedy), ("opsward.no-connection", Remedy::Wait));
@@ -206,7 +207,7 @@ async fn a_call_that_can_never_be_sent_is_refused_here() {
         (&account, OutboundCall { params: "[]", ..CALL }, "opsward.invalid-params"),
         (&account, OutboundCall { action: "A\nB", ..CALL }, "opsward.invalid-params"),
     ] {
-        let Verdict::Answered(Err(error)) = client.send(account, &call, None).await else {
+        let Verdict::Answered(Err(error)) = client.send(Caller::of(account), &call, None).await else {
             panic!("sent: {code}")
         };
         assert_eq!((error.code.as_str(), error.kind), (code, ErrorKind::Invalid));
@@ -220,7 +221,7 @@ async fn the_clouds_clock_is_signed_with_once_it_is_known() {
         Server::start(reply("400 Bad Request", "date: Fri, 08 Jun 2018 02:25:37 GMT\r\n", body)).await;
     let (client, account) = client(Some(server.endpoint.clone()), Scheme::AlibabaAcs3);
     for _ in 0..2 {
-        let verdict = client.send(&account, &CALL, None).await;
+        let verdict = client.send(Caller::of(&account), &CALL, None).await;
         assert!(matches!(verdict, Verdict::NotExecuted { remedy: Remedy::Resign, .. }), "{verdict:?}");
     }
     let times: Vec<_> = server.requests().iter().map(|raw| check(raw).0.timestamp).collect();
@@ -240,7 +241,10 @@ async fn the_broker_gives_a_request_and_the_catalog_version_and_token_field() {
         once: None,
     };
     let known = request("ecs", "CreateSnapshot");
-    assert!(matches!(Sender::send(&client, &account, &known, Some("t-1")).await, Verdict::Answered(Ok(_))));
+    assert!(matches!(
+        Sender::send(&client, Caller::of(&account), &known, Some("t-1")).await,
+        Verdict::Answered(Ok(_))
+    ));
     let sent = String::from_utf8(server.requests().remove(0)).expect("text");
     assert!(sent.starts_with("POST /?ClientToken=t-1&DiskId=d-1&RegionId=cn-hangzhou HTTP/1.1"), "{sent}");
     assert!(sent.contains("x-acs-version: 2014-05-26"), "{sent}");
@@ -248,7 +252,9 @@ async fn the_broker_gives_a_request_and_the_catalog_version_and_token_field() {
         (request("ecs", "RebootInstance"), Some("t-1"), "opsward.no-token"),
         (request("nosuch", "CreateSnapshot"), None, "opsward.unknown-service"),
     ] {
-        let Verdict::Answered(Err(error)) = Sender::send(&client, &account, &request, token).await else {
+        let Verdict::Answered(Err(error)) =
+            Sender::send(&client, Caller::of(&account), &request, token).await
+        else {
             panic!("sent: {code}")
         };
         assert_eq!(error.code, code);

@@ -3,6 +3,7 @@
 
 use super::{FetchError, NoCredential};
 use opsward_core::credential::refresh::{Failures, Holding, Step, may_replace, step};
+use opsward_core::credential::session::PolicySession;
 use opsward_core::credential::{CredentialSource, Issued};
 use opsward_core::id::AccountName;
 use opsward_core::secret::Credential;
@@ -13,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(in crate::cloud) struct Held {
     account: AccountName,
     source: CredentialSource<Issued>,
+    /// What narrows it, where it is one policy's.
+    session: Option<Arc<PolicySession>>,
     state: Mutex<State>,
     /// Held by the call that fetches.
     flight: tokio::sync::Mutex<()>,
@@ -26,7 +29,11 @@ struct State {
 }
 
 impl Held {
-    pub(in crate::cloud) fn new(account: AccountName, source: CredentialSource<Issued>) -> Self {
+    pub(in crate::cloud) fn new(
+        account: AccountName,
+        source: CredentialSource<Issued>,
+        session: Option<Arc<PolicySession>>,
+    ) -> Self {
         let current = match &source {
             CredentialSource::Keys(issued) => {
                 let obtained = Timestamp::default();
@@ -36,11 +43,15 @@ impl Held {
             _ => None,
         };
         let state = Mutex::new(State { current, failed: None });
-        Self { account, source, state, flight: tokio::sync::Mutex::default() }
+        Self { account, source, session, state, flight: tokio::sync::Mutex::default() }
     }
 
     pub(in crate::cloud) fn source(&self) -> &CredentialSource<Issued> {
         &self.source
+    }
+
+    pub(in crate::cloud) fn session(&self) -> Option<&Arc<PolicySession>> {
+        self.session.as_ref()
     }
 
     /// When what is held lapses.
@@ -96,7 +107,9 @@ impl Held {
         let mut state = self.state();
         match fetched {
             Ok(Issued { credential, expires }) => {
-                tracing::info!(account, expires = expires.map(tracing::field::display), "credential fetched");
+                let policy = self.session.as_ref().map(|session| session.policy.as_str());
+                let expires_at = expires.map(tracing::field::display);
+                tracing::info!(account, policy, expires = expires_at, "credential fetched");
                 let holding = Holding { obtained: now, expires, is_rejected: false };
                 *state = State { current: Some((Arc::new(credential), holding)), failed: None };
             }
@@ -156,7 +169,7 @@ mod tests {
     }
 
     fn role() -> Arc<Held> {
-        Arc::new(Held::new("prod".parse().expect("a name"), CredentialSource::InstanceRole(None)))
+        Arc::new(Held::new("prod".parse().expect("a name"), CredentialSource::InstanceRole(None), None))
     }
 
     async fn key_id(
@@ -222,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn keys_are_never_fetched() {
         let keys = CredentialSource::Keys(Issued { expires: None, ..issued("a", 0) });
-        let held = Held::new("prod".parse().expect("a name"), keys);
+        let held = Held::new("prod".parse().expect("a name"), keys, None);
         let clock = ManualClock::at(Timestamp::from_seconds(1000));
         assert!(!held.reject("a", clock.now()));
         assert_eq!(key_id(&held, &clock, Err(FetchError::NoSuchRole)).await.as_deref(), Ok("a"));

@@ -230,6 +230,7 @@ impl Writer<'_> {
             }
             Err(error) => {
                 self.roll_back()?;
+                let tried = jobs.len();
                 if self.early.not_written(&mut jobs) {
                     self.ledgers.outdate_claims();
                 }
@@ -243,7 +244,7 @@ impl Writer<'_> {
                 if is_full(&error) && self.reserve.give_up() {
                     return self.settle(jobs);
                 }
-                if jobs.len() > 1 {
+                if tried > 1 {
                     return jobs.into_iter().try_for_each(|job| self.settle(vec![job]));
                 }
                 self.refuse(jobs, error);

@@ -3,7 +3,7 @@
 
 use super::fate::{Fate, Life};
 use futures::future::BoxFuture;
-use opsward::broker::{AccountFacts, Sender};
+use opsward::broker::{AccountFacts, Caller, Sender};
 use opsward_core::answer::{Remedy, Verdict};
 use opsward_core::call::{CallError, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::Provider;
@@ -89,7 +89,7 @@ impl Sender for Way {
 
     fn send<'a>(
         &'a self,
-        _: &'a AccountName,
+        _: Caller<'a>,
         request: &'a CallRequest,
         token: Option<&'a str>,
     ) -> BoxFuture<'a, Verdict> {

@@ -1,6 +1,6 @@
 //! What each form of `credentials` resolves to, and what an operator is told of a wrong one.
 
-use super::super::{ConfigError, load_host};
+use super::super::{ConfigError, load_host, load_policy};
 use crate::secret::SecretRef;
 
 fn host_file(provider: &str, credentials: &str) -> String {
@@ -127,4 +127,34 @@ fn a_chain_of_roles_has_an_end_and_hides_keys_written_into_it() {
     let literal = r#"{ access-key-id = "LTAI-hunter1", access-key-secret = "hunter2" }"#;
     let shown: String = errors("alibaba", &chain(2, literal)).iter().map(ToString::to_string).collect();
     assert!(shown.contains("written out") && !shown.contains("hunter"), "{shown}");
+}
+
+#[test]
+fn a_narrowed_role_gives_each_policy_a_session_for_what_it_was_granted() {
+    let narrowed = |inside: &str| {
+        format!(r#"{{ assume-role = {{ arn = "acs:ram::1:role/ops", narrow = true, from = {inside} }} }}"#)
+    };
+    let host = load_host("opsward.toml", &host_file("alibaba", &narrowed(r#"{ profile = "p" }"#)));
+    let host = host.expect("settings");
+    let policy = |allow: &str| {
+        let text = format!("plugin = \"p.wasm\"\naccount = \"a\"\non = []\n{allow}");
+        load_policy("p.toml", "p", &text, &host)
+    };
+    let allow = "[[allow]]\naction = \"ecs:StopInstance\"\nresource = [{ tag = { env = \"lab\" } }]\n";
+    let session = policy(allow).expect("a policy").session.expect("a session");
+    for action in ["ecs:StopInstance", "ecs:DescribeInstances"] {
+        assert!(session.document.contains(action), "{}", session.document);
+    }
+    assert_eq!(policy("").expect("a policy").session, None, "it may call nothing");
+
+    let many: String =
+        (0..100).map(|n| format!("[[allow]]\naction = \"ecs:DescribeSomethingOfNumber{n}\"\n")).collect();
+    let problem = policy(&many).expect_err("too long")[0].to_string();
+    assert!(problem.contains("2048 are allowed") && problem.contains("grant less"), "{problem}");
+
+    let inner = errors("alibaba", &narrowed(&narrowed(r#"{ profile = "p" }"#)));
+    assert!(inner[0].to_string().contains("only serves to take on another"), "{}", inner[0]);
+    let oidc = r#"{ oidc = { arn = "qcs::cam::uin/1:roleName/x", provider = "p", token-file = "t", narrow = true } }"#;
+    let token = errors("tencent", oidc);
+    assert!(token[0].to_string().contains("takes no session policy"), "{}", token[0]);
 }
