@@ -14,7 +14,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 21] = [
+const VARIANTS: [&str; 23] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -36,6 +36,8 @@ const VARIANTS: [&str; 21] = [
     "trusts-success",
     "one-look",
     "no-scopes",
+    "audit-after",
+    "no-prev-hash",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,6 +74,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "one-look" => a_lag_of_two_changes(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
+        "audit-after" => a_killed_hosts_effects_have_their_rows(wrong).await,
+        "no-prev-hash" => a_row_does_not_fit_once_the_one_before_is_replaced(wrong).await,
         other => panic!("no scenario for {other}"),
     }
 }
@@ -231,6 +235,25 @@ async fn a_lost_answer_is_got_again(wrong: &str) -> Result<(), String> {
     world.post(&host, &executed(&instance, "e-again")).await;
     let runs = world.settled_runs(&host, 1).await;
     if runs[0]["state"] == "done" { Ok(()) } else { Err(format!("the run ended with {}", runs[0]["note"])) }
+}
+
+async fn a_killed_hosts_effects_have_their_rows(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let (instance, _) = world.machine(3).await;
+    let env = [("OPSWARD_FAILPOINT", "after-intent:1"), ("OPSWARD_WRONG", wrong)];
+    let mut host = world.start_with(&env).await.expect("ready");
+    world.post(&host, &executed(&instance, "e-teeth")).await;
+    host.died().await;
+    world.try_audited().await.map(drop)
+}
+
+async fn a_row_does_not_fit_once_the_one_before_is_replaced(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let (instance, _) = world.machine(3).await;
+    world.post(&host, &executed(&instance, "e-teeth")).await;
+    world.settled_runs(&host, 1).await;
+    world.try_audited().await.map(drop)
 }
 
 /// How often the clouds received `action`, whatever became of it.

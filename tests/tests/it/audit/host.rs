@@ -18,7 +18,8 @@ impl World {
         let path = self.dir.path().join("opsward.db");
         let report = verify(&path);
         if !report.is_good() {
-            return Err(format!("{report:#?}"));
+            let bad = report.first_bad.map(|bad| format!("row {}: {}", bad.row, bad.wrong));
+            return Err(bad.into_iter().chain(report.findings).collect::<Vec<_>>().join("; "));
         }
         let rows = rows(&path);
         let mut intents: BTreeMap<(String, String), usize> = BTreeMap::new();
