@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub const AUDIT_VERSION: u8 = 1;
 /// Resources that an entry names: a call on more is rare, and its parameters are in the ledger.
 const RESOURCES_MAX: usize = 100;
+/// Codes of what a grant would allow and a guardrail does not.
+const REFUSALS: [&str; 2] = [OVER_GUARDRAIL, "opsward.Protected"];
 /// Characters of a text that a guest or a cloud made up.
 const TEXT_CHARS_MAX: usize = 200;
 
@@ -197,6 +199,8 @@ impl Entry {
                     Answered::ReadBack => ("read-back", None),
                     Answered::Cloud => ("cloud", None),
                     Answered::Simulated => ("simulated", None),
+                    Answered::CloudDryRun => ("cloud-dry-run", None),
+                    Answered::Overlaid => ("overlaid", None),
                     Answered::Host => ("host", None),
                     Answered::EarlierTry => ("earlier-try", None),
                     Answered::Once { .. } => ("once", None),
@@ -214,7 +218,7 @@ impl Entry {
                 Self { by: by.as_deref().map(cut), ..entry(Kind::NotExecuted, Some(*position)) }
             }
             Recorded::Call { position, request, reply: Err(error), answered: Answered::Host }
-                if error.code == OVER_GUARDRAIL =>
+                if REFUSALS.contains(&error.code.as_str()) =>
             {
                 let refused = entry(Kind::Refused, Some(*position)).about(request);
                 Self { outcome: Some(cut(&error.code)), ..refused }
