@@ -1,6 +1,7 @@
 //! What every store promises (`promises`), run against each store there is, and what is particular to a store in a
 //! file (`file`, `damage`, `copy`). A second store is one more `Lab` and one more `promises!`.
 
+mod approvals;
 mod budget;
 mod copy;
 pub(crate) mod damage;
@@ -117,6 +118,10 @@ macro_rules! keeps_its_promises {
                 what_an_effect_counted_is_given_back_if_it_changed_nothing
                 what_an_earlier_try_counted_counts_on
                 a_halt_lasts_until_it_is_ended_also_through_a_kill);
+            promises!($lab, approvals:
+                a_run_waits_for_an_approval_until_it_is_decided_or_ends
+                of_two_decisions_on_what_was_seen_one_comes_first
+                a_policys_state_is_looked_at_without_a_trace);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known
                 locks_outlive_hosts_claims_and_holds_and_end_with_the_run
@@ -224,7 +229,9 @@ pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp)
 /// Takes from a file what it has had since format 4.
 const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
-/// What it has had since format 5.
+/// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
+/// And since format 6.
+const SINCE_6: &str = "DROP TABLE approvals;";
 /// What only the newest format has.
-const SINCE_6: &str = "DROP TABLE audit;";
+const SINCE_7: &str = "DROP TABLE audit;";

@@ -151,8 +151,19 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
 }
 
 /// Tables whose rows are told.
-const TABLES: [&str; 10] =
-    ["events", "runs", "ledger", "firings", "once_keys", "locks", "spent", "halts", "policy_state", "audit"];
+const TABLES: [&str; 11] = [
+    "events",
+    "runs",
+    "ledger",
+    "firings",
+    "once_keys",
+    "locks",
+    "spent",
+    "halts",
+    "approvals",
+    "policy_state",
+    "audit",
+];
 
 fn whole(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Error> {
     let mut statement = conn.prepare(&format!("PRAGMA integrity_check({FINDINGS_MAX})"))?;

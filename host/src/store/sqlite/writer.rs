@@ -5,6 +5,7 @@
 //! not wait for the disk to `early`.
 
 use super::apply::Ledgers;
+use super::approvals::Waits;
 use super::audit::Chain;
 use super::claimed::RawClaimed;
 use super::damage;
@@ -80,6 +81,7 @@ pub(super) enum Op {
         records: Lines,
         to: Standing,
         note: Option<String>,
+        waits: Waits,
         at: Option<Timestamp>,
     },
     Retain {
@@ -99,6 +101,7 @@ pub(super) struct Intervention {
     pub(super) records: Lines,
     pub(super) to: Standing,
     pub(super) note: Option<String>,
+    pub(super) waits: Waits,
     pub(super) at: Timestamp,
 }
 
