@@ -5,6 +5,7 @@
 
 pub mod approval;
 mod approval_show;
+pub mod audit;
 pub mod catalog;
 pub mod check;
 pub mod db;
@@ -109,6 +110,9 @@ enum Command {
     /// Look after the store's file: check it, copy it, shrink it
     #[command(subcommand)]
     Db(db::Command),
+    /// Verify or export the audit chain: every effect, and every change that a person made
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Look at the plugins this binary carries
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -208,6 +212,7 @@ pub fn main() -> ExitCode {
         }
         Command::Approval(command) => finish(async_main(approval::run(command, &mut std::io::stdout()))),
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
+        Command::Audit(command) => finish(audit::run(&command, &mut std::io::stdout().lock())),
         Command::Plugin(command) => finish(plugin::run(command, &mut std::io::stdout())),
         Command::Catalog(command) => finish(catalog::run(command, &mut std::io::stdout())),
         Command::Demo => async_main(demo::run()),

@@ -210,6 +210,9 @@ pub fn fits(
     Ok(())
 }
 
+/// The code of a granted effect that a guardrail refused.
+pub const OVER_GUARDRAIL: &str = "opsward.OverGuardrail";
+
 impl Over {
     /// What the policy is answered.
     pub fn refusal(&self) -> CallError {
@@ -230,7 +233,7 @@ impl Over {
             None => format!("this call alone counts {}", self.limit.cost),
         };
         let message = format!("over the guardrail `{key}` ({what}); {when}");
-        refusal(ErrorKind::Denied, "opsward.OverGuardrail", message)
+        refusal(ErrorKind::Denied, OVER_GUARDRAIL, message)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod approval;
+mod audit;
 mod broker;
 mod catalog;
 mod chaos;
@@ -23,6 +24,7 @@ mod harness;
 mod held;
 mod hostile;
 mod hostile_pack;
+mod hostile_text;
 mod lies;
 mod once;
 mod registry;

@@ -231,5 +231,7 @@ const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
 /// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
-/// What only the newest format has.
+/// And since format 6.
 const SINCE_6: &str = "DROP TABLE approvals;";
+/// What only the newest format has.
+const SINCE_7: &str = "DROP TABLE audit;";

@@ -52,6 +52,8 @@ const VARIANTS: &[&str] = &[
     "no-scopes",
     "unasked-calls",
     "no-pin",
+    "audit-after",
+    "no-prev-hash",
     "any-address",
     "effect-dies-with-runner",
 ];
@@ -98,6 +100,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
+        "audit-after" => a_killed_hosts_effects_have_their_rows(wrong).await,
+        "no-prev-hash" => a_row_does_not_fit_once_the_one_before_is_replaced(wrong).await,
         "no-dry-run-flag" => asks_the_cloud_for_no_more_than_a_check(wrong).await,
         "no-overlay" => shows_what_was_simulated(wrong).await,
         other => panic!("no scenario for {other}"),
@@ -259,6 +263,25 @@ async fn a_lost_answer_is_got_again(wrong: &str) -> Result<(), String> {
     world.post(&host, &executed(&instance, "e-again")).await;
     let runs = world.settled_runs(&host, 1).await;
     if runs[0]["state"] == "done" { Ok(()) } else { Err(format!("the run ended with {}", runs[0]["note"])) }
+}
+
+async fn a_killed_hosts_effects_have_their_rows(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let (instance, _) = world.machine(3).await;
+    let env = [("OPSWARD_FAILPOINT", "after-intent:1"), ("OPSWARD_WRONG", wrong)];
+    let mut host = world.start_with(&env).await.expect("ready");
+    world.post(&host, &executed(&instance, "e-teeth")).await;
+    host.died().await;
+    world.try_audited().await.map(drop)
+}
+
+async fn a_row_does_not_fit_once_the_one_before_is_replaced(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let (instance, _) = world.machine(3).await;
+    world.post(&host, &executed(&instance, "e-teeth")).await;
+    world.settled_runs(&host, 1).await;
+    world.try_audited().await.map(drop)
 }
 
 /// How often the clouds received `action`, whatever became of it.

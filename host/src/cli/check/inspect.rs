@@ -8,6 +8,7 @@ use crate::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStat
 use crate::policy::{Policies, PolicySet};
 use opsward_core::config::{ConfigError, HostSettings, Severity, load_host, load_policy};
 use opsward_core::grant::{GrantRow, MatrixRow};
+use opsward_core::line::one_line;
 use opsward_core::secret::SecretRef;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
@@ -250,7 +251,8 @@ fn tell_plugin(
 ) {
     if let Some(reason) = &plugin.refused {
         let file = shown(host, &plugin.file);
-        let finding = ConfigError::about_file(&file, format!("the plugin is refused: {reason}"), "");
+        let finding =
+            ConfigError::about_file(&file, format!("the plugin is refused: {}", one_line(reason)), "");
         report.findings.push(finding.into());
     }
     let users = status.policies.iter().filter(|policy| policy.plugin.as_ref() == Some(&plugin.file));
@@ -321,7 +323,9 @@ fn refusals(path: &Path, file: &str, stem: &str, reason: &str, host: &HostSettin
     let text = std::fs::read_to_string(path).unwrap_or_default();
     match load_policy(file, stem, &text, host) {
         Err(errors) => errors.into_iter().map(Finding::from).collect(),
-        Ok(_) => vec![ConfigError::about_file(file, format!("the policy is refused: {reason}"), "").into()],
+        Ok(_) => vec![
+            ConfigError::about_file(file, format!("the policy is refused: {}", one_line(reason)), "").into(),
+        ],
     }
 }
 
