@@ -1,9 +1,15 @@
 //! The admin listener: is the host alive and ready, its metrics, and what it holds, as JSON; and what a person may tell it: a
-//! decision on a run, and the kill switch (`halts`). Meant for an address the public cannot reach. Times in JSON are milliseconds
-//! since 1970 in UTC; every answer is one object, so that fields can be added. Leaves what is counted to the places where it happens. Tested over a real connection in
-//! `admin/tests.rs`.
+//! decision on a run, and the kill switch (`halts`). Times in JSON are milliseconds since 1970 in UTC; every answer is one object,
+//! so that fields can be added. `listen` binds, `gate` says who asks and may they, `tokens` reads those there are. Leaves what is
+//! counted to the places where it happens. Tested over real connections in `admin/tests.rs`.
 
+mod gate;
 mod halts;
+mod listen;
+pub mod tokens;
+
+pub use gate::Gate;
+pub use listen::Listeners;
 
 use crate::clock::Clock;
 use crate::plugin::engine::Description;
@@ -14,11 +20,13 @@ use crate::store::{RunFilter, Store, StoreError};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
+use opsward_core::access::{Caller, Scope};
 use opsward_core::config::PolicySettings;
 use opsward_core::id::{Digest, PolicyName};
 use opsward_core::run::RunState;
@@ -27,14 +35,14 @@ use opsward_core::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::future::Future;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
 /// What the admin listener shows.
 #[derive(Clone)]
 pub struct Admin {
+    /// Says who asks.
+    pub gate: Arc<Gate>,
     /// Events, runs, decisions on schedules.
     pub store: Arc<dyn Store>,
     /// The policies that are live.
@@ -77,35 +85,39 @@ pub fn refused_files(status: &RegistryStatus) -> Vec<RefusedFile> {
     plugins.chain(policies).collect()
 }
 
-/// Answers requests on `listener` until `shutdown` resolves; requests under way are finished.
-pub async fn serve(
-    listener: TcpListener,
-    admin: Admin,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(admin)).with_graceful_shutdown(shutdown).await
-}
-
-/// The routes.
-pub fn router(admin: Admin) -> Router {
-    Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+/// The routes, each behind the scope it needs; without a caller who has it none of them is reached.
+fn router(admin: Admin) -> Router {
+    let needing = |scope, routes: Router<Admin>| routes.route_layer(from_fn_with_state(scope, gate::needs));
+    let metrics = Router::new().route("/metrics", get(metrics));
+    let open = Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready));
+    let read = Router::new()
         .route("/api/v1/policies", get(policies))
         .route("/api/v1/events", get(events))
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/runs/{id}", get(run))
-        .route("/api/v1/runs/{id}/decision", post(decide))
         .route("/api/v1/schedules", get(schedules))
-        .route("/api/v1/halts", get(halts::list))
+        .route("/api/v1/halts", get(halts::list));
+    let operate = Router::new()
+        .route("/api/v1/runs/{id}/decision", post(decide))
         .route("/api/v1/halt", post(halts::halt))
-        .route("/api/v1/resume", post(halts::resume))
+        .route("/api/v1/resume", post(halts::resume));
+    let (open, read) = match admin.gate.open_metrics {
+        true => (open.merge(metrics), read),
+        false => (open, read.merge(metrics)),
+    };
+    open.merge(needing(Scope::Read, read))
+        .merge(needing(Scope::Operate, operate))
         .fallback(async || Refusal::not_found("no such page"))
         .method_not_allowed_fallback(async || {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this page is only read: use GET")
         })
+        .layer(from_fn_with_state(admin.gate.clone(), gate::identify))
         .with_state(admin)
+}
+
+/// Says who has changed what, in one line of the log; every change that is made through this listener comes through here.
+fn audited(caller: &Caller, what: &'static str, target: &str) {
+    tracing::warn!(caller = caller.name, what, target, "changed through the admin listener");
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
@@ -164,22 +176,25 @@ async fn run(State(admin): State<Admin>, Path(prefix): Path<String>) -> Result<R
     }
 }
 
-/// Takes a person's decision: `{"decision": {"resolve": {"done": {"request_id": "..."}}}, "by": "...", "epoch": 2}`, where `done`
-/// may be `"not-done"` or `"abandon"` instead, and the whole decision `"retry"`; `epoch` is the run's as it was shown.
+/// Takes a person's decision: `{"decision": {"resolve": {"done": {"request_id": "..."}}}, "epoch": 2}`, where `done` may be
+/// `"not-done"` or `"abandon"` instead, and the whole decision `"retry"`; `epoch` is the run's as it was shown. `by` may name for
+/// whom the caller decides.
 async fn decide(
     State(admin): State<Admin>,
+    Extension(caller): Extension<Caller>,
     Path(prefix): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let decided: Decided = told(&headers, &body)?;
+    let mut decided: Decided = told(&headers, &body)?;
+    decided.by = caller.named(&decided.by);
     let run = resolve::decide(admin.store.as_ref(), &prefix, &decided, admin.clock.now()).await?;
+    audited(&caller, decided.decision.as_str(), run.row.id.as_str());
     admin.work.notify_one();
     Ok(json_answer(&json!({ "run": run.row.id })))
 }
 
-/// What a person tells this host to do. A web page that a person has open cannot, even one that makes its name resolve to this
-/// address: browsers say where a page is from.
+/// What a person tells this host to do.
 fn told<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Refusal> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/json") {
@@ -187,9 +202,6 @@ fn told<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Ref
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send `content-type: application/json`",
         ));
-    }
-    if headers.contains_key(header::ORIGIN) {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "a web page decides nothing here"));
     }
     serde_json::from_slice(body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
 }

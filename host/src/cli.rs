@@ -16,8 +16,10 @@ pub mod resolve;
 pub mod runs;
 pub mod sim;
 mod text;
+pub mod token;
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::plugin::compiler;
 use crate::store::sqlite::{Reader, SqliteStore};
 use clap::{Parser, Subcommand};
 use opsward_core::config::StoreSettings;
@@ -80,6 +82,9 @@ enum Command {
         #[command(flatten)]
         resume: halt::ResumeArgs,
     },
+    /// Make, list and revoke the tokens of the admin listener
+    #[command(subcommand)]
+    Token(token::Command),
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -96,6 +101,9 @@ enum Command {
     Demo,
     /// Run the simulated clouds
     Sim(sim::SimArgs),
+    /// Compile the plugin on standard input for the host that started this
+    #[command(hide = true)]
+    CompilePlugin(compiler::CompileArgs),
 }
 
 #[derive(Subcommand)]
@@ -151,6 +159,7 @@ pub fn main() -> ExitCode {
             finish(async_main(doctor::run(&config.config, &doctor, &mut std::io::stdout())))
         }
         Command::Policy(command) => finish(async_main(policy::run(&command, &mut std::io::stdout().lock()))),
+        Command::Token(command) => finish(token::run(command, &mut std::io::stdout().lock())),
         Command::Run(Run::Ls { config, list }) => {
             finish(with_store(&config.config, |store, now, out| runs::list(store, &list, now, out)))
         }
@@ -177,6 +186,7 @@ pub fn main() -> ExitCode {
             crate::telemetry::start_logging();
             finish(async_main(sim::run(args)).map(|()| ExitCode::SUCCESS))
         }
+        Command::CompilePlugin(args) => compiler::run(&args),
     }
 }
 

@@ -4,6 +4,7 @@
 mod bindings;
 mod cache;
 pub mod compile;
+pub mod compiler;
 pub mod engine;
 mod guest;
 mod imports;

@@ -17,6 +17,18 @@ pub enum Decision {
     Retry,
 }
 
+impl Decision {
+    /// What it does.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Resolve(Settlement::Done { .. }) => "resolve as done",
+            Self::Resolve(Settlement::NotDone) => "resolve as not done",
+            Self::Resolve(Settlement::Abandon) => "abandon",
+            Self::Retry => "retry",
+        }
+    }
+}
+
 /// A decision, and whose it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -24,6 +36,7 @@ pub struct Decided {
     /// What is decided.
     pub decision: Decision,
     /// Who says so: kept with the run.
+    #[serde(default)]
     pub by: String,
     /// The run's epoch as they saw it: it tells one hold of a run from the next.
     pub epoch: u64,
@@ -80,7 +93,6 @@ pub async fn decide(
     }
     let claim = Claim { run: run.row.id.clone(), epoch: run.epoch };
     store.intervene(&claim, run.row.state, key, record, to).await?;
-    tracing::warn!(run = %run.row.id, decision = ?decided.decision, by = decided.by, "a person decided");
     Ok(run)
 }
 

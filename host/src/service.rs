@@ -65,7 +65,8 @@ async fn run(settings: HostSettings, secrets: Secrets, base: PathBuf) -> anyhow:
         parts = Parts::start(settings, secrets, base) => parts?,
         () = told.until_end() => return Ok(()),
     };
-    tracing::info!(listen = %parts.listen, admin = %parts.admin, "ready");
+    let admin = parts.admin.map(|address| address.to_string());
+    tracing::info!(listen = %parts.listen, admin, socket = %parts.socket.display(), "ready");
     notify::ready();
     let ended = tokio::select! {
         () = told.until_end() => Ok(()),

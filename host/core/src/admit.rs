@@ -84,6 +84,11 @@ pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Res
     };
     form::check(request, params, provider, &admitted)
         .map_err(|odd| refusal(ErrorKind::Invalid, odd.code(), odd.to_string()))?;
+    if let (Some(action), Some(params)) = (admitted.action, params.as_object()) {
+        action
+            .check_params(params)
+            .map_err(|mismatch| refusal(ErrorKind::Invalid, "opsward.InvalidParams", mismatch.to_string()))?;
+    }
     Ok(admitted)
 }
 
@@ -194,7 +199,7 @@ mod tests {
         for (key, good) in
             [("e-1/d-1", true), (&longest, true), ("", false), (&(longest.clone() + "k"), false)]
         {
-            let mut asked = request("ecs:CreateSnapshot", "cn-hangzhou", "{}");
+            let mut asked = request("ecs:CreateSnapshot", "cn-hangzhou", r#"{"DiskId":"d-1"}"#);
             asked.once = Some(key.to_owned());
             let (asked, params) = canonical(asked, Provider::Alibaba, None).expect("canonical");
             let refused = inspect(&asked, &params, Provider::Alibaba).err().map(|error| error.code);

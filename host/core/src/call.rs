@@ -3,6 +3,7 @@
 
 mod reference;
 
+pub(crate) use reference::SECRET_KEY;
 pub use reference::{InvalidReference, secrets_named, with_secrets};
 
 use serde::{Deserialize, Serialize};

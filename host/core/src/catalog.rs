@@ -5,6 +5,7 @@
 mod codes;
 mod entry;
 mod facts;
+mod model;
 mod params;
 mod read_back;
 

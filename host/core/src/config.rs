@@ -3,8 +3,9 @@
 //! begins at the directory of `opsward.toml`.
 //!
 //! `source` knows where in the text each key stands, `finding` is what is said about it, `typed` decodes, `host`,
-//! `credentials`, `keep` and `policy` resolve. Tested in `tests` by the text an operator sees.
+//! `admin`, `credentials`, `keep` and `policy` resolve. Tested in `tests` by the text an operator sees.
 
+mod admin;
 mod credentials;
 mod finding;
 mod guardrails;
@@ -15,6 +16,7 @@ mod retry;
 mod source;
 mod typed;
 
+pub use admin::AdminSettings;
 pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, SourceSettings, StoreSettings};
@@ -36,8 +38,6 @@ pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 pub mod defaults {
     /// `[server] listen`: loopback, so that nothing is reachable from outside unless somebody says so.
     pub const SERVER_LISTEN: &str = "127.0.0.1:7070";
-    /// `[admin] listen`.
-    pub const ADMIN_LISTEN: &str = "127.0.0.1:7071";
     /// `[store] url`.
     pub const STORE_URL: &str = "sqlite:opsward.db";
     /// `[store] keep`: a quarter, which is how long an incident is asked about.

@@ -57,6 +57,9 @@ name_type!(
 name_type!(
     /// The operator's name for a cloud account: a key of `[accounts]`.
     AccountName, "account name");
+name_type!(
+    /// The operator's name for a token of the admin listener: whoever holds it.
+    TokenName, "token name");
 
 fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();

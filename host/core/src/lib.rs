@@ -3,6 +3,7 @@
 //!
 //! One module per noun of the manual; see `docs/architecture.md` for how an event flows through them.
 
+pub mod access;
 pub mod admit;
 pub mod answer;
 pub mod call;

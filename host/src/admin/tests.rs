@@ -1,10 +1,13 @@
-//! The admin listener over a real connection.
+//! The admin listener over real connections: what it shows and takes. Who may ask is in `access`.
+
+mod access;
 
 use super::*;
 use crate::clock::ManualClock;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Decision, Firing, NewEvent, NewRun, Standing};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use opsward_core::config::AdminSettings;
 use opsward_core::event::Event;
 use opsward_core::grant::Grants;
 use opsward_core::guardrail::Guardrails;
@@ -12,69 +15,97 @@ use opsward_core::id::RunId;
 use opsward_core::retry::RetrySettings;
 use opsward_core::run::{Entry, LogLevel, Mode, Record};
 use opsward_core::schedule::ScheduleEntry;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::oneshot;
+use std::path::PathBuf;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_763_903_642);
 
 /// An admin listener over a store with a few runs.
 struct Desk {
+    socket: PathBuf,
     address: std::net::SocketAddr,
+    clock: Arc<ManualClock>,
     ready: watch::Sender<bool>,
-    stop: oneshot::Sender<()>,
+    stop: watch::Sender<bool>,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Desk {
     async fn open() -> Self {
+        let listen = Some("127.0.0.1:0".parse().expect("an address"));
+        Self::with(AdminSettings { listen, ..AdminSettings::default() }).await
+    }
+
+    async fn with(settings: AdminSettings) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let store = SqliteStore::open(&dir.path().join("opsward.db")).expect("opened");
+        let file = dir.path().join("opsward.db");
+        let store = SqliteStore::open(&file).expect("opened");
         fill(&*store).await;
         let (ready, ready_seen) = watch::channel(false);
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (stop, stopping) = watch::channel(false);
         let refused =
             RefusedFile { file: "broken.wasm".into(), policy: None, reason: "not a component".into() };
+        let clock = Arc::new(ManualClock::at(NOW));
         let admin = Admin {
+            gate: Arc::new(Gate::new(&settings, &file, clock.clone()).expect("a user")),
             store,
             policies: Arc::default(),
-            clock: Arc::new(ManualClock::at(NOW)),
+            clock: clock.clone(),
             refused: Arc::new(move || vec![refused.clone()]),
             work: Arc::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             ready: ready_seen,
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        let address = listener.local_addr().expect("an address");
-        let shutdown = async { drop(stopped.await) };
-        let served = tokio::spawn(serve(listener, admin, shutdown));
-        Self { address, ready, stop, served, _dir: dir }
+        let listeners = Listeners::bind(&settings, dir.path(), &file).await.expect("bound");
+        let (socket, address) = (listeners.path().to_owned(), listeners.address().expect("an address"));
+        let served = tokio::spawn(listeners.serve(admin, stopping));
+        Self { socket, address, clock, ready, stop, served, dir }
     }
 
-    /// Sends a request and returns status and body.
+    /// Sends a request at the socket and returns status and body.
     async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         self.send(method, path, "", "").await
     }
 
     /// The same with more header lines, each ended, and a body.
     async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-        let mut connection = tokio::net::TcpStream::connect(self.address).await.expect("connected");
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-        );
-        connection.write_all(request.as_bytes()).await.expect("sent");
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await.expect("answered");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, body.to_owned())
+        let connection = UnixStream::connect(&self.socket).await.expect("connected");
+        let (status, _, body) =
+            exchange(connection, method, path, &format!("host: admin\r\n{headers}"), body).await;
+        (status, body)
+    }
+
+    /// The same at the address, without any header but those; the head as well.
+    async fn send_tcp(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+        let connection = TcpStream::connect(self.address).await.expect("connected");
+        exchange(connection, method, path, headers, body).await
     }
 
     async fn json(&self, path: &str) -> (u16, Value) {
         let (status, body) = self.ask("GET", path).await;
         (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("{path}: {body}")))
     }
+}
+
+async fn exchange(
+    mut connection: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String, String) {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    );
+    connection.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, head.to_lowercase(), body.to_owned())
 }
 
 async fn fill(store: &dyn Store) {
@@ -122,8 +153,9 @@ async fn it_is_alive_at_once_and_ready_when_told() {
     assert_eq!(desk.ask("GET", "/readyz").await.0, 503);
     desk.ready.send(true).expect("heard");
     assert_eq!(desk.ask("GET", "/readyz").await, (200, "ok\n".into()));
-    desk.stop.send(()).expect("heard");
+    desk.stop.send(true).expect("heard");
     desk.served.await.expect("joined").expect("served");
+    assert!(!desk.socket.exists());
 }
 
 #[tokio::test]
@@ -196,7 +228,6 @@ async fn a_decision_is_taken_as_json_from_no_web_page_on_a_run_that_waits_for_on
         (id, from_page, retry, 403, "web page"),
         (id, json, "{}", 400, "missing field"),
         (id, json, r#"{"decision": "retry", "by": "ops"}"#, 400, "missing field `epoch`"),
-        (id, json, r#"{"decision": "retry", "by": " ", "epoch": 1}"#, 400, "say who decides"),
         ("ffffffff", json, retry, 404, "no run has an id"),
         ("", json, retry, 404, "no run has an id"),
         (id, json, abandon, 409, "only a held one can be resolved"),

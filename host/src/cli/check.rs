@@ -4,11 +4,12 @@
 
 mod inspect;
 
-pub use inspect::{CheckReport, Finding, PluginReport, PolicyReport, ScheduleReport, inspect};
+pub use inspect::{CheckReport, Finding, PluginReport, PolicyReport, ScheduleReport, engine, inspect};
 
 use super::runs::Output;
 use super::text::{Align, aligned};
 use crate::clock::{Clock as _, SystemClock};
+use crate::plugin::engine::Engine;
 use anyhow::Context as _;
 use opsward_core::grant::{MatrixRow, Standing};
 use opsward_core::time::Timestamp;
@@ -29,14 +30,14 @@ pub struct CheckArgs {
 pub async fn run(config: &Path, args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     // Thrown away afterwards: a check must not leave files of another owner in the service's own cache.
     let cache = tempfile::tempdir().context("cannot create a temporary directory")?;
-    run_at(config, SystemClock.now(), cache.path(), args.output, out).await
+    run_at(config, SystemClock.now(), engine(cache.path())?, args.output, out).await
 }
 
-/// `run`, as if it were `now`, with compiled plugins kept in `cache`.
+/// `run`, as if it were `now`, with the plugins of `engine`.
 pub async fn run_at(
     config: &Path,
     now: Timestamp,
-    cache: &Path,
+    engine: Engine,
     output: Output,
     out: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
@@ -48,7 +49,7 @@ pub async fn run_at(
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    let report = inspect(config, &text, now, cache).await?;
+    let report = inspect(config, &text, now, engine).await?;
     match output {
         Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
         Output::Table => write!(out, "{}", show(&report))?,

@@ -1,4 +1,4 @@
-//! Where a command's change goes: into the store, or, where a host has that open, to the host's admin listener. Leaves what is
+//! Where a command's change goes: into the store, or, where a host has that open, to the host's admin socket. Leaves what is
 //! changed to the command.
 
 use crate::store::StoreError;
@@ -7,7 +7,6 @@ use anyhow::{Context as _, bail};
 use opsward_core::config::{HostSettings, StoreSettings};
 use serde::Serialize;
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,8 +14,8 @@ use std::sync::Arc;
 pub(super) enum Taker {
     /// No host runs: it is written here.
     Store(Arc<SqliteStore>),
-    /// A host has the store open.
-    Host(SocketAddr),
+    /// A host has the store open; it listens at this socket.
+    Host(PathBuf),
 }
 
 impl Taker {
@@ -41,19 +40,22 @@ pub(super) fn store_of(config: &Path, settings: &HostSettings) -> anyhow::Result
     Ok(path)
 }
 
-/// Has the host at `admin` take `body`; returns its answer.
-pub(super) async fn post(admin: SocketAddr, page: &str, body: &impl Serialize) -> anyhow::Result<Value> {
-    let client = crate::cloud::to_own_host().timeout(ADMIN_PATIENCE).build()?;
-    let request = client.post(format!("http://{admin}{page}")).header("content-type", "application/json");
-    let answer = request.body(serde_json::to_string(body)?).send().await;
-    let answer =
-        answer.with_context(|| format!("a host has the store open, but does not answer at {admin}"))?;
+/// Has the host that listens at `socket` take `body`; returns its answer.
+pub(super) async fn post(socket: PathBuf, page: &str, body: &impl Serialize) -> anyhow::Result<Value> {
+    let shown = socket.display().to_string();
+    let client = crate::cloud::to_own_host().unix_socket(socket).timeout(ADMIN_PATIENCE).build()?;
+    // The name is in no message: a socket has none.
+    let request = client.post(format!("http://opsward{page}")).header("content-type", "application/json");
+    let answer = request.body(serde_json::to_string(body)?).send().await.map_err(reqwest::Error::without_url);
+    let answer = answer.with_context(|| {
+        format!("a host has the store open, but does not answer at `{shown}`; only root and its own user may ask there")
+    })?;
     let good = answer.status().is_success();
     let told: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
     match told["error"].as_str() {
         Some(problem) => bail!("{problem}"),
         None if good && told.is_object() => Ok(told),
-        None => bail!("{admin} answered what no opsward host answers"),
+        None => bail!("{shown} answered what no opsward host answers"),
     }
 }
 

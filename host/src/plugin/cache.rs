@@ -6,10 +6,10 @@
 
 use opsward_core::id::Digest;
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use wasmtime::component::Component;
 
@@ -24,8 +24,15 @@ impl Cache {
     /// Opens the directory for compiled code that fits `wasm`, and closes it to everybody else.
     pub(super) fn open(dir: &Path, wasm: &wasmtime::Engine) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        // Only its owner may change a directory's mode: this fails where it is somebody else's.
-        fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+        let named = fs::symlink_metadata(dir)?;
+        if !named.is_dir() {
+            let what = "it is no directory of its own but a link, which others may turn: name the directory";
+            return Err(io::Error::other(what));
+        }
+        if named.uid() == own_user() {
+            fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+        }
+        check_own(&fs::symlink_metadata(dir)?)?;
         let mut hasher = DefaultHasher::new();
         wasm.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self { dir: dir.to_owned(), configuration: format!("{:016x}", hasher.finish()) })
@@ -34,14 +41,19 @@ impl Cache {
     /// The compiled plugin, where it is there and fits.
     pub(super) fn load(&self, wasm: &wasmtime::Engine, digest: &Digest) -> Option<Component> {
         let path = self.compiled(digest);
-        if !path.exists() {
-            return None;
-        }
+        let own = match fs::symlink_metadata(&path) {
+            Ok(found) => check_own(&found),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+            Err(e) => Err(e),
+        };
         // SAFETY: mapping runs whatever machine code the file holds, and the file must not change while it is mapped. The
-        // directory is this user's alone (`open`), files in it are written nowhere but in `write`, whole and by rename, and are
-        // never written again; wasmtime itself checks version, settings and processor. Who can write here all the same
-        // can replace this program as well.
-        match unsafe { Component::deserialize_file(wasm, &path) } {
+        // directory is this user's alone (`open`), and so is the file; files in it are written nowhere but in `write`, whole and
+        // by rename, and are never written again; wasmtime itself checks version, settings and processor. Who can write here
+        // all the same can replace this program as well.
+        let mapped = own
+            .map_err(wasmtime::Error::from)
+            .and_then(|()| unsafe { Component::deserialize_file(wasm, &path) });
+        match mapped {
             Ok(component) => Some(component),
             Err(problem) => {
                 tracing::warn!(path = %path.display(), %problem, "compiled plugin unusable; compiling again");
@@ -50,26 +62,33 @@ impl Cache {
         }
     }
 
-    /// Keeps a plugin's bytes and its compiled code. Gives back the mapped code, whose pages the kernel can drop; where the disk
-    /// fails, the code as it was given.
+    /// Keeps a plugin's bytes and its compiled code, and maps that from the file, so that the kernel can drop its pages; where the
+    /// disk fails, from memory.
     pub(super) fn keep(
         &self,
         wasm: &wasmtime::Engine,
         digest: &Digest,
         bytes: &[u8],
-        component: Component,
-    ) -> Component {
-        let kept = component.serialize().map_err(|e| io::Error::other(format!("{e:#}"))).and_then(|code| {
-            self.write(&self.source(digest), bytes)?;
-            self.write(&self.compiled(digest), &code)
-        });
-        match kept {
-            Ok(()) => self.load(wasm, digest).unwrap_or(component),
+        code: &[u8],
+    ) -> wasmtime::Result<Component> {
+        match self.keep_code(digest, bytes, code) {
+            Ok(()) => {
+                if let Some(component) = self.load(wasm, digest) {
+                    return Ok(component);
+                }
+            }
             Err(problem) => {
                 tracing::warn!(dir = %self.dir.display(), %problem, "compiled plugin not kept; the next start compiles again");
-                component
             }
         }
+        // SAFETY: it is what this program's compiler has just made.
+        unsafe { Component::deserialize(wasm, code) }
+    }
+
+    /// Keeps a plugin's bytes and its compiled code.
+    pub(super) fn keep_code(&self, digest: &Digest, bytes: &[u8], code: &[u8]) -> io::Result<()> {
+        self.write(&self.source(digest), bytes)?;
+        self.write(&self.compiled(digest), code)
     }
 
     /// The bytes of the plugin with that digest, where they were kept and are whole.
@@ -119,12 +138,34 @@ impl Cache {
     }
 }
 
+/// Whether a file or directory is no link, belongs to this program's user, and is written by nobody else.
+fn check_own(found: &Metadata) -> io::Result<()> {
+    let problem = if found.is_symlink() {
+        "it is a link"
+    } else if found.uid() != own_user() {
+        "it belongs to another user"
+    } else if found.mode() & 0o022 != 0 {
+        "others than its owner may write it"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
+}
+
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// An empty component.
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn code(wasm: &wasmtime::Engine) -> Vec<u8> {
+        wasm.precompile_component(EMPTY).expect("a component")
+    }
 
     #[test]
     fn a_compiled_plugin_is_found_again_until_it_is_pruned() {
@@ -134,8 +175,7 @@ mod tests {
         let digest = Digest::of(EMPTY);
         assert!(cache.load(&wasm, &digest).is_none());
 
-        let component = Component::from_binary(&wasm, EMPTY).expect("a component");
-        cache.keep(&wasm, &digest, EMPTY, component);
+        cache.keep(&wasm, &digest, EMPTY, &code(&wasm)).expect("mapped");
         assert!(cache.load(&wasm, &digest).is_some());
         assert_eq!(cache.bytes(&digest).expect("readable").as_deref(), Some(EMPTY));
 
@@ -158,12 +198,48 @@ mod tests {
     }
 
     #[test]
+    fn code_that_another_could_have_put_there_is_passed_over() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let wasm = wasmtime::Engine::default();
+        let cache = Cache::open(dir.path(), &wasm).expect("a cache");
+        let digest = Digest::of(EMPTY);
+        cache.keep(&wasm, &digest, EMPTY, &code(&wasm)).expect("mapped");
+        let file = cache.compiled(&digest);
+
+        fs::set_permissions(&file, Permissions::from_mode(0o620)).expect("set");
+        assert!(cache.load(&wasm, &digest).is_none(), "others may write it");
+
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("set");
+        assert!(cache.load(&wasm, &digest).is_some());
+
+        let elsewhere = dir.path().join("elsewhere");
+        fs::rename(&file, &elsewhere).expect("moved");
+        std::os::unix::fs::symlink(&elsewhere, &file).expect("linked");
+        assert!(cache.load(&wasm, &digest).is_none(), "a link");
+    }
+
+    #[test]
+    fn a_directory_is_closed_to_others_and_is_no_link() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let wasm = wasmtime::Engine::default();
+        let (open, link) = (dir.path().join("open"), dir.path().join("link"));
+        fs::create_dir(&open).expect("made");
+        fs::set_permissions(&open, Permissions::from_mode(0o777)).expect("set");
+        Cache::open(&open, &wasm).expect("a cache");
+        assert_eq!(fs::metadata(&open).expect("there").mode() & 0o777, 0o700);
+
+        std::os::unix::fs::symlink(&open, &link).expect("linked");
+        let refused = Cache::open(&link, &wasm).expect_err("a link");
+        assert!(refused.to_string().contains("name the directory"), "{refused}");
+    }
+
+    #[test]
     fn other_settings_find_none_of_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let wasm = wasmtime::Engine::default();
         let digest = Digest::of(EMPTY);
         let cache = Cache::open(dir.path(), &wasm).expect("a cache");
-        cache.keep(&wasm, &digest, EMPTY, Component::from_binary(&wasm, EMPTY).expect("a component"));
+        cache.keep(&wasm, &digest, EMPTY, &code(&wasm)).expect("mapped");
 
         let other =
             wasmtime::Engine::new(wasmtime::Config::new().epoch_interruption(true)).expect("an engine");

@@ -59,6 +59,48 @@ pub enum RefusedPlugin {
         /// What wasmtime says.
         problem: String,
     },
+    /// Compiling it takes more memory than it may.
+    #[error(
+        "compiling it needs more than {mebibytes} MiB of memory, which is the limit: split its largest functions, or build \
+         it with `opt-level = \"s\"`"
+    )]
+    CompilingTooLarge {
+        /// The limit.
+        mebibytes: u64,
+    },
+    /// Compiling it takes more computing time than it may.
+    #[error(
+        "compiling it takes more than {seconds} s of computing, which is the limit: split its largest functions, or build it \
+         with `opt-level = \"s\"`"
+    )]
+    CompilingTooLong {
+        /// The limit.
+        seconds: u64,
+    },
+    /// Compiling it did not end in time.
+    #[error(
+        "compiling it was given up after {seconds} s: where this machine was busy, restart the host to have it tried again"
+    )]
+    CompilerLate {
+        /// The limit.
+        seconds: u64,
+    },
+    /// Its code is larger than it may be.
+    #[error(
+        "its compiled code has more than {mebibytes} MiB, which is the limit: build it with `opt-level = \"s\"`"
+    )]
+    CodeTooLarge {
+        /// The limit.
+        mebibytes: u64,
+    },
+    /// The compiler died.
+    #[error(
+        "the compiler died of it ({how}): build it with another release of its toolchain, and report it as a fault of opsward"
+    )]
+    CompilerCrashed {
+        /// How, and what it said.
+        how: String,
+    },
     /// It asks for something that is not offered.
     #[error("it imports `{import}`, which is not granted to plugins: {advice}")]
     Import {
@@ -103,7 +145,7 @@ pub enum RefusedPlugin {
 }
 
 impl Engine {
-    /// Makes a revision of a plugin's bytes. Compiles on a thread for blocking work, one plugin at a time.
+    /// Makes a revision of a plugin's bytes. Compiles in another process, one plugin at a time.
     pub async fn compile(&self, bytes: Vec<u8>) -> Result<Revision, RefusedPlugin> {
         check_bytes(&bytes, self.limits().plugin_bytes)?;
         let one_at_a_time = self.compiling().acquire().await;
@@ -138,12 +180,12 @@ impl Engine {
         let component = match self.cache().load(self.wasm(), &digest) {
             Some(component) => component,
             None => {
-                let compiled = Component::from_binary(self.wasm(), bytes)
-                    .map_err(|e| RefusedPlugin::Malformed { problem: format!("{e:#}") })?;
-                check_exports(self.wasm(), &compiled)?;
-                self.cache().keep(self.wasm(), &digest, bytes, compiled)
+                let code = self.compile_code(bytes)?;
+                let kept = self.cache().keep(self.wasm(), &digest, bytes, &code);
+                kept.map_err(|e| RefusedPlugin::Host { problem: format!("{e:#}") })?
             }
         };
+        check_exports(self.wasm(), &component)?;
         let imports: Vec<String> =
             component.component_type().imports(self.wasm()).map(|(name, _)| name.to_owned()).collect();
         imports.iter().try_for_each(|import| check_import(import))?;

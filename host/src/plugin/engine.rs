@@ -5,6 +5,8 @@
 use super::bindings::opsward::policy::events;
 use super::bindings::{Policy, PolicyPre};
 use super::cache::Cache;
+use super::compile::RefusedPlugin;
+use super::compiler::Compiler;
 use super::guest::{BACKTRACE_FRAMES_MAX, Guest};
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::event::Event;
@@ -81,7 +83,7 @@ impl Default for Limits {
     }
 }
 
-/// Compiles plugins and runs them. Cheap to clone.
+/// Has plugins compiled, and runs them. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
@@ -92,6 +94,9 @@ struct Inner {
     /// Ticks since the start; the epoch itself cannot be read.
     ticks: Arc<AtomicU64>,
     cache: Cache,
+    compiler: Compiler,
+    /// What is reserved for a memory in bytes where there is no pool of them.
+    reserved: Option<u64>,
     compiling: Semaphore,
 }
 
@@ -119,29 +124,33 @@ impl Engine {
     /// Sets up the engine and its pool; `cache` is a directory of this program's own for compiled plugins. Where the kernel
     /// grants no address space for the pool (a limit on virtual memory), memory is mapped for each run instead: slower,
     /// with the same bounds.
-    pub fn new(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
-        let engine = Self::set_up(limits, cache)?;
+    pub fn new(limits: Limits, cache: &Path, compiler: Compiler) -> Result<Self, StartEngineError> {
+        let engine = Self::set_up(limits, cache, compiler)?;
         start_ticker(&engine.0.wasm, engine.0.ticks.clone()).map_err(StartEngineError::Ticker)?;
         Ok(engine)
     }
 
     /// An engine that interrupts no guest: with one thread and a turned clock, tasks then take turns the same way each time.
     #[cfg(any(test, feature = "failpoints"))]
-    pub fn without_ticks(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
-        Self::set_up(limits, cache)
+    pub fn without_ticks(limits: Limits, cache: &Path, compiler: Compiler) -> Result<Self, StartEngineError> {
+        Self::set_up(limits, cache, compiler)
     }
 
-    fn set_up(limits: Limits, cache: &Path) -> Result<Self, StartEngineError> {
-        let wasm = wasmtime::Engine::new(&pooled(&limits)).or_else(|problem| {
+    fn set_up(limits: Limits, cache: &Path, compiler: Compiler) -> Result<Self, StartEngineError> {
+        let pooled = wasmtime::Engine::new(&pooled(&limits)).map(|wasm| (wasm, None));
+        let started = pooled.or_else(|problem| {
             tracing::warn!(%problem, "no address space for the pool of guests; runs will start more slowly");
-            wasmtime::Engine::new(&on_demand(&limits))
+            let reserved = Some(limits.memory_bytes as u64);
+            Ok((wasmtime::Engine::new(&settings_of_code(reserved))?, reserved))
         });
-        let wasm = wasm.map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
+        let (wasm, reserved) =
+            started.map_err(|e: wasmtime::Error| StartEngineError::Wasm(format!("{e:#}")))?;
         let cache = Cache::open(cache, &wasm)
             .map_err(|source| StartEngineError::Cache { path: cache.to_owned(), source })?;
         let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
         let ticks = Arc::new(AtomicU64::new(0));
-        Ok(Self(Arc::new(Inner { wasm, linker, limits, ticks, cache, compiling: Semaphore::new(1) })))
+        let compiling = Semaphore::new(1);
+        Ok(Self(Arc::new(Inner { wasm, linker, limits, ticks, cache, compiler, reserved, compiling })))
     }
 
     /// The bounds it was set up with.
@@ -194,6 +203,11 @@ impl Engine {
 
     pub(super) fn cache(&self) -> &Cache {
         &self.0.cache
+    }
+
+    /// The compiled code of a plugin, made by another process.
+    pub(super) fn compile_code(&self, bytes: &[u8]) -> Result<Vec<u8>, RefusedPlugin> {
+        self.0.compiler.compile(bytes, self.0.reserved)
     }
 
     /// One plugin is compiled at a time, so that serving keeps its share of the processors.
@@ -318,9 +332,14 @@ fn start_ticker(wasm: &wasmtime::Engine, ticks: Arc<AtomicU64>) -> std::io::Resu
     std::thread::Builder::new().name("guest-ticker".to_owned()).spawn(tick).map(drop)
 }
 
-/// What holds however memory is allocated: it is part of the compiled code.
-fn common() -> Config {
+/// Settings that the compiled code depends on. The pool does not change them; where there is none, what is `reserved` for a
+/// memory in bytes does.
+pub(super) fn settings_of_code(reserved: Option<u64>) -> Config {
     let mut config = Config::new();
+    if let Some(bytes) = reserved {
+        // What a guest may use and not the 4 GiB that spare it bounds checks: address space is what is short.
+        config.memory_reservation(bytes).memory_guard_size(64 << 10);
+    }
     config
         .epoch_interruption(true)
         // Replay needs the same bits for the same input on every machine.
@@ -349,17 +368,7 @@ fn pooled(limits: &Limits) -> Config {
         .table_keep_resident(TABLE_RESIDENT_BYTES)
         // Resets only the pages that were written; Linux 6.7 and later.
         .pagemap_scan(Enabled::Auto);
-    let mut config = common();
+    let mut config = settings_of_code(None);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    config
-}
-
-fn on_demand(limits: &Limits) -> Config {
-    let mut config = common();
-    // Reserve what a guest may use and not the 4 GiB that spare it bounds checks: address space is what is short.
-    config
-        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-        .memory_reservation(u64::try_from(limits.memory_bytes).unwrap_or(u64::MAX))
-        .memory_guard_size(64 << 10);
     config
 }

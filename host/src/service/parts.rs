@@ -2,10 +2,11 @@
 
 use super::retention;
 use super::secrets::Secrets;
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Gate, Listeners};
 use crate::broker::Broker;
 use crate::clock::{Clock, SystemClock};
 use crate::cloud::CloudClient;
+use crate::plugin::compiler::Compiler;
 use crate::plugin::engine::{Engine, Limits};
 use crate::plugin::registry::Registry;
 use crate::policy::Policies;
@@ -41,8 +42,10 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 pub(super) struct Parts {
     /// Where webhooks are received.
     pub(super) listen: SocketAddr,
-    /// Where operators ask.
-    pub(super) admin: SocketAddr,
+    /// Where operators ask with a token, if anywhere.
+    pub(super) admin: Option<SocketAddr>,
+    /// Where commands on this machine ask.
+    pub(super) socket: PathBuf,
     store: Arc<SqliteStore>,
     tasks: JoinSet<&'static str>,
     showing: JoinHandle<std::io::Result<()>>,
@@ -66,10 +69,11 @@ impl Parts {
         let keep = settings.store_keep;
         let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
         let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
-        let engine = Engine::new(Limits::default(), &base.join(cache))?;
+        let engine = Engine::new(Limits::default(), &base.join(cache), Compiler::in_this_program())?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
-        let addresses = [settings.server_listen, settings.admin_listen];
+        let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
+        let at = base.clone();
         let registry =
             Registry::open(engine.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
@@ -101,7 +105,9 @@ impl Parts {
         let (ready, is_ready) = watch::channel(true);
         let of_registry = registry.clone();
         let refused = Arc::new(move || admin::refused_files(&of_registry.status()));
+        let gate = Gate::new(&admin_settings, &file, clock.clone())?;
         let front = Admin {
+            gate: Arc::new(gate),
             store: store.clone(),
             policies,
             clock: clock.clone(),
@@ -111,9 +117,11 @@ impl Parts {
             ready: is_ready,
         };
 
-        let [hooks, admin_listener] = [bind(addresses[0]).await?, bind(addresses[1]).await?];
-        let (listen, admin) = (hooks.local_addr()?, admin_listener.local_addr()?);
-        in_use::name_admin(&file, admin).context("cannot write beside the store")?;
+        let hooks = bind(server_listen).await?;
+        let admin_listeners = Listeners::bind(&admin_settings, &at, &file).await?;
+        let (listen, admin) = (hooks.local_addr()?, admin_listeners.address());
+        let socket = admin_listeners.path().to_owned();
+        in_use::name_admin(&file, &socket).context("cannot write beside the store")?;
         let limits = HookLimits::default();
         let router = http::router(secrets.sources, Arc::new(accept), limits);
         let (stop, stopping) = watch::channel(false);
@@ -127,8 +135,8 @@ impl Parts {
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
         tasks.spawn(named("webhooks", http::serve(hooks, router, limits, stopped(stopping))));
         let (stop_admin, admin_stopping) = watch::channel(false);
-        let showing = tokio::spawn(admin::serve(admin_listener, front, stopped(admin_stopping)));
-        Ok(Self { listen, admin, store, tasks, showing, ready, stop, stop_admin })
+        let showing = tokio::spawn(admin_listeners.serve(front, admin_stopping));
+        Ok(Self { listen, admin, socket, store, tasks, showing, ready, stop, stop_admin })
     }
 
     /// Resolves when a part has failed. A host of which a part has died would look alive and do only half its work: it is

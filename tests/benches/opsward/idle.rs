@@ -75,7 +75,8 @@ fn custom_section(name: &str) -> Vec<u8> {
 }
 
 async fn ensure_live(host: &Host, plugins: usize) -> anyhow::Result<()> {
-    let answer = reqwest::get(format!("{}/api/v1/policies", host.admin)).await?;
+    let client = reqwest::Client::builder().unix_socket(host.socket.as_path()).build()?;
+    let answer = client.get("http://opsward/api/v1/policies").send().await?;
     let policies: Value = serde_json::from_slice(&answer.bytes().await?)?;
     let list = policies.as_array().or_else(|| policies["policies"].as_array());
     let count = list.map_or(0, Vec::len);

@@ -28,8 +28,8 @@ pub(crate) struct Host {
     pub(crate) pid: u32,
     /// Where its source takes events.
     pub(crate) hook: String,
-    /// `http://` and its admin listener.
-    pub(crate) admin: String,
+    /// Where commands on this machine ask it.
+    pub(crate) socket: PathBuf,
     /// From the start of the process to its saying that it is ready.
     pub(crate) ready_after: Duration,
 }
@@ -72,7 +72,7 @@ impl Host {
             pid: child.id().context("the host has ended")?,
             child,
             hook: format!("{}/hooks/cloudmonitor/{TOKEN}", address("listen").context("no address")?),
-            admin: address("admin").context("no admin address")?,
+            socket: ready["socket"].as_str().context("no admin socket")?.into(),
             ready_after,
         })
     }

@@ -29,7 +29,7 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
 
 async fn measure() -> anyhow::Result<Pair> {
     let cache = tempfile::tempdir()?;
-    let engine = Engine::new(Limits::default(), cache.path())?;
+    let engine = Engine::new(Limits::default(), cache.path(), scene::compiler())?;
     let revision = engine.compile(scene::GUEST.to_vec()).await?;
     let bare = Bare::new(scene::GUEST)?;
     let event = scene::event("e-1");

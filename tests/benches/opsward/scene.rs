@@ -4,6 +4,7 @@
 use anyhow::{Context as _, anyhow};
 use opsward::broker::{Broker, Sender};
 use opsward::clock::SystemClock;
+use opsward::plugin::compiler::Compiler;
 use opsward::plugin::engine::{Engine, Limits};
 use opsward::plugin::registry::Registry;
 use opsward::policy::Policies;
@@ -58,6 +59,11 @@ pub(crate) fn directory() -> anyhow::Result<tempfile::TempDir> {
     tempfile::tempdir_in(parent).with_context(|| format!("cannot make a directory in {}", parent.display()))
 }
 
+/// What compiles plugins: this process is no `opsward`.
+pub(crate) fn compiler() -> Compiler {
+    Compiler::at(env!("CARGO_BIN_EXE_opsward-under-test").into())
+}
+
 /// A host's parts but listeners, worker and cloud: one live policy, a store on disk.
 pub(crate) struct Scene {
     pub(crate) engine: Engine,
@@ -75,7 +81,7 @@ impl Scene {
         std::fs::create_dir(base.join("plugins.d"))?;
         std::fs::write(base.join("plugins.d/bench.wasm"), GUEST)?;
         std::fs::write(base.join("plugins.d/bench.toml"), include_str!("bench.toml"))?;
-        let engine = Engine::new(Limits::default(), &base.join("cache"))?;
+        let engine = Engine::new(Limits::default(), &base.join("cache"), compiler())?;
         let policies = Arc::new(Policies::default());
         let (settings, changed) = (settings()?, Arc::new(Notify::new()));
         let registry =

@@ -1,5 +1,6 @@
 //! The broker's bounds and locks, driven as a guest drives it, with a cloud that answers from memory.
 
+use crate::harness::compiler;
 use opsward::broker::{ANSWER_BYTES_MAX, AccountFacts, Broker, Caller, Sender, Session};
 use opsward::clock::ManualClock;
 use opsward::plugin::GuestCalls as _;
@@ -276,6 +277,6 @@ impl Lab {
 
 async fn revision() -> Arc<Revision> {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-guests");
-    let engine = Engine::new(Limits::default(), &cache).expect("an engine");
+    let engine = Engine::new(Limits::default(), &cache, compiler()).expect("an engine");
     Arc::new(engine.compile(HOSTILE.to_vec()).await.expect("taken"))
 }

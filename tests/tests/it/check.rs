@@ -1,8 +1,10 @@
 //! What `opsward check` prints: of a good configuration, and of each kind of bad input.
 
+use crate::harness::compiler;
 use opsward::cli::check::run_at;
 use opsward::cli::policy::show_at;
 use opsward::cli::runs::Output;
+use opsward::plugin::engine::{Engine, Limits};
 use opsward_core::id::Digest;
 use opsward_core::time::Timestamp;
 use std::os::unix::fs::PermissionsExt as _;
@@ -84,11 +86,9 @@ impl Site {
     /// What is printed on 2023-11-15, less what differs from build to build: this directory, versions and digests.
     async fn check(&self, output: Output) -> (String, ExitCode) {
         let now = Timestamp::from_seconds(1_700_000_000);
-        // Compiling takes most of the time of a check: the tests share what is compiled.
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("check-cache");
         let mut printed = Vec::new();
         let config = self.path().join("opsward.toml");
-        let code = run_at(&config, now, &cache, output, &mut printed).await.expect("checked");
+        let code = run_at(&config, now, engine(), output, &mut printed).await.expect("checked");
         let mut text = String::from_utf8(printed).expect("UTF-8");
         text = text.replace(&format!("{}/", self.path().display()), "");
         for plugin in opsward_bundle::PLUGINS {
@@ -100,11 +100,16 @@ impl Site {
     /// What `opsward policy show` prints.
     async fn policy(&self, name: &str, output: Output) -> (String, ExitCode) {
         let now = Timestamp::from_seconds(1_700_000_000);
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("check-cache");
         let (mut printed, config) = (Vec::new(), self.path().join("opsward.toml"));
-        let code = show_at(&config, name, now, &cache, output, &mut printed).await.expect("shown");
+        let code = show_at(&config, name, now, engine(), output, &mut printed).await.expect("shown");
         (String::from_utf8(printed).expect("UTF-8"), code)
     }
+}
+
+/// Compiling takes most of the time of a check: the tests share what is compiled.
+fn engine() -> Engine {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("check-cache");
+    Engine::new(Limits { instances: 1, ..Limits::default() }, &cache, compiler()).expect("an engine")
 }
 
 #[tokio::test]

@@ -327,7 +327,7 @@ async fn doctor_shows_who_each_account_is_and_what_to_do_about_what_is_wrong() {
     world.patch_state(json!({ "clock_offset_ms": 0 })).await;
 
     // Beside a running host; with another role, a wrong secret and an unset variable.
-    let host = start(&world).await;
+    let _host = start(&world).await;
     world.patch_state(json!({ "metadata": { "alibaba_role": "other" } })).await;
     let env = [("TEST_TENCENT_KEY", "hunter2-is-not-the-key")];
     let mut command = world.command(&["doctor"]);
@@ -341,7 +341,7 @@ async fn doctor_shows_who_each_account_is_and_what_to_do_about_what_is_wrong() {
         "the secret does not belong to the key: set both halves anew",
         "error: source cloudmonitor: environment variable `TEST_TOKEN` is not set: set it where the service runs",
         "in use by a running host",
-        &format!("a host is running, admin at {}", host.admin),
+        &format!("a host is running, admin at {}/opsward.db.sock", world.dir.path().display()),
         "opsward.toml: 2 accounts, 3 findings",
     ] {
         assert!(shown.contains(expected), "{expected}\n{shown}");

@@ -1,8 +1,12 @@
 //! Starts a host under test and simulated clouds, in a directory of their own, and asks both what happened. The judge of every
 //! whole-host test is outside the host: what the sender was answered, and what the clouds saw.
 
+use opsward::admin::tokens;
+use opsward::plugin::compiler::Compiler;
 use opsward::store::sqlite::SqliteStore;
 use opsward::store::{Decision, Firing, Store as _};
+use opsward_core::access::{Scope, Token};
+use opsward_core::id::Digest;
 use opsward_core::schedule::{Dialect, Schedule, ScheduleEntry};
 use opsward_core::time::Timestamp;
 use opsward_sim::{Sim, SimOptions};
@@ -19,10 +23,17 @@ use tokio::process::{Child, Command};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The path token of the test source.
 pub(crate) const TOKEN: &str = "t0ken-of-the-test";
+/// The token of whoever asks the host in a test, at its admin address. It may do all.
+pub(crate) const ADMIN_TOKEN: &str = "opsward_of-the-test-at-the-admin-address";
 /// The article's event in its Executed variant, byte for byte.
 pub(crate) const EXECUTED: &str = include_str!("../../events/aliyun-cms-ecs-reboot-executed.json");
 /// The article's event verbatim.
 pub(crate) const EXECUTING: &str = include_str!("../../events/aliyun-cms-ecs-reboot-executing.json");
+
+/// What compiles plugins for an engine in the test's own process.
+pub(crate) fn compiler() -> Compiler {
+    Compiler::at(env!("CARGO_BIN_EXE_opsward-under-test").into())
+}
 
 /// Simulated clouds, a directory with the host's files, and an HTTP client.
 pub(crate) struct World {
@@ -44,11 +55,8 @@ impl World {
         opsward::cloud::install_tls();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let sim = Sim::start(listener, SimOptions::default()).expect("clouds start");
-        let world = Self {
-            dir: tempfile::tempdir().expect("a temporary directory"),
-            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
-            sim,
-        };
+        let world = Self { dir: tempfile::tempdir().expect("a temporary directory"), http: client(), sim };
+        world.put_token("test", ADMIN_TOKEN, &Scope::ALL, None);
         std::fs::create_dir(world.plugins()).expect("plugins.d");
         // Compiling takes seconds in a debug build; the cache is shared by all tests.
         let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugin-cache");
@@ -66,6 +74,19 @@ impl World {
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.dir.path().join(name), text).expect("writable");
+    }
+
+    /// Lets the holder of `text` ask at the admin address.
+    pub(crate) fn put_token(&self, name: &str, text: &str, scopes: &[Scope], expires_at: Option<Timestamp>) {
+        let token = Token {
+            name: name.parse().expect("a name"),
+            sha256: Digest::of(text.as_bytes()),
+            scopes: scopes.iter().copied().collect(),
+            made_at: Timestamp::from_seconds(0),
+            expires_at,
+        };
+        let file = tokens::path_of(&self.dir.path().join("opsward.db"));
+        tokens::change(&file, |tokens| tokens.add(token)).expect("written");
     }
 
     /// Copies a bundled plugin into the plugins directory.
@@ -149,7 +170,8 @@ impl World {
             while let Ok(Some(line)) = lines.next_line().await {
                 let entry: Value = serde_json::from_str(&line).unwrap_or_default();
                 if entry["message"] == "ready" {
-                    let text = |key: &str| entry[key].as_str().expect("an address").to_owned();
+                    // A host has an admin address only where its configuration names one.
+                    let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
                     return Some((text("listen"), text("admin")));
                 }
                 log.push(line);
@@ -281,6 +303,13 @@ impl Host {
     pub(crate) async fn died(&mut self) {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("dies in time").expect("waited");
     }
+}
+
+/// Asks whoever it asks with the token for the admin address.
+fn client() -> reqwest::Client {
+    let token = format!("Bearer {ADMIN_TOKEN}").parse().expect("a header");
+    let headers = [(reqwest::header::AUTHORIZATION, token)].into_iter().collect();
+    reqwest::Client::builder().no_proxy().default_headers(headers).build().expect("a client")
 }
 
 /// The article's Executed event for another instance and happening.

@@ -1,6 +1,7 @@
 //! Guests that misbehave, at the level of the engine: each ends in its own way, within its bounds, and another policy goes
 //! on meanwhile. The guests are in `tests/guests`.
 
+use crate::harness::compiler;
 use opsward::plugin::compile::RefusedPlugin;
 use opsward::plugin::engine::{Engine, Limits, Revision};
 use opsward::plugin::{Ended, GuestCalls, RunContext};
@@ -95,7 +96,7 @@ async fn time_the_host_takes_is_not_the_guests() {
 #[tokio::test]
 async fn a_run_out_of_time_ends_at_its_next_call() {
     let limits = Limits { wall: Duration::from_millis(50), ..Limits::default() };
-    let engine = Engine::new(limits, &cache()).expect("an engine");
+    let engine = Engine::new(limits, &cache(), compiler()).expect("an engine");
     let revision = engine.compile(HOSTILE.to_vec()).await.expect("taken");
     let broker = Broker { takes: Duration::from_millis(200), ..Broker::default() };
     let (ended, broker) = engine.run(&revision, &event("good"), context(), broker).await;
@@ -141,7 +142,7 @@ async fn what_is_no_policy_is_refused_with_its_reason_and_what_to_do() {
 #[tokio::test]
 async fn a_file_over_the_size_limit_is_refused_unread() {
     let limits = Limits { plugin_bytes: 1024, ..Limits::default() };
-    let engine = Engine::new(limits, &cache()).expect("an engine");
+    let engine = Engine::new(limits, &cache(), compiler()).expect("an engine");
     let refused = engine.compile(HOSTILE.to_vec()).await.expect_err("too large");
     assert!(matches!(refused, RefusedPlugin::TooLarge { max: 1024, .. }), "{refused}");
 }
@@ -164,11 +165,11 @@ async fn a_revision_tells_who_it_is_and_what_it_imports() {
 async fn a_pinned_revision_is_found_after_a_restart_until_it_is_pruned() {
     let dir = tempfile::tempdir().expect("a directory");
     let digest = Digest::of(HOSTILE);
-    let engine = Engine::new(Limits::default(), dir.path()).expect("an engine");
+    let engine = Engine::new(Limits::default(), dir.path(), compiler()).expect("an engine");
     assert!(engine.load_pinned(digest).await.expect("looked").is_none());
     engine.compile(HOSTILE.to_vec()).await.expect("taken");
 
-    let restarted = Engine::new(Limits::default(), dir.path()).expect("an engine");
+    let restarted = Engine::new(Limits::default(), dir.path(), compiler()).expect("an engine");
     let revision = restarted.load_pinned(digest).await.expect("looked").expect("kept");
     let (ended, _) = restarted.run(&revision, &event("good"), context(), Broker::default()).await;
     assert!(matches!(ended, Ended::Done(_)), "{ended:?}");
@@ -181,7 +182,7 @@ async fn a_pinned_revision_is_found_after_a_restart_until_it_is_pruned() {
 async fn without_address_space_for_the_pool_runs_still_end_within_their_bounds() {
     // More places than 47 bits of address space can hold.
     let limits = Limits { instances: 100_000, cpu: CPU, ..Limits::default() };
-    let engine = Engine::new(limits, &cache()).expect("an engine");
+    let engine = Engine::new(limits, &cache(), compiler()).expect("an engine");
     let revision = engine.compile(HOSTILE.to_vec()).await.expect("taken");
     for (behaviour, kind) in [("memory-bomb", FaultKind::Memory), ("deep-recursion", FaultKind::Stack)] {
         let (ended, _) = engine.run(&revision, &event(behaviour), context(), Broker::default()).await;
@@ -289,7 +290,7 @@ async fn wasi() -> &'static (Engine, Revision) {
 
 async fn load(bytes: &[u8]) -> (Engine, Revision) {
     let limits = Limits { cpu: CPU, ..Limits::default() };
-    let engine = Engine::new(limits, &cache()).expect("an engine");
+    let engine = Engine::new(limits, &cache(), compiler()).expect("an engine");
     let revision = engine.compile(bytes.to_vec()).await.unwrap_or_else(|refused| panic!("{refused}"));
     (engine, revision)
 }

@@ -3,11 +3,13 @@
 //! works. Leaves guests written in Rust to `hostile`.
 
 mod assemble;
+mod compiling;
 
-use crate::harness::times;
+use crate::harness::{compiler, times};
 use crate::hostile::{Broker, cache, context, event};
 use arbitrary::Unstructured;
 use assemble::{guests, wrap};
+pub(crate) use compiling::bomb;
 use opsward::plugin::Ended;
 use opsward::plugin::engine::{Engine, Limits, Revision};
 use opsward_core::run::FaultKind;
@@ -289,7 +291,7 @@ async fn run(engine: &Engine, revision: &Revision) -> Ended {
 }
 
 fn engine(cpu: Duration) -> Engine {
-    Engine::new(Limits { cpu, instances: 8, ..Limits::default() }, &cache()).expect("an engine")
+    Engine::new(Limits { cpu, instances: 8, ..Limits::default() }, &cache(), compiler()).expect("an engine")
 }
 
 async fn good(engine: &Engine) -> Revision {

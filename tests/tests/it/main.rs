@@ -1,5 +1,6 @@
 //! Whole-host tests, one binary. One file per subject; `harness` starts hosts and simulated clouds.
 
+mod admin;
 mod broker;
 mod catalog;
 mod chaos;

@@ -1,6 +1,9 @@
 //! The plugins directory while it changes: what is good goes live, what is bad is refused and leaves the last good version
 //! serving.
 
+use crate::harness::compiler;
+use crate::hostile_pack::bomb;
+use opsward::plugin::compiler::{CompileLimits, Compiler};
 use opsward::plugin::engine::{Engine, Limits};
 use opsward::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStatus};
 use opsward::policy::Policies;
@@ -81,6 +84,26 @@ async fn a_bad_plugin_is_refused_and_the_last_good_one_goes_on_serving() {
     place.put("hostile.wasm", HOSTILE);
     registry.scan().await.expect("scanned");
     assert!(!registry.status().has_refusals());
+}
+
+#[tokio::test]
+async fn a_plugin_that_costs_the_compiler_too_much_is_refused_and_the_last_good_one_goes_on_serving() {
+    let place = Place::new();
+    place.put("hostile.wasm", HOSTILE);
+    place.put("guard.toml", POLICY.as_bytes());
+    let cache = tempfile::tempdir().expect("a directory");
+    let memory_bytes = 192 << 20;
+    let bounded = compiler().bounded(CompileLimits { memory_bytes, ..CompileLimits::default() });
+    let registry = place.open_bounded(cache.path(), bounded).await;
+
+    place.put("hostile.wasm", &bomb());
+    registry.scan().await.expect("scanned");
+    let status = registry.status();
+    let plugin = plugin(&status, "hostile.wasm");
+    let reason = plugin.refused.as_ref().expect("refused");
+    assert!(reason.contains("more than 192 MiB of memory"), "{reason}");
+    assert_eq!(plugin.serving, Some(Digest::of(HOSTILE)));
+    assert_eq!(place.live(), ["guard"]);
 }
 
 #[tokio::test]
@@ -264,8 +287,12 @@ impl Place {
     }
 
     async fn open_with(&self, cache: &Path) -> Arc<Registry> {
+        self.open_bounded(cache, compiler()).await
+    }
+
+    async fn open_bounded(&self, cache: &Path, compiler: Compiler) -> Arc<Registry> {
         let settings = load_host("opsward.toml", HOST).expect("settings");
-        let engine = Engine::new(Limits::default(), cache).expect("an engine");
+        let engine = Engine::new(Limits::default(), cache, compiler).expect("an engine");
         let base = self.dir.path().to_owned();
         let registry =
             Registry::open(engine, base, settings, self.policies.clone(), self.changed.clone()).await;

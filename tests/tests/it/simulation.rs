@@ -7,7 +7,7 @@ mod cloud;
 mod fate;
 mod judge;
 
-use crate::harness::{seed, soak, times};
+use crate::harness::{compiler, seed, soak, times};
 use crate::store::memory::{Disk, MemoryStore};
 use cloud::{Clouds, Way};
 use fate::{Fate, Life, Skewed};
@@ -110,7 +110,7 @@ impl Parts {
         std::fs::write(plugins.join("nightly-reset.toml"), resets).expect("written");
         // Days take no real time that a guest's bound could be about.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-guests");
-        let engine = Engine::without_ticks(Limits::default(), &cache).expect("an engine");
+        let engine = Engine::without_ticks(Limits::default(), &cache, compiler()).expect("an engine");
         let settings = load_host("opsward.toml", include_str!("simulation/opsward.toml")).expect("settings");
         let policies = Arc::new(Policies::default());
         let opened = Registry::open(

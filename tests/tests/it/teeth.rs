@@ -1,6 +1,7 @@
 //! Seeded wrong variants of the host, each compiled in behind a test-only feature: the scenario that catches it must pass on
 //! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
 
+use crate::admin::a_reader_halts_nothing;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
 use crate::egress::a_name_that_stands_for_this_machine;
@@ -14,7 +15,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 21] = [
+const VARIANTS: [&str; 22] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -36,6 +37,7 @@ const VARIANTS: [&str; 21] = [
     "trusts-success",
     "one-look",
     "any-address",
+    "no-scopes",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,6 +73,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "trusts-success" => a_success_while_stopping(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
+        "no-scopes" => a_reader_halts_nothing(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         other => panic!("no scenario for {other}"),
     }

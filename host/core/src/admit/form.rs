@@ -357,7 +357,7 @@ mod tests {
                 "ecs:RunInstances",
                 r#"{"Tag":[{"Key":"a"},{"Key":"b"}],"DataDisk.1.Size":40,"DataDisk.2.Size":40}"#,
             ),
-            ("cms:PutEventRule", r#"{"RuleName":"规则-1"}"#),
+            ("cms:DeleteEventRules", r#"{"RuleNames.1":"规则-1"}"#),
             ("slb:AnyNewAction", r#"{"LoadBalancerId":"lb-1","Whatever":{"x":[1,{"y":null}]}}"#),
         ] {
             assert_eq!(code(Provider::Alibaba, action, params), None, "{params}");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The key of a reference.
-const KEY: &str = "$secret";
+pub(crate) const SECRET_KEY: &str = "$secret";
 /// How the names of parameters end whose values no read of either vendor answers with.
 const WRITE_ONLY: &str = "password";
 
@@ -37,7 +37,7 @@ pub fn secrets_named(params: &Value) -> Result<BTreeSet<String>, InvalidReferenc
 
 fn collect(parameter: &str, value: &Value, names: &mut BTreeSet<String>) -> Result<(), InvalidReference> {
     match value {
-        Value::Object(members) if members.contains_key(KEY) => {
+        Value::Object(members) if members.contains_key(SECRET_KEY) => {
             let name = name_of(value)?;
             if !parameter.to_ascii_lowercase().ends_with(WRITE_ONLY) {
                 return Err(InvalidReference::Place(parameter.to_owned()));
@@ -58,7 +58,7 @@ pub fn with_secrets<'a>(
     params: &str,
     secret: impl Fn(&str) -> Option<&'a Secret>,
 ) -> Result<Option<Secret>, InvalidReference> {
-    if !params.contains(KEY) {
+    if !params.contains(SECRET_KEY) {
         return Ok(None);
     }
     let mut value: Value = serde_json::from_str(params).map_err(|_| InvalidReference::Malformed)?;
@@ -68,7 +68,7 @@ pub fn with_secrets<'a>(
 
 fn fill<'a>(value: &mut Value, secret: &impl Fn(&str) -> Option<&'a Secret>) -> Result<(), InvalidReference> {
     match value {
-        Value::Object(members) if members.contains_key(KEY) => {
+        Value::Object(members) if members.contains_key(SECRET_KEY) => {
             let name = name_of(value)?;
             let found = secret(name).ok_or_else(|| InvalidReference::Unknown(name.to_owned()))?;
             *value = Value::String(found.expose().to_owned());
@@ -82,7 +82,9 @@ fn fill<'a>(value: &mut Value, secret: &impl Fn(&str) -> Option<&'a Secret>) -> 
 
 fn name_of(reference: &Value) -> Result<&str, InvalidReference> {
     match reference.as_object() {
-        Some(members) if members.len() == 1 => members[KEY].as_str().ok_or(InvalidReference::Malformed),
+        Some(members) if members.len() == 1 => {
+            members[SECRET_KEY].as_str().ok_or(InvalidReference::Malformed)
+        }
         _ => Err(InvalidReference::Malformed),
     }
 }

@@ -4,7 +4,7 @@
 use super::finding::ConfigError;
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::{Account, EventSource, HostFile, Listener, Signature};
-use super::{CredentialRefs, credentials, defaults, keep};
+use super::{AdminSettings, CredentialRefs, admin, credentials, defaults, keep};
 use crate::catalog::Provider;
 use crate::credential::CredentialSource;
 use crate::endpoint::{Endpoint, is_region};
@@ -24,7 +24,7 @@ pub struct HostSettings {
     /// Where webhooks are received.
     pub server_listen: SocketAddr,
     /// Where operators and monitoring ask.
-    pub admin_listen: SocketAddr,
+    pub admin: AdminSettings,
     /// Where the ledger is kept.
     pub store: StoreSettings,
     /// How long what has ended is kept there.
@@ -144,15 +144,11 @@ pub(super) fn refuse_literal_secrets(source: &mut Source<'_>) -> Result<(), Vec<
 
 pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSettings, Vec<ConfigError>> {
     let mut errors = Vec::new();
-    let server_listen = listener(source, "server", &file.server, defaults::SERVER_LISTEN, &mut errors);
-    let admin_listen = listener(source, "admin", &file.admin, defaults::ADMIN_LISTEN, &mut errors);
-    if let (Some(server), Some(admin)) = (server_listen, admin_listen)
-        && server == admin
-        && server.port() != 0
-    {
+    let server_listen = server_listen(source, &file.server, &mut errors);
+    let admin = admin::resolve(source, file.admin, &mut errors);
+    if let Some(server) = server_listen.filter(|server| server.port() != 0 && admin.listen == Some(*server)) {
         let message = format!("`[server]` and `[admin]` both listen on {server}");
-        let section = if file.admin.listen.is_some() { "admin" } else { "server" };
-        errors.push(source.error(place![section, "listen"], message, "give each its own port"));
+        errors.push(source.error(place!["admin", "listen"], message, "give each its own port"));
     }
     let store = store(source, file.store.url.as_deref().unwrap_or(defaults::STORE_URL), &mut errors);
     let store_keep = keep::resolve(source, file.store.keep.as_deref(), &mut errors);
@@ -180,10 +176,10 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
             sources.insert(resolved.name.clone(), resolved);
         }
     }
-    match (server_listen, admin_listen, store) {
-        (Some(server_listen), Some(admin_listen), Some(store)) if errors.is_empty() => Ok(HostSettings {
+    match (server_listen, store) {
+        (Some(server_listen), Some(store)) if errors.is_empty() => Ok(HostSettings {
             server_listen,
-            admin_listen,
+            admin,
             store,
             store_keep,
             plugins,
@@ -195,18 +191,13 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
     }
 }
 
-fn listener(
-    source: &Source<'_>,
-    section: &str,
-    typed: &Listener,
-    default: &str,
-    errors: &mut Vec<ConfigError>,
-) -> Option<SocketAddr> {
-    let text = typed.listen.as_deref().unwrap_or(default);
+fn server_listen(source: &Source<'_>, typed: &Listener, errors: &mut Vec<ConfigError>) -> Option<SocketAddr> {
+    let text = typed.listen.as_deref().unwrap_or(defaults::SERVER_LISTEN);
     let parsed = text.parse();
     if parsed.is_err() {
+        let fix = format!("write `\"{}\"`", defaults::SERVER_LISTEN);
         let message = format!("`{text}` is not an address and port");
-        errors.push(source.error(place![section, "listen"], message, format!("write `\"{default}\"`")));
+        errors.push(source.error(place!["server", "listen"], message, fix));
     }
     parsed.ok()
 }

@@ -6,6 +6,7 @@ use crate::secret::SecretRef;
 use crate::sign::Scheme;
 use crate::time::Timestamp;
 
+mod admin;
 mod grants;
 mod limits;
 
@@ -92,7 +93,7 @@ fn the_files_of_the_manual_resolve() {
 fn what_is_left_out_has_the_documented_default() {
     let host = load_host("opsward.toml", "").expect("an empty file is good");
     assert_eq!(host.server_listen.to_string(), defaults::SERVER_LISTEN);
-    assert_eq!(host.admin_listen.to_string(), defaults::ADMIN_LISTEN);
+    assert_eq!(host.admin, AdminSettings::default());
     assert_eq!(host.store, StoreSettings::Sqlite { path: "opsward.db".into() });
     assert_eq!(host.store_keep, std::time::Duration::from_secs(90 * 24 * 3600));
     assert_eq!(host.plugins, PluginSettings { dir: "plugins.d".into(), cache_dir: None });
@@ -162,10 +163,6 @@ fn findings_about_the_host_file() {
         (
             "[server]\nlisten = \"localhost\"\n",
             "2:10 `localhost` is not an address and port; write `\"127.0.0.1:7070\"`",
-        ),
-        (
-            "[server]\nlisten = \"127.0.0.1:7071\"\n",
-            "2:10 `[server]` and `[admin]` both listen on 127.0.0.1:7071; give each its own port",
         ),
         ("[store]\nurl = \"mysql://x\"\n", "2:7 not the URL of a store; write `\"sqlite:opsward.db\"`"),
         (

@@ -16,7 +16,7 @@ pub(super) struct HostFile {
     #[serde(default)]
     pub(super) server: Listener,
     #[serde(default)]
-    pub(super) admin: Listener,
+    pub(super) admin: Admin,
     #[serde(default)]
     pub(super) store: Store,
     #[serde(default)]
@@ -33,6 +33,18 @@ pub(super) struct HostFile {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Listener {
     pub(super) listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Admin {
+    pub(super) listen: Option<String>,
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) open_metrics: bool,
+    #[serde(default)]
+    pub(super) tls_in_front: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,7 +2,8 @@
 //! say the same. Leaves printing to the parent.
 
 use crate::cloud::is_readable_by_others;
-use crate::plugin::engine::{Engine, Limits, Permission};
+use crate::plugin::compiler::Compiler;
+use crate::plugin::engine::{Engine, Limits, Permission, StartEngineError};
 use crate::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStatus};
 use crate::policy::{Policies, PolicySet};
 use opsward_core::config::{ConfigError, HostSettings, Severity, load_host, load_policy};
@@ -124,8 +125,18 @@ impl From<ConfigError> for Finding {
     }
 }
 
+/// An engine for looking at plugins, with compiled ones kept in `cache`.
+pub fn engine(cache: &Path) -> Result<Engine, StartEngineError> {
+    Engine::new(Limits { instances: 1, ..Limits::default() }, cache, Compiler::in_this_program())
+}
+
 /// Reads and judges everything that `config`, whose content is `text`, names.
-pub async fn inspect(config: &Path, text: &str, now: Timestamp, cache: &Path) -> anyhow::Result<CheckReport> {
+pub async fn inspect(
+    config: &Path,
+    text: &str,
+    now: Timestamp,
+    engine: Engine,
+) -> anyhow::Result<CheckReport> {
     let mut report = CheckReport { config: config.display().to_string(), ..CheckReport::default() };
     let host = match load_host(&report.config, text) {
         Ok(host) => host,
@@ -136,7 +147,6 @@ pub async fn inspect(config: &Path, text: &str, now: Timestamp, cache: &Path) ->
     };
     let base = config.parent().unwrap_or(Path::new(""));
     check_secrets(&host, base, &mut report);
-    let engine = Engine::new(Limits { instances: 1, ..Limits::default() }, cache)?;
     let policies = Arc::new(Policies::default());
     let opened =
         Registry::open(engine, base.to_owned(), host.clone(), policies.clone(), Arc::default()).await;

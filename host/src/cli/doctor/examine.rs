@@ -104,8 +104,11 @@ pub(super) async fn examine(
     }
     let host = look_at_store(settings, base, &mut report);
     look_at_plugins(settings, base, &mut report);
-    for (what, address) in [("webhooks", settings.server_listen), ("admin", settings.admin_listen)] {
-        look_at_listener(what, address, host.clone(), &mut report);
+    let addresses = [("webhooks", Some(settings.server_listen)), ("admin", settings.admin.listen)];
+    for (what, address) in addresses {
+        if let Some(address) = address {
+            look_at_listener(what, address, host.clone(), &mut report);
+        }
     }
     Ok(report)
 }
@@ -215,7 +218,8 @@ fn look_at_store(settings: &HostSettings, base: &Path, report: &mut DoctorReport
         Ok(()) if file.exists() => ("writable, not in use".to_owned(), None),
         Ok(()) => ("will be made".to_owned(), None),
     };
-    let admin = in_use::admin_of(&file).map_or_else(|| "unknown".to_owned(), |admin| admin.to_string());
+    let admin =
+        in_use::admin_of(&file).map_or_else(|| "unknown".to_owned(), |admin| admin.display().to_string());
     add(report, "store", file.display().to_string(), state, problem);
     is_in_use.then_some(admin)
 }

@@ -1,10 +1,11 @@
-//! `<store>.lock`: locked by the host that has the store open, and naming where that host's admin listener is, so that
+//! `<store>.lock`: locked by the host that has the store open, and naming where that host's admin socket is, so that
 //! commands find it. Leaves the store's own file to `schema`. Tested with the store's file and by whole hosts.
 
 use super::schema::{cannot_open, open_private};
 use crate::store::StoreError;
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
-use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// Takes the lock, which lasts as long as the returned file.
@@ -18,14 +19,17 @@ pub(super) fn lock_out_other_hosts(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Names the admin listener of this host, which has the store at `path` open.
-pub fn name_admin(path: &Path, admin: SocketAddr) -> std::io::Result<()> {
-    std::fs::write(lock_path(path), format!("{admin}\n"))
+/// Names the admin socket of this host, which has the store at `path` open.
+pub fn name_admin(path: &Path, socket: &Path) -> std::io::Result<()> {
+    std::fs::write(lock_path(path), [socket.as_os_str().as_bytes(), b"\n"].concat())
 }
 
-/// The admin listener of the host that has the store at `path` open, where it is ready.
-pub fn admin_of(path: &Path) -> Option<SocketAddr> {
-    std::fs::read_to_string(lock_path(path)).ok()?.trim().parse().ok()
+/// The admin socket of the host that has the store at `path` open, where it is ready.
+pub fn admin_of(path: &Path) -> Option<PathBuf> {
+    let named = std::fs::read(lock_path(path)).ok()?;
+    let socket = Path::new(OsStr::from_bytes(named.strip_suffix(b"\n")?));
+    // Earlier releases named an address.
+    socket.is_absolute().then(|| socket.to_owned())
 }
 
 /// Whether a host has the store at `path` open. Makes no file.
