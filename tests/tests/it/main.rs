@@ -2,6 +2,7 @@
 
 mod admin;
 mod broker;
+mod canary;
 mod catalog;
 mod chaos;
 mod check;

@@ -2,6 +2,7 @@
 //! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
 
 use crate::admin::a_reader_halts_nothing;
+use crate::canary::a_log_without_keys;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
 use crate::egress::a_name_that_stands_for_this_machine;
@@ -15,7 +16,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 22] = [
+const VARIANTS: [&str; 23] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -37,6 +38,7 @@ const VARIANTS: [&str; 22] = [
     "trusts-success",
     "one-look",
     "any-address",
+    "logs-a-key",
     "no-scopes",
 ];
 
@@ -72,6 +74,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
+        "logs-a-key" => a_log_without_keys(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
