@@ -45,9 +45,8 @@ impl Clients {
     }
 }
 
-/// For the commands: to the admin listener of a host of one's own.
+/// For the commands: to listeners of this machine.
 pub(crate) fn to_own_host() -> ClientBuilder {
-    // Whoever asks has the socket or the address from the host itself, so that no name is looked up.
     checked(Reach::Loopback)
 }
 

@@ -5,7 +5,9 @@ use crate::admin::a_reader_halts_nothing;
 use crate::canary::a_log_without_keys;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
 use crate::egress::a_name_that_stands_for_this_machine;
+use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
@@ -16,7 +18,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 23] = [
+const VARIANTS: &[&str] = &[
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -28,6 +30,7 @@ const VARIANTS: [&str; 23] = [
     "locks-in-memory",
     "budget-in-memory",
     "no-halt",
+    "no-protection",
     "no-late-execution",
     "no-retry-budget",
     "intent-after-send",
@@ -37,14 +40,16 @@ const VARIANTS: [&str; 23] = [
     "no-restore-epoch",
     "trusts-success",
     "one-look",
+    "no-dry-run-flag",
+    "no-overlay",
+    "no-scopes",
     "any-address",
     "logs-a-key",
-    "no-scopes",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_variant_is_caught_and_the_right_one_passes() {
-    for variant in VARIANTS {
+    for &variant in VARIANTS {
         let right = scenario(variant, "").await;
         right.unwrap_or_else(|problem| panic!("the right host fails the test of {variant}: {problem}"));
         let problem = scenario(variant, variant).await.expect_err(variant);
@@ -65,6 +70,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
         "budget-in-memory" => a_fleet_is_not_reset(wrong, 30).await,
+        "no-protection" => what_is_protected_is_left_alone(wrong).await,
         "no-halt" => a_halt_stops_what_is_sent(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,
         "intent-after-send" => a_kill_after_a_reset_leaves_one(wrong).await,
@@ -74,10 +80,12 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
-        "logs-a-key" => a_log_without_keys(wrong).await,
-        "any-address" => a_name_that_stands_for_this_machine(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
+        "any-address" => a_name_that_stands_for_this_machine(wrong).await,
+        "logs-a-key" => a_log_without_keys(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
+        "no-dry-run-flag" => asks_the_cloud_for_no_more_than_a_check(wrong).await,
+        "no-overlay" => shows_what_was_simulated(wrong).await,
         other => panic!("no scenario for {other}"),
     }
 }

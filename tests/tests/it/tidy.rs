@@ -123,7 +123,7 @@ const EGRESS: [(&str, &[&str]); 14] = [
     ("UdpSocket", &[]),
     // Words to systemd, to the socket that it names.
     ("UnixDatagram", &["notify.rs"]),
-    // Whether another host listens at its own socket.
+    // Whether a host that was killed has left a socket behind.
     ("UnixStream::connect", &["admin/listen.rs"]),
 ];
 

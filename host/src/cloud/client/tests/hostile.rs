@@ -156,7 +156,7 @@ async fn no_word_of_a_call_is_another_host() {
         format!("{at}/"),
         format!("@{at}/"),
         format!("x@{at}/#"),
-        format!("cn-hangzhou.evil.example#"),
+        "cn-hangzhou.evil.example#".to_owned(),
         format!("cn-hangzhou@{at}"),
         format!("cn-hangzhou/../@{at}"),
         format!("http://{at}/"),
