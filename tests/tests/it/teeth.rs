@@ -14,6 +14,7 @@ use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::once::notification;
 use crate::retries::calls_in_a_storm;
+use crate::runner::an_effect_outlives_its_runner;
 use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
@@ -45,6 +46,7 @@ const VARIANTS: &[&str] = &[
     "no-scopes",
     "any-address",
     "logs-a-key",
+    "effect-dies-with-runner",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,6 +81,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "account-from-file" => goes_on_in_another_account(wrong).await,
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
+        "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
