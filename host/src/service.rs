@@ -20,8 +20,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Runs the service until it is told to end.
 pub fn serve(config: &Path, args: ServeArgs) -> ExitCode {
     telemetry::start_logging();
-    if let Err(problem) = hide::refuse_core_dumps() {
-        tracing::warn!(%problem, "core dumps stay possible: they would hold secrets");
+    if let Err(problem) = hide::close_to_others() {
+        tracing::warn!(%problem, "memory and core dumps of this process, which hold secrets, stay open to its user");
     }
     let base = config.parent().map(Path::to_owned).unwrap_or_default();
     let settings = match read_settings(config) {

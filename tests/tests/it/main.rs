@@ -4,6 +4,7 @@ mod admin;
 mod approval;
 mod audit;
 mod broker;
+mod canary;
 mod catalog;
 mod chaos;
 mod check;

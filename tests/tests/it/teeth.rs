@@ -5,6 +5,7 @@ use crate::admin::a_reader_halts_nothing;
 use crate::approval::an_approval_expires;
 use crate::approval::changes::changed_facts_are_asked_again;
 use crate::approval::links::a_used_link_approves_nothing_more;
+use crate::canary::a_log_without_keys;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
 use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
@@ -55,6 +56,7 @@ const VARIANTS: &[&str] = &[
     "audit-after",
     "no-prev-hash",
     "any-address",
+    "logs-a-key",
     "effect-dies-with-runner",
 ];
 
@@ -99,6 +101,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "link-twice" => a_used_link_approves_nothing_more(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
+        "logs-a-key" => a_log_without_keys(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         "audit-after" => a_killed_hosts_effects_have_their_rows(wrong).await,
         "no-prev-hash" => a_row_does_not_fit_once_the_one_before_is_replaced(wrong).await,
