@@ -11,6 +11,7 @@ mod db;
 mod deliveries;
 mod disk;
 mod doubt;
+mod dry_run;
 mod egress;
 mod endings;
 mod events;

@@ -4,6 +4,7 @@
 use crate::admin::a_reader_halts_nothing;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
 use crate::egress::a_name_that_stands_for_this_machine;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
@@ -37,6 +38,8 @@ const VARIANTS: &[&str] = &[
     "no-restore-epoch",
     "trusts-success",
     "one-look",
+    "no-dry-run-flag",
+    "no-overlay",
     "no-scopes",
     "any-address",
     "effect-dies-with-runner",
@@ -78,6 +81,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
+        "no-dry-run-flag" => asks_the_cloud_for_no_more_than_a_check(wrong).await,
+        "no-overlay" => shows_what_was_simulated(wrong).await,
         other => panic!("no scenario for {other}"),
     }
 }

@@ -1,6 +1,7 @@
 //! Questions about what is stored, on connections that cannot write: beside the writer, and beside a running host for
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
+use super::budget;
 use super::damage;
 use super::halt;
 use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
@@ -57,6 +58,11 @@ impl Reader {
         let row = |row: &Row<'_>| run_row(row).or_else(|_| readable::run_row(row));
         let rows = statement.query_map(params![policy, rows_max(filter.limit)], row)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What was spent under each scope, newest first.
+    pub(super) fn spent(&self, scopes: &[String]) -> Result<Vec<Vec<(Timestamp, u32)>>, StoreError> {
+        scopes.iter().map(|scope| Ok(budget::spent(&self.conn, scope)?)).collect()
     }
 
     /// The halts in force.

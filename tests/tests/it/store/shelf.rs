@@ -211,6 +211,10 @@ impl Shelf {
         self.halts.remove(&policy.cloned()).is_some()
     }
 
+    pub(super) fn spent(&self, scopes: &[String]) -> Vec<Vec<(Timestamp, u32)>> {
+        scopes.iter().map(|scope| self.spent.of(scope)).collect()
+    }
+
     pub(super) fn halts(&self) -> Halts {
         Halts(self.halts.values().cloned().collect())
     }
