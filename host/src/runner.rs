@@ -73,6 +73,11 @@ impl Runner {
         Arc::new(Self { engine, program, link, judging: Mutex::default(), keeping: None })
     }
 
+    /// The process that has the runs, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.link.borrow().as_ref().map(|link| link.pid)
+    }
+
     /// The bounds of guests.
     pub fn limits(&self) -> &Limits {
         self.engine.limits()
