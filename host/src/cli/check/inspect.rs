@@ -2,10 +2,12 @@
 //! say the same. Leaves printing to the parent.
 
 use crate::cloud::is_readable_by_others;
-use crate::plugin::compiler::Compiler;
+use crate::plugin::compiler::{Compiler, THIS_PROGRAM};
 use crate::plugin::engine::{Engine, Limits, Permission, StartEngineError};
+use crate::plugin::guests::Guests;
 use crate::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStatus};
 use crate::policy::{Policies, PolicySet};
+use crate::runner::Runner;
 use opsward_core::config::{ConfigError, HostSettings, Severity, load_host, load_policy};
 use opsward_core::grant::{GrantRow, MatrixRow};
 use opsward_core::line::one_line;
@@ -138,9 +140,11 @@ impl From<ConfigError> for Finding {
     }
 }
 
-/// An engine for looking at plugins, with compiled ones kept in `cache`.
-pub fn engine(cache: &Path) -> Result<Engine, StartEngineError> {
-    Engine::new(Limits { instances: 1, ..Limits::default() }, cache, Compiler::in_this_program())
+/// What looks at plugins, each in a process of its own, with compiled ones kept in `cache`.
+pub fn guests(cache: &Path) -> Result<Guests, StartEngineError> {
+    let limits = Limits { instances: 1, ..Limits::default() };
+    let engine = Engine::without_ticks(limits, cache, Compiler::in_this_program())?;
+    Ok(Runner::for_judging(engine, THIS_PROGRAM.into()).into())
 }
 
 /// Reads and judges everything that `config`, whose content is `text`, names.
@@ -148,7 +152,7 @@ pub async fn inspect(
     config: &Path,
     text: &str,
     now: Timestamp,
-    engine: Engine,
+    guests: impl Into<Guests>,
 ) -> anyhow::Result<CheckReport> {
     let mut report = CheckReport { config: config.display().to_string(), ..CheckReport::default() };
     let host = match load_host(&report.config, text) {
@@ -167,7 +171,7 @@ pub async fn inspect(
     }));
     let policies = Arc::new(Policies::default());
     let opened =
-        Registry::open(engine, base.to_owned(), host.clone(), policies.clone(), Arc::default()).await;
+        Registry::open(guests, base.to_owned(), host.clone(), policies.clone(), Arc::default()).await;
     let registry = match opened {
         Ok(registry) => registry,
         Err(problem) => {
