@@ -20,6 +20,7 @@ mod harness;
 mod held;
 mod hostile;
 mod hostile_pack;
+mod invoke;
 mod lies;
 mod once;
 mod registry;
