@@ -4,7 +4,7 @@
 
 mod cloudevents;
 mod cloudmonitor;
-mod json;
+pub(crate) mod json;
 mod manual;
 
 pub use manual::{given, manual_source};

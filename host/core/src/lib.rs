@@ -10,6 +10,7 @@ pub mod call;
 pub mod catalog;
 pub mod config;
 pub mod credential;
+pub mod egress;
 pub mod endpoint;
 pub mod event;
 pub mod grant;

@@ -85,7 +85,10 @@ fn summed_up(run: &RunDetail) -> String {
         }
     }
     let plural = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let refused = (refused > 0).then(|| format!(", {} refused", plural(refused, "call"))).unwrap_or_default();
+    let refused = match refused {
+        0 => String::new(),
+        count => format!(", {} refused", plural(count, "call")),
+    };
     let end = match run.row.state {
         state if state.is_final() || state == RunState::Held => String::new(),
         _ => format!("; it has not ended within {} s", PATIENCE.as_secs()),

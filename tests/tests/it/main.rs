@@ -12,6 +12,7 @@ mod deliveries;
 mod disk;
 mod doubt;
 mod dry_run;
+mod egress;
 mod endings;
 mod events;
 mod grants;

@@ -1,4 +1,6 @@
-//! The client against loopback servers that answer, refuse, break off or stay silent.
+//! The client against loopback servers that answer, refuse, break off or stay silent; `hostile` has the worse ones.
+
+mod hostile;
 
 use super::*;
 use crate::clock::ManualClock;
@@ -231,7 +233,7 @@ async fn the_clouds_clock_is_signed_with_once_it_is_known() {
 
 #[tokio::test]
 async fn the_broker_gives_a_request_and_the_catalog_version_and_token_field() {
-    use crate::broker::Sender;
+    use crate::broker::{Sender, Stamp};
     let server = Server::start(reply("200 OK", "", r#"{"RequestId":"r-1"}"#)).await;
     let (client, account) = client(Some(server.endpoint.clone()), Scheme::AlibabaAcs3);
     let request = |service: &str, action: &str| opsward_core::call::CallRequest {
@@ -243,22 +245,29 @@ async fn the_broker_gives_a_request_and_the_catalog_version_and_token_field() {
     };
     let known = request("ecs", "CreateSnapshot");
     assert!(matches!(
-        Sender::send(&client, Caller::of(&account), &known, Some("t-1")).await,
+        Sender::send(&client, Caller::of(&account), &known, Stamp::Token("t-1")).await,
         Verdict::Answered(Ok(_))
     ));
     let sent = String::from_utf8(server.requests().remove(0)).expect("text");
     assert!(sent.starts_with("POST /?ClientToken=t-1&DiskId=d-1&RegionId=cn-hangzhou HTTP/1.1"), "{sent}");
     assert!(sent.contains("x-acs-version: 2014-05-26"), "{sent}");
-    for (request, token, code) in [
-        (request("ecs", "RebootInstance"), Some("t-1"), "opsward.no-token"),
-        (request("nosuch", "CreateSnapshot"), None, "opsward.unknown-service"),
+    let dry = request("ecs", "DeleteImage");
+    let verdict = Sender::send(&client, Caller::of(&account), &dry, Stamp::DryRun).await;
+    assert!(matches!(verdict, Verdict::Answered(Ok(_))), "{verdict:?}");
+    let sent = String::from_utf8(server.requests().remove(1)).expect("text");
+    assert!(sent.starts_with("POST /?DiskId=d-1&DryRun=true&RegionId=cn-hangzhou HTTP/1.1"), "{sent}");
+    for (request, stamp, code) in [
+        (request("ecs", "RebootInstance"), Stamp::Token("t-1"), "opsward.no-token"),
+        (request("ecs", "CreateSnapshot"), Stamp::DryRun, "opsward.no-dry-run"),
+        (request("ecs", "PurgeThings"), Stamp::DryRun, "opsward.no-dry-run"),
+        (request("nosuch", "CreateSnapshot"), Stamp::Plain, "opsward.unknown-service"),
     ] {
         let Verdict::Answered(Err(error)) =
-            Sender::send(&client, Caller::of(&account), &request, token).await
+            Sender::send(&client, Caller::of(&account), &request, stamp).await
         else {
             panic!("sent: {code}")
         };
         assert_eq!(error.code, code);
     }
-    assert_eq!(server.requests().len(), 1);
+    assert_eq!(server.requests().len(), 2);
 }
