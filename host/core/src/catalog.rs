@@ -15,7 +15,7 @@ pub use entry::{Action, Paging, ParamsIn, Rate};
 pub use facts::{Facts, FactsRead, ResourceFacts};
 pub use makes::{Kind, Makes, kinds};
 pub use params::{
-    RegionConflict, is_resource_id, odd_name, other_regions, place_region, reserved, resources,
+    RegionConflict, is_resource_id, odd_name, other_regions, place_region, reserved, resources, values,
 };
 pub use read_back::{Baseline, Judgement, Proof, ReadBack, Sight, judge};
 

@@ -7,6 +7,7 @@ use crate::failpoint::wrong;
 use opsward_core::admit::{self, Admitted};
 use opsward_core::call::{CallError, CallRequest, ErrorKind, secrets_named};
 use opsward_core::catalog::{Facts, FactsRead, Provider};
+use opsward_core::grant::Question;
 use opsward_core::retry::refusal;
 use opsward_core::run::Stop;
 use serde_json::Value;
@@ -32,11 +33,36 @@ impl Session {
             Ok(reads) => self.facts(position, reads).await?,
             Err(error) => Err(error),
         };
-        let allowed = shown.and_then(|facts| admit::authorize(&question, grants, &facts));
-        Ok(match allowed {
-            Err(error) if !wrong("no-grant-check") => Err(error),
-            _ => Ok(admitted),
-        })
+        let granted = shown.and_then(|facts| admit::authorize(&question, grants, &facts).map(|()| facts));
+        let facts = match granted {
+            Err(error) if !wrong("no-grant-check") => return Ok(Err(error)),
+            granted => granted.unwrap_or_default(),
+        };
+        let cleared = self.clear(position, &question, &admitted, params, facts).await?;
+        Ok(cleared.map(|()| admitted))
+    }
+
+    /// Whether the call leaves alone what is protected. What the reads for its grants have shown is not read again.
+    async fn clear(
+        &self,
+        position: u32,
+        question: &Question<'_>,
+        admitted: &Admitted,
+        params: &Value,
+        mut facts: Facts,
+    ) -> Result<Result<(), CallError>, Stop> {
+        let protected = &self.policy.settings.guardrails.protected;
+        if wrong("no-protection") {
+            return Ok(Ok(()));
+        }
+        let shown = match admit::reads_before_clearing(question, admitted, params, protected, &facts) {
+            Ok(reads) => self.facts(position, reads).await?,
+            Err(error) => Err(error),
+        };
+        Ok(shown.and_then(|shown| {
+            facts.extend(shown);
+            admit::clear(question, params, protected, &facts)
+        }))
     }
 
     /// A policy's calls refer only to secrets that its file lists.

@@ -2,15 +2,16 @@
 //! away, whether or not a host runs; without it in the running host, as if the event had come from outside. Leaves running to the
 //! same worker and broker as `serve` has, and printing to `runs`. Tested in `tests/tests/it/invoke.rs`.
 
+use super::ServeArgs;
 use super::host_admin::{self, Taker};
 use super::runs::{self, Output};
 use crate::broker::Broker;
 use crate::clock::{Clock, SystemClock};
 use crate::cloud::{CloudClient, resolve};
-use crate::plugin::engine::Engine;
+use crate::plugin::guests::Guests;
 use crate::plugin::registry::Registry;
 use crate::policy::{LivePolicy, Policies, PolicySet};
-use crate::service::{read_account, read_settings};
+use crate::service::{guests, read_account, read_settings};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{RunDetail, Store as _};
 use crate::trigger::accept::Accept;
@@ -126,11 +127,11 @@ async fn dry_run(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let opsward_core::config::StoreSettings::Sqlite { path } = &settings.store;
     let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
-    let engine = super::check::engine(&base.join(cache))?;
+    let guests = guests(&base.join(cache), ServeArgs { single_process: false }).await?;
     let found = Arc::new(Policies::default());
     let host = settings.clone();
     let registry =
-        Registry::open(engine.clone(), base.clone(), settings, found.clone(), Arc::default()).await?;
+        Registry::open(guests.clone(), base.clone(), settings, found.clone(), Arc::default()).await?;
     let policy = in_dry_run(&registry, &found, &host, name)?;
     let cloud = Arc::new(cloud_of(&host, &base, &policy, clock.clone())?);
 
@@ -140,7 +141,7 @@ async fn dry_run(
     let accept =
         Accept { store: store.clone(), policies: policies.clone(), clock: clock.clone(), work: work.clone() };
     let (run, _) = accept.invoke(event, &policy).await?;
-    let worker = worker_of(engine, registry, policies, Broker::new(store.clone(), cloud, clock), work);
+    let worker = worker_of(guests, registry, policies, Broker::new(store.clone(), cloud, clock), work);
     let ended = work_on(worker, &store, &run).await;
     store.close().await?;
     ended
@@ -193,14 +194,14 @@ fn policies_of(policy: Arc<LivePolicy>) -> Arc<Policies> {
 }
 
 fn worker_of(
-    engine: Engine,
+    guests: Guests,
     registry: Arc<Registry>,
     policies: Arc<Policies>,
     broker: Broker,
     work: Arc<Notify>,
 ) -> Arc<Worker> {
-    let (engine, next_wake) = (Arc::new(engine), AtomicI64::new(0));
-    Arc::new(Worker { engine, registry, policies, broker, runs_max: 1, work, next_wake })
+    let next_wake = AtomicI64::new(0);
+    Arc::new(Worker { guests, registry, policies, broker, runs_max: 1, work, next_wake })
 }
 
 /// Lets the worker work until the run has ended, or for as long as anybody waits.

@@ -26,6 +26,7 @@ mod lies;
 mod once;
 mod registry;
 mod retries;
+mod runner;
 mod serve;
 mod sim;
 mod simulation;

@@ -3,6 +3,7 @@
 mod hostile;
 
 use super::*;
+use crate::broker::Stamp;
 use crate::clock::ManualClock;
 use opsward_core::answer::Remedy;
 use opsward_core::secret::Secret;
@@ -233,7 +234,7 @@ async fn the_clouds_clock_is_signed_with_once_it_is_known() {
 
 #[tokio::test]
 async fn the_broker_gives_a_request_and_the_catalog_version_and_token_field() {
-    use crate::broker::{Sender, Stamp};
+    use crate::broker::Sender;
     let server = Server::start(reply("200 OK", "", r#"{"RequestId":"r-1"}"#)).await;
     let (client, account) = client(Some(server.endpoint.clone()), Scheme::AlibabaAcs3);
     let request = |service: &str, action: &str| opsward_core::call::CallRequest {

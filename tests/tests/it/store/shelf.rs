@@ -258,8 +258,12 @@ impl Shelf {
     ) -> Result<(), StoreError> {
         let at = self.place(claim)?;
         self.runs[at].claimed = false;
+        let crashes = self.runs[at].crashes;
         self.write(at, &records);
         self.stand(at, &records, to);
+        if matches!(to, Standing::Crashed { .. }) {
+            self.runs[at].crashes = crashes + 1;
+        }
         Ok(())
     }
 
@@ -325,6 +329,10 @@ impl Shelf {
             Standing::Wake { at, faulted } => {
                 run.wake = at;
                 (RunState::Ready, faulted)
+            }
+            Standing::Crashed { at } => {
+                run.wake = at;
+                (RunState::Ready, false)
             }
             Standing::Held => (RunState::Held, false),
             Standing::Done => (RunState::Done, false),
