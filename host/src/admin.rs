@@ -6,6 +6,7 @@
 pub(crate) mod approvals;
 mod gate;
 mod halts;
+mod invoke;
 mod listen;
 pub mod tokens;
 
@@ -110,6 +111,7 @@ fn router(admin: Admin) -> Router {
         .route("/api/v1/halts", get(halts::list));
     let operate = Router::new()
         .route("/api/v1/runs/{id}/decision", post(decide))
+        .route("/api/v1/policies/{name}/invoke", post(invoke::invoke))
         .route("/api/v1/halt", post(halts::halt))
         .route("/api/v1/resume", post(halts::resume));
     let approve = Router::new().route("/api/v1/approvals/{id}/decision", post(approvals::decide));

@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod enable;
 pub mod halt;
 mod host_admin;
+pub mod invoke;
 pub mod plugin;
 pub mod policy;
 pub mod resolve;
@@ -101,6 +102,13 @@ enum Command {
     /// Make, list and revoke the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Run one policy once on one event
+    Invoke {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        invoke: invoke::InvokeArgs,
+    },
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -203,6 +211,9 @@ pub fn main() -> ExitCode {
         }
         Command::Resume { config, resume } => {
             finish(async_main(halt::resume(&config.config, resume, &mut std::io::stdout())))
+        }
+        Command::Invoke { config, invoke } => {
+            finish(async_main(invoke::run(&config.config, invoke, &mut std::io::stdout())))
         }
         Command::Run(Run::Resolve { config, resolve }) => {
             finish(async_main(resolve::resolve(&config.config, resolve, &mut std::io::stdout())))

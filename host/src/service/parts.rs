@@ -176,7 +176,7 @@ impl Parts {
 }
 
 /// Where guests run: in a process that holds no key, unless the operator wants it otherwise.
-async fn guests(cache: &Path, args: ServeArgs) -> anyhow::Result<Guests> {
+pub(crate) async fn guests(cache: &Path, args: ServeArgs) -> anyhow::Result<Guests> {
     let (limits, compiler) = (Limits::default(), Compiler::in_this_program());
     if args.single_process {
         tracing::warn!(
