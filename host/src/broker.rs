@@ -3,6 +3,7 @@
 //! HTTP to `cloud`, and the guest to `plugin`.
 
 mod admission;
+mod bounds;
 mod effect;
 mod halted;
 mod known;

@@ -35,6 +35,7 @@ mod standing;
 mod statements;
 mod writer;
 
+pub use budget::Failing;
 pub use check::{StoreReport, TableRows, check};
 pub use compact::{Compacted, compact};
 pub use copy::{BackupError, Mark, backup};

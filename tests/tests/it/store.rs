@@ -115,6 +115,8 @@ macro_rules! keeps_its_promises {
                 an_effect_without_room_leaves_no_trace
                 what_an_effect_counted_is_given_back_if_it_changed_nothing
                 what_an_earlier_try_counted_counts_on
+                what_failed_counts_for_a_ramp_and_a_circuit_until_somebody_ends_that
+                different_resources_count_once_each
                 a_halt_lasts_until_it_is_ended_also_through_a_kill);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known

@@ -4,6 +4,7 @@
 use crate::admin::a_reader_halts_nothing;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::guardrails::pace::a_ramp_holds_through_a_kill;
 use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
@@ -15,7 +16,7 @@ use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 22] = [
+const VARIANTS: [&str; 23] = [
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -28,6 +29,7 @@ const VARIANTS: [&str; 22] = [
     "budget-in-memory",
     "no-halt",
     "no-protection",
+    "ramp-in-memory",
     "no-late-execution",
     "no-retry-budget",
     "intent-after-send",
@@ -63,6 +65,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
         "budget-in-memory" => a_fleet_is_not_reset(wrong, 30).await,
+        "ramp-in-memory" => a_ramp_holds_through_a_kill(wrong).await,
         "no-protection" => what_is_protected_is_left_alone(wrong).await,
         "no-halt" => a_halt_stops_what_is_sent(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,

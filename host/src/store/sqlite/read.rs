@@ -1,6 +1,7 @@
 //! Questions about what is stored, on connections that cannot write: beside the writer, and beside a running host for
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
+use super::budget::{self, Failing};
 use super::damage;
 use super::halt;
 use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
@@ -62,6 +63,11 @@ impl Reader {
     /// The halts in force.
     pub fn halts(&self) -> Result<Vec<Halt>, StoreError> {
         if self.format < schema::HALTS_FORMAT { Ok(Vec::new()) } else { Ok(halt::list(&self.conn)?) }
+    }
+
+    /// What failed under a ramp or a circuit, and is not forgotten.
+    pub fn failing(&self) -> Result<Vec<Failing>, StoreError> {
+        if self.format < schema::OUTCOMES_FORMAT { Ok(Vec::new()) } else { Ok(budget::failing(&self.conn)?) }
     }
 
     /// The runs whose id begins with `prefix`, each with its event and ledger, as far as they can be read; at most `limit`.

@@ -3,7 +3,7 @@
 
 mod lists;
 
-use super::shelf_keys::{Keys, PolicyStates, Spent};
+use super::shelf_keys::{Counted, Keys, PolicyStates};
 use opsward::store::{
     Acceptance, Claim, Claimed, Firing, NewEvent, NewRun, Once, OnceKey, SUSPECT_AT, ScheduleState, Standing,
     StoreError,
@@ -30,7 +30,7 @@ pub(super) struct Shelf {
     firings: Vec<Firing>,
     keys: Keys,
     states: PolicyStates,
-    spent: Spent,
+    spent: Counted,
     halts: BTreeMap<Option<PolicyName>, Halt>,
     locks: BTreeMap<(String, String), (RunId, u32)>,
     /// Queued by `append_later`, not on the disk yet.
@@ -208,7 +208,8 @@ impl Shelf {
     }
 
     pub(super) fn resume(&mut self, policy: Option<&PolicyName>) -> bool {
-        self.halts.remove(&policy.cloned()).is_some()
+        let forgotten = policy.is_some_and(|policy| self.spent.forget_failures(policy));
+        self.halts.remove(&policy.cloned()).is_some() || forgotten
     }
 
     pub(super) fn halts(&self) -> Halts {
@@ -311,7 +312,7 @@ impl Shelf {
             {
                 self.locks.retain(|_, has| *has != (id.clone(), *position));
             }
-            self.spent.give_back(&id, &record.entry);
+            self.spent.end(&id, record);
         }
     }
 
