@@ -10,12 +10,14 @@ mod known;
 mod once;
 mod readback;
 mod send;
+mod simulate;
 mod turns;
 
 pub use halted::Halted;
-pub use send::{AccountFacts, Caller, Sender};
+pub use send::{AccountFacts, Caller, Sender, Stamp};
 
 use known::Known;
+use simulate::Simulation;
 use turns::Turns;
 
 use crate::clock::Clock;
@@ -24,7 +26,7 @@ use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Restored, Store, StoreError};
 use futures::StreamExt as _;
 use opsward_core::admit;
-use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind};
+use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::catalog::Class;
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
@@ -78,6 +80,7 @@ pub struct Session {
     claim: Claim,
     policy: Arc<LivePolicy>,
     mode: Mode,
+    simulation: Simulation,
     source: SourceName,
     event_id: String,
     /// When the event took place, and when it was received.
@@ -129,6 +132,7 @@ impl Broker {
             claim: claimed.claim,
             policy,
             mode,
+            simulation: Simulation::new(mode, &claimed.ledger),
             source: claimed.event.source,
             event_id: claimed.event.id,
             event_time: claimed.event.time,
@@ -147,7 +151,7 @@ impl GuestCalls for Session {
             HostRequest::Call(request) => {
                 let planned = self.plan(request)?;
                 let (reply, at) = self.make(planned).await?;
-                self.replay.advance(at);
+                self.came_past(&reply, at);
                 Ok(HostReply::Call(reply))
             }
             HostRequest::CallAll { requests, max_concurrency } => {
@@ -205,10 +209,16 @@ impl Session {
         }
         let mut replies = Vec::with_capacity(made.len());
         for (reply, at) in made.into_iter().flatten() {
-            self.replay.advance(at);
+            self.came_past(&reply, at);
             replies.push(reply);
         }
         Ok(HostReply::CallAll(replies))
+    }
+
+    /// The guest sees this reply: the run's time moves on.
+    fn came_past(&mut self, reply: &CallReply, at: Timestamp) {
+        self.replay.advance(at);
+        self.simulation.came_past(reply);
     }
 
     fn plan(&mut self, request: CallRequest) -> Result<Planned, Stop> {
@@ -275,7 +285,7 @@ impl Session {
     ) -> Result<Timed, Stop> {
         let account =
             self.account().ok_or_else(|| Stop::Abandoned { reason: "the account is gone".to_owned() })?;
-        let admitted = match self.admit(&request, params, account.provider).await? {
+        let admitted = match self.admit(position, &request, params, account.provider).await? {
             Ok(admitted) => admitted,
             Err(error) => return self.refuse(position, request, error),
         };
@@ -287,10 +297,11 @@ impl Session {
                 refusal(ErrorKind::Denied, "opsward.AnswersTooLarge", message),
             );
         }
-        match (admitted.class, self.mode) {
+        match (admitted.class, self.simulation.is_on()) {
             (Class::Read, _) => self.read(position, request).await,
-            (_, Mode::Enforce) => self.effect(position, request, params, &admitted, disproofs).await,
-            (_, Mode::DryRun | Mode::Approve | Mode::Off) => self.simulate(position, request),
+            (_, false) => self.effect(position, request, params, &admitted, disproofs).await,
+            // Rare where it matters how fast it is: kept out of every call's future.
+            (_, true) => Box::pin(self.simulate(position, request, params, &admitted)).await,
         }
     }
 
@@ -311,18 +322,6 @@ impl Session {
         self.answered(position, request, Err(error), Answered::Host)
     }
 
-    /// Dry run: the effect is recorded and answered, and nothing is sent.
-    fn simulate(&self, position: u32, request: CallRequest) -> Result<Timed, Stop> {
-        let request_id = format!("dry-run-{position}");
-        let body = format!(r#"{{"RequestId":"{request_id}"}}"#);
-        self.answered(
-            position,
-            request,
-            Ok(CallResponse { request_id, body, simulated: true }),
-            Answered::Simulated,
-        )
-    }
-
     /// Records request and answer at once: nothing outside changed, so it need not be on disk before the guest goes on.
     fn answered(
         &self,
@@ -335,10 +334,17 @@ impl Session {
         Ok((reply, at))
     }
 
+    /// After a simulated effect the guest waits for what is shown already: its time moves on, and nobody waits.
     fn sleep(&mut self, ms: u64) -> Result<HostReply, Stop> {
         let now = self.broker.clock.now();
         match self.replay.sleep(ms) {
-            Next::Recorded(until) if until <= now => Ok(HostReply::Unit),
+            Next::Recorded(until) if until <= now || self.simulation.has_shown() => Ok(HostReply::Unit),
+            Next::Live(position) if self.simulation.has_shown() => {
+                let until = now.max(self.replay.now()) + Duration::from_millis(ms);
+                self.append_later(Entry::Slept { position, ms, until })?;
+                self.replay.advance(until);
+                Ok(HostReply::Unit)
+            }
             Next::Recorded(until) => Err(Stop::SleepUntil(until)),
             Next::Live(position) => {
                 let until = now + Duration::from_millis(ms);

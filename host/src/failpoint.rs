@@ -1,6 +1,7 @@
 //! Named places where a test may kill the process, and wrong variants a test may switch on. Both exist only with the
 //! features `failpoints` and `wrong-variants`, which no shipped binary has; without them every call here is nothing.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Kills the process here if `OPSWARD_FAILPOINT` is `<name>:<n>` and this is the n-th time. Names: `docs/architecture.md`.
@@ -42,6 +43,18 @@ pub fn metadata_at(base: &'static str) -> String {
     base.to_owned()
 }
 
+/// What `OPSWARD_NAMES` says in a test that a name stands for: addresses between commas. No shipped binary believes it.
+#[inline]
+pub fn looked_up(host: &str) -> Option<Vec<SocketAddr>> {
+    #[cfg(feature = "failpoints")]
+    return armed::looked_up(host);
+    #[cfg(not(feature = "failpoints"))]
+    {
+        let _: &str = host;
+        None
+    }
+}
+
 /// How long a time that passed would have been without that haste: what decides by it knows of none.
 #[inline]
 pub fn unhasted(passed: Duration) -> Duration {
@@ -53,6 +66,8 @@ pub fn unhasted(passed: Duration) -> Duration {
 
 #[cfg(any(feature = "failpoints", feature = "wrong-variants"))]
 mod armed {
+    #[cfg(feature = "failpoints")]
+    use std::net::{IpAddr, SocketAddr};
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
@@ -65,6 +80,18 @@ mod armed {
     #[cfg(feature = "failpoints")]
     pub(super) fn unhasted(passed: Duration) -> Duration {
         passed.saturating_mul(divisor())
+    }
+
+    /// `OPSWARD_NAMES` is `<name>=<address>,<address>;...`; the name `*` is any.
+    #[cfg(feature = "failpoints")]
+    pub(super) fn looked_up(host: &str) -> Option<Vec<SocketAddr>> {
+        let names = std::env::var("OPSWARD_NAMES").ok()?;
+        let of_host = |entry: &str| -> Option<Vec<SocketAddr>> {
+            let (_, addresses) = entry.split_once('=').filter(|(name, _)| [host, "*"].contains(name))?;
+            let addresses = addresses.split(',').filter_map(|text| text.parse::<IpAddr>().ok());
+            Some(addresses.map(|address| SocketAddr::new(address, 0)).collect())
+        };
+        names.split(';').find_map(of_host)
     }
 
     #[cfg(feature = "failpoints")]

@@ -33,6 +33,19 @@ pub struct Admitted {
     pub elsewhere: Vec<String>,
 }
 
+impl Admitted {
+    /// What is known of a call, whether or not it may be made.
+    pub fn of(request: &CallRequest, params: &Value, provider: Provider) -> Self {
+        let CallRequest { service, action, .. } = request;
+        Self {
+            action: catalog::find(provider, service, action),
+            class: catalog::class_of(provider, service, action),
+            resources: catalog::resources(provider, service, action, params),
+            elsewhere: catalog::other_regions(params),
+        }
+    }
+}
+
 /// Brings a request into the form that is compared, recorded, authorised and sent: the account's default region filled in,
 /// repeated in the parameters where the action wants it, parameters in one order.
 pub fn canonical(
@@ -77,12 +90,7 @@ pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Res
         let message = format!("{service}:{action} answers with credentials, which never enter a policy");
         return Err(refusal(ErrorKind::Denied, "opsward.Credentials", message));
     }
-    let admitted = Admitted {
-        action: catalog::find(provider, service, action),
-        class: catalog::class_of(provider, service, action),
-        resources: catalog::resources(provider, service, action, params),
-        elsewhere: catalog::other_regions(params),
-    };
+    let admitted = Admitted::of(request, params, provider);
     form::check(request, params, provider, &admitted)
         .map_err(|odd| refusal(ErrorKind::Invalid, odd.code(), odd.to_string()))?;
     if let (Some(action), Some(params)) = (admitted.action, params.as_object()) {

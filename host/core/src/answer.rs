@@ -7,12 +7,15 @@ mod tencent;
 
 use crate::call::{CallError, CallReply, CallResponse, ErrorKind};
 use crate::catalog::{self, Meaning, Provider};
+use crate::event::json;
 use crate::secret::Secret;
 use serde_json::Value;
 use std::time::Duration;
 
 /// Longest answer taken, in bytes: a page of 100 instances is about 300 KiB, and what a policy can be given is 4 MiB.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Deepest nesting of an answer that is taken: the vendors' have fewer than ten levels, and policies read them by recursion.
+pub const RESPONSE_DEPTH_MAX: usize = 64;
 /// Longest vendor message kept, in bytes: it goes into ledgers and logs.
 pub const MESSAGE_BYTES_MAX: usize = 2 << 10;
 /// Longest wait a vendor may ask for: limits are counted by the minute.
@@ -102,7 +105,9 @@ pub enum Remedy {
 
 /// Judges an answer of `provider`.
 pub fn judge(provider: Provider, answer: &Answer<'_>) -> Verdict {
+    let text = std::str::from_utf8(answer.body).unwrap_or_default();
     match provider {
+        _ if json::deeper_than(RESPONSE_DEPTH_MAX, text).is_some() => foreign(answer),
         Provider::Alibaba => alibaba::judge(answer),
         Provider::Tencent => tencent::judge(answer),
     }

@@ -1,23 +1,27 @@
 //! Where a service is reached: computed from provider, service and region by a table, never asked from the network. An
-//! account may name one endpoint for everything. Leaves API versions to `catalog` and connecting to the host. Tested below.
+//! account may name one endpoint for everything. Leaves which addresses that may be to `egress`, API versions to `catalog` and
+//! connecting to the host. Tested below.
 //!
 //! Source: the endpoint maps of Alibaba's present SDKs and of tencentcloud-sdk-python-common 3.1.195.
 
 mod table;
 
 use crate::catalog::Provider;
+use crate::egress::{Host, Reach, Refused};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
 use table::Service;
 
 /// Longest region name taken, in bytes: one DNS label.
 pub const REGION_BYTES_MAX: usize = 63;
+/// Characters of a configured endpoint that a message repeats.
+const SHOWN_CHARS_MAX: usize = 200;
 
 /// Scheme and authority of a service; the path is always `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     is_https: bool,
     authority: String,
+    reach: Reach,
 }
 
 /// Why there is no endpoint.
@@ -45,6 +49,9 @@ pub enum EndpointError {
     /// The configured endpoint is a machine's metadata service, which hands out credentials.
     #[error("endpoint `{0}` is a metadata service: calls never go there")]
     Metadata(String),
+    /// The configured endpoint has an address that no cloud has.
+    #[error("endpoint: {0}")]
+    Address(Refused),
     /// The configured endpoint would carry credentials in clear over a network.
     #[error("endpoint `{0}` uses plain http, which is allowed for loopback hosts only: use https")]
     PlainHttp(String),
@@ -54,31 +61,32 @@ impl Endpoint {
     /// Reads an account's `endpoint`.
     ///
     /// # Errors
-    /// `NotAnOrigin`, `Metadata`, and `PlainHttp` for http to anything but `localhost`, 127.0.0.0/8 and `[::1]`.
+    /// `NotAnOrigin`, `Metadata`, `Address`, and `PlainHttp` for http to anything but `localhost`, 127.0.0.0/8 and `[::1]`.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let not_an_origin = || EndpointError::NotAnOrigin(text.chars().take(200).collect());
+        let shown = || text.chars().take(SHOWN_CHARS_MAX).collect();
+        let not_an_origin = || EndpointError::NotAnOrigin(shown());
         let (scheme, rest) = text.split_once("://").ok_or_else(not_an_origin)?;
         let is_https = match scheme {
             "https" => true,
             "http" => false,
             _ => return Err(not_an_origin()),
         };
-        let authority = rest.strip_suffix('/').unwrap_or(rest).to_ascii_lowercase();
-        let (host, port) = split_authority(&authority).ok_or_else(not_an_origin)?;
-        if !is_host(host) {
-            return Err(not_an_origin());
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = split_authority(authority).ok_or_else(not_an_origin)?;
+        let host = Host::parse(host).ok_or_else(not_an_origin)?;
+        if host.is_metadata() {
+            return Err(EndpointError::Metadata(shown()));
         }
-        if is_metadata(host) {
-            return Err(EndpointError::Metadata(text.chars().take(200).collect()));
+        let reach = host.reach().map_err(EndpointError::Address)?;
+        if !is_https && reach != Reach::Loopback {
+            return Err(EndpointError::PlainHttp(shown()));
         }
         // Clients leave the default port out of the Host header, which is signed.
-        let is_default = port == Some(if is_https { 443 } else { 80 });
-        let endpoint = Self { is_https, authority: if is_default { host.to_owned() } else { authority } };
-        if is_https || endpoint.is_loopback() {
-            Ok(endpoint)
-        } else {
-            Err(EndpointError::PlainHttp(text.chars().take(200).collect()))
-        }
+        let authority = match port.filter(|port| *port != if is_https { 443 } else { 80 }) {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_string(),
+        };
+        Ok(Self { is_https, authority, reach })
     }
 
     /// The endpoint of `service` in `region`; `region` may be empty for a service that is the same everywhere.
@@ -105,7 +113,7 @@ impl Endpoint {
             }
             (Provider::Tencent, _) => format!("{}.tencentcloudapi.com", entry.host_label),
         };
-        Ok(Self { is_https: true, authority: host })
+        Ok(Self { is_https: true, authority: host, reach: Reach::Table })
     }
 
     /// Host, with the port where it is not the scheme's default: the value of the Host header.
@@ -113,11 +121,14 @@ impl Endpoint {
         &self.authority
     }
 
-    /// Whether the host is this machine by name or address.
-    pub fn is_loopback(&self) -> bool {
-        let host = split_authority(&self.authority).map_or("", |(host, _)| host);
-        let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
-        host == "localhost" || address.is_some_and(|ip| ip.is_loopback())
+    /// The host as it stands in a URL.
+    pub fn host(&self) -> &str {
+        split_authority(&self.authority).map_or("", |(host, _)| host)
+    }
+
+    /// Where requests to it may go.
+    pub fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// The absolute URL of `path_and_query`, which begins with `/`.
@@ -148,12 +159,6 @@ pub fn is_region(text: &str) -> bool {
         && rest.all(is_label)
 }
 
-/// Alibaba's and Tencent's metadata services by name and address, and the link-local addresses, where others have theirs.
-fn is_metadata(host: &str) -> bool {
-    const NAMES: [&str; 3] = ["100.100.100.200", "metadata.tencentyun.com", "metadata.tencentyun.com."];
-    host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_link_local()) || NAMES.contains(&host)
-}
-
 fn find(provider: Provider, service: &str) -> Result<&'static Service, EndpointError> {
     let (name, services) = match provider {
         Provider::Alibaba => ("Alibaba", table::ALIBABA),
@@ -181,19 +186,6 @@ fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
             Some((host, Some(digits.parse().ok()?)))
         }
         Some(_) => None,
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host.split('.').all(|label| {
-                    !label.is_empty()
-                        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-                })
-        }
     }
 }
 

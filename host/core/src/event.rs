@@ -4,7 +4,7 @@
 
 mod cloudevents;
 mod cloudmonitor;
-mod json;
+pub(crate) mod json;
 
 use crate::id::SourceName;
 use crate::time::Timestamp;

@@ -16,6 +16,7 @@ impl Session {
     /// What a call would do, if the policy may make it. What its grants select by is read afresh.
     pub(super) async fn admit(
         &self,
+        position: u32,
         request: &CallRequest,
         params: &Value,
         provider: Provider,
@@ -29,7 +30,7 @@ impl Session {
         };
         let question = admit::question(request, &admitted, provider, self.broker.clock.now());
         let shown = match admit::reads_before(&question, &admitted, params, grants) {
-            Ok(reads) => self.facts(reads).await?,
+            Ok(reads) => self.facts(position, reads).await?,
             Err(error) => Err(error),
         };
         let granted = shown.and_then(|facts| admit::authorize(&question, grants, &facts).map(|()| facts));
@@ -78,10 +79,10 @@ impl Session {
     }
 
     /// What these reads show; a retryable refusal where one fails, because then nobody knows whether the call is granted.
-    async fn facts(&self, reads: Vec<FactsRead>) -> Result<Result<Facts, CallError>, Stop> {
+    async fn facts(&self, position: u32, reads: Vec<FactsRead>) -> Result<Result<Facts, CallError>, Stop> {
         let mut facts = Facts::new();
         for read in reads {
-            let body = self.ask(&read.request).await?.map(|response| response.body);
+            let body = self.look(position, &read.request).await?.0.map(|response| response.body);
             let unreadable = || {
                 refusal(
                     ErrorKind::Unavailable,

@@ -43,7 +43,7 @@ pub(super) fn store_of(config: &Path, settings: &HostSettings) -> anyhow::Result
 /// Has the host that listens at `socket` take `body`; returns its answer.
 pub(super) async fn post(socket: PathBuf, page: &str, body: &impl Serialize) -> anyhow::Result<Value> {
     let shown = socket.display().to_string();
-    let client = reqwest::Client::builder().unix_socket(socket).timeout(ADMIN_PATIENCE).build()?;
+    let client = crate::cloud::to_own_host().unix_socket(socket).timeout(ADMIN_PATIENCE).build()?;
     // The name is in no message: a socket has none.
     let request = client.post(format!("http://opsward{page}")).header("content-type", "application/json");
     let answer = request.body(serde_json::to_string(body)?).send().await.map_err(reqwest::Error::without_url);

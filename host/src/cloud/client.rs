@@ -1,14 +1,16 @@
 //! Makes one attempt of one call: sign, send, judge the answer. Never repeats anything, at any layer. Learns from each
-//! account's answers how far this machine's clock is off. Leaves repeating to `broker`, credentials to `credentials`, and every
-//! decision to `opsward_core`. Tested in `client/tests.rs` against loopback servers.
+//! account's answers how far this machine's clock is off. Leaves repeating to `broker`, credentials to `credentials`, where
+//! connections may go to `egress`, and every decision to `opsward_core`. Tested in `client/tests.rs` against loopback servers.
 
 use super::credentials::{Held, Metadata, Sessions};
+use super::egress::{self, Clients};
 use crate::broker::Caller;
 use crate::clock::Clock;
 use opsward_core::answer::{Answer, RESPONSE_BYTES_MAX, Remedy, Verdict, judge, no_answer, not_sent};
 use opsward_core::call::{CallError, ErrorKind};
 use opsward_core::catalog::Provider;
 use opsward_core::credential::{CredentialSource, Issued};
+use opsward_core::egress::Reach;
 use opsward_core::endpoint::{Endpoint, is_region};
 use opsward_core::id::{AccountName, hex};
 use opsward_core::retry::refusal;
@@ -25,14 +27,6 @@ use zeroize::Zeroizing;
 
 /// How long a call may take where the caller does not say. The vendors' own clients give slow actions more.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-/// How long a connection may take, name resolution and TLS included: then nothing was sent, and trying again is safe.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept: well below the servers' own patience, since a request written into a connection
-/// that the server is closing is lost in an unclear state.
-const POOL_IDLE: Duration = Duration::from_secs(15);
-/// Idle connections kept per host: as many as runs are in a guest at a time. With fewer, a burst of events closes
-/// connections and makes new ones, which costs more than the calls do, and each takes a TLS handshake.
-const POOL_IDLE_MAX: usize = 128;
 /// A smaller difference to the cloud's clock is left alone: its `Date` has whole seconds and travelled.
 const SKEW_MIN_MS: i64 = 5_000;
 /// Random bytes of a nonce: 128 bits never meet again.
@@ -62,9 +56,7 @@ pub struct CloudClient {
     secrets: HashMap<String, Secret>,
     clock: Arc<dyn Clock>,
     random: SystemRandom,
-    remote: reqwest::Client,
-    /// For endpoints on this machine: never through a proxy.
-    loopback: reqwest::Client,
+    clients: Clients,
     metadata: Metadata,
 }
 
@@ -91,20 +83,15 @@ impl CloudClient {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BuildClientError> {
         install_tls();
-        // Mostly one of the two is needed, and each reads the machine's certificates.
-        let is_local = |account: &Account| account.endpoint.as_ref().is_some_and(Endpoint::is_loopback);
-        let (remote, loopback) = match (accounts.iter().all(is_local), accounts.iter().any(is_local)) {
-            (true, _) => build(|client| client.no_proxy()).map(|local| (local.clone(), local))?,
-            (false, true) => (build(|client| client)?, build(|client| client.no_proxy())?),
-            (false, false) => build(|client| client).map(|remote| (remote.clone(), remote))?,
-        };
+        let reach = |account: &Account| account.endpoint.as_ref().map_or(Reach::Table, Endpoint::reach);
+        let clients = Clients::new(accounts.iter().map(reach))?;
         let known = |account: Account| {
             let sessions = Sessions::new(account.name.clone(), account.credentials.clone());
             (account.name.clone(), Known { account, sessions, skew_ms: AtomicI64::new(0) })
         };
         let accounts = accounts.into_iter().map(known).collect();
         let metadata = Metadata::new()?;
-        Ok(Self { accounts, secrets, clock, random: SystemRandom::new(), remote, loopback, metadata })
+        Ok(Self { accounts, secrets, clock, random: SystemRandom::new(), clients, metadata })
     }
 
     pub(super) fn metadata(&self) -> &Metadata {
@@ -254,7 +241,12 @@ impl CloudClient {
         endpoint: &Endpoint,
         request: SignedRequest,
     ) -> Verdict {
-        let client = if endpoint.is_loopback() { &self.loopback } else { &self.remote };
+        let Some((client, url)) = self.clients.to(endpoint, &request.url) else {
+            return refuse(
+                "opsward.invalid-request",
+                format!("the request to {endpoint} would go elsewhere"),
+            );
+        };
         let mut headers = HeaderMap::with_capacity(request.headers.len());
         for (name, value) in &request.headers {
             let Ok(mut value) = HeaderValue::from_str(value) else {
@@ -267,7 +259,7 @@ impl CloudClient {
             headers.insert(*name, value);
         }
         let method = reqwest::Method::POST;
-        let sent = client.request(method, &request.url).headers(headers).body(request.body).send().await;
+        let sent = client.request(method, url).headers(headers).body(request.body).send().await;
         let response = match sent {
             Ok(response) => response,
             Err(error) => return judge_failure(&error, endpoint),
@@ -321,25 +313,6 @@ pub fn install_tls() {
     }
 }
 
-fn build(proxied: fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
-    proxied(http_client()).build().or_else(|cause| {
-        tracing::warn!(%cause, "no CA certificates found, so https calls will fail: install `ca-certificates`");
-        proxied(http_client()).tls_certs_only([]).build()
-    })
-}
-
-fn http_client() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .user_agent(concat!("opsward/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_IDLE_MAX)
-        // A redirected request would bear a signature for another host; a repeated one could take effect twice.
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-}
-
 /// Without a connection nothing was sent. Everything else may have reached the cloud. The error's own text is not used:
 /// it holds the URL, and the URL holds parameters.
 fn judge_failure(error: &reqwest::Error, endpoint: &Endpoint) -> Verdict {
@@ -350,6 +323,9 @@ fn judge_failure(error: &reqwest::Error, endpoint: &Endpoint) -> Verdict {
     let host = endpoint.authority();
     if error.is_builder() {
         return refuse("opsward.invalid-request", format!("the request to {host} cannot be built"));
+    }
+    if let Some(refused) = egress::refused(error) {
+        return not_sent("opsward.forbidden-address", &refused.to_string());
     }
     if error.is_connect() {
         return not_sent("opsward.no-connection", &format!("cannot connect to {host}: {cause}"));

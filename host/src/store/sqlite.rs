@@ -51,7 +51,7 @@ use effect::EffectRecord;
 use late::event_key;
 use ledger::lines;
 use note::{note, one_line};
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -247,6 +247,10 @@ impl Store for SqliteStore {
             };
             Ok(ended)
         })
+    }
+
+    fn spent(&self, limits: Vec<Limit>, now: Timestamp) -> Reply<'_, Vec<Vec<Spent>>> {
+        self.read(move |reader| reader.spent(&limits, now))
     }
 
     fn halts(&self) -> Reply<'_, Halts> {

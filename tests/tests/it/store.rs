@@ -99,7 +99,8 @@ macro_rules! keeps_its_promises {
                 a_closed_store_writes_nothing
                 everything_that_was_answered_survives_a_kill
                 many_workers_at_once_do_each_run_once
-                a_run_over_which_hosts_die_is_suspected_and_handed_out_alone);
+                a_run_over_which_hosts_die_is_suspected_and_handed_out_alone
+                a_run_whose_runner_died_is_ready_and_counted_as_if_its_host_had);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again
@@ -225,5 +226,13 @@ pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp)
 /// Takes from a file what it has had since format 4.
 const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
-/// What only the newest format has.
+/// What only the formats since the sixth have.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
+/// Makes what the sixth format had of what the newest one has.
+const SINCE_6: &str = "DROP TABLE spent;
+    CREATE TABLE spent (
+      scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
+      PRIMARY KEY (scope, at, run, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX spent_of_run ON spent (run);
+    CREATE INDEX spent_at ON spent (at);";

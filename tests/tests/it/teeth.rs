@@ -4,6 +4,8 @@
 use crate::admin::a_reader_halts_nothing;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
+use crate::egress::a_name_that_stands_for_this_machine;
 use crate::guardrails::pace::a_ramp_holds_through_a_kill;
 use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
@@ -12,11 +14,12 @@ use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::once::notification;
 use crate::retries::calls_in_a_storm;
+use crate::runner::an_effect_outlives_its_runner;
 use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
 /// The wrong variants; `scenario` has the test of each.
-const VARIANTS: [&str; 23] = [
+const VARIANTS: &[&str] = &[
     "ack-before-commit",
     "sync-normal",
     "no-reserve",
@@ -39,12 +42,16 @@ const VARIANTS: [&str; 23] = [
     "no-restore-epoch",
     "trusts-success",
     "one-look",
+    "no-dry-run-flag",
+    "no-overlay",
     "no-scopes",
+    "any-address",
+    "effect-dies-with-runner",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_variant_is_caught_and_the_right_one_passes() {
-    for variant in VARIANTS {
+    for &variant in VARIANTS {
         let right = scenario(variant, "").await;
         right.unwrap_or_else(|problem| panic!("the right host fails the test of {variant}: {problem}"));
         let problem = scenario(variant, variant).await.expect_err(variant);
@@ -75,9 +82,13 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "account-from-file" => goes_on_in_another_account(wrong).await,
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
+        "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
+        "any-address" => a_name_that_stands_for_this_machine(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
+        "no-dry-run-flag" => asks_the_cloud_for_no_more_than_a_check(wrong).await,
+        "no-overlay" => shows_what_was_simulated(wrong).await,
         other => panic!("no scenario for {other}"),
     }
 }

@@ -106,6 +106,45 @@ fn code_of(file: &Path) -> String {
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
+/// What opens a connection, asks a name server, or makes what does; and the files of the host that may.
+const EGRESS: [(&str, &[&str]); 14] = [
+    // Calls, with every name looked up and judged there; metadata services, with what is looked up judged in the same place.
+    ("Client::builder", &["cloud/egress.rs", "cloud/credentials/metadata.rs"]),
+    ("use reqwest::{Client", &["cloud/egress.rs", "cloud/credentials/metadata.rs"]),
+    ("use reqwest::Client", &[]),
+    ("reqwest::Client::new", &[]),
+    ("ClientBuilder::new", &[]),
+    ("reqwest::get", &[]),
+    ("reqwest::blocking", &[]),
+    ("lookup_host", &["cloud/egress.rs"]),
+    ("to_socket_addrs", &[]),
+    ("TcpStream::connect", &[]),
+    ("TcpSocket", &[]),
+    ("UdpSocket", &[]),
+    // Words to systemd, to the socket that it names.
+    ("UnixDatagram", &["notify.rs"]),
+    // Whether a host that was killed has left a socket behind.
+    ("UnixStream::connect", &["admin/listen.rs"]),
+];
+
+#[test]
+fn one_file_opens_connections_to_clouds() {
+    for file in sources("host/src") {
+        let is_test =
+            |part: std::path::Component<'_>| ["tests", "tests.rs"].iter().any(|e| part.as_os_str() == *e);
+        if file.components().any(is_test) {
+            continue;
+        }
+        let code = code_of(&file);
+        for (what, excepted) in EGRESS {
+            if excepted.iter().any(|name| file.ends_with(name)) {
+                continue;
+            }
+            assert!(!code.contains(what), "{}: `{what}` goes around cloud/egress.rs", file.display());
+        }
+    }
+}
+
 #[test]
 fn every_source_file_is_short_and_says_what_it_does() {
     for file in ["host", "plugins", "tests"].iter().flat_map(|dir| sources(dir)) {

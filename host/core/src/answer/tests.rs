@@ -293,3 +293,19 @@ fn a_secret_that_a_vendor_repeats_goes_no_further() {
     let Verdict::Answered(Ok(response)) = concealed else { panic!("{concealed:?}") };
     assert_eq!(response.body, r#"{"Echo":"[secret]","RequestId":"r"}"#);
 }
+
+#[test]
+fn an_answer_nests_no_deeper_than_its_bound() {
+    let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    let brackets = format!(r#"{{"a":"{}"}}"#, "[".repeat(1000));
+    for (body, alibaba) in [
+        (nested(RESPONSE_DEPTH_MAX), "done"),
+        (nested(RESPONSE_DEPTH_MAX + 1), "unclear"),
+        (nested(100_000), "unclear"),
+        (brackets, "done"),
+    ] {
+        assert_eq!(gist(&judge(Provider::Alibaba, &answer(200, &body))).0, alibaba);
+    }
+    let of_tencent = format!(r#"{{"Response":{}}}"#, nested(RESPONSE_DEPTH_MAX));
+    assert_eq!(gist(&judge(Provider::Tencent, &answer(200, &of_tencent))).0, "unclear");
+}

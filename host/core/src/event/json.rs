@@ -25,8 +25,16 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeEr
     })
 }
 
-/// Counts brackets outside of strings. Text that is not JSON may pass: the parser finds that out.
 fn check_depth(text: &str) -> Result<(), DecodeError> {
+    deeper_than(JSON_DEPTH_MAX, text).map_or(Ok(()), |at| {
+        let (line, column) = position(&text.as_bytes()[..at]);
+        Err(DecodeError::TooDeep { line, column })
+    })
+}
+
+/// Where brackets outside of strings first nest deeper than `depth_max`. Text that is not JSON may pass: the parser finds that
+/// out.
+pub(crate) fn deeper_than(depth_max: usize, text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     let mut bytes = text.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
@@ -36,12 +44,11 @@ fn check_depth(text: &str) -> Result<(), DecodeError> {
             b'"' => skip_string(&mut bytes),
             _ => {}
         }
-        if depth > JSON_DEPTH_MAX {
-            let (line, column) = position(&text.as_bytes()[..at]);
-            return Err(DecodeError::TooDeep { line, column });
+        if depth > depth_max {
+            return Some(at);
         }
     }
-    Ok(())
+    None
 }
 
 fn skip_string(bytes: &mut impl Iterator<Item = (usize, u8)>) {

@@ -31,7 +31,7 @@ pub enum Scope {
     /// The different resources that a policy's effects name, of which these are this effect's.
     Resources(PolicyName, Vec<String>),
     /// The same among all of a kind in a region.
-    Fleet(PolicyName, Fleet),
+    Fleet(PolicyName, Box<Fleet>),
     /// Effects of an account's actions of a pattern, whoever makes them.
     Api(AccountName, String),
     /// A policy's effects of class *once*, of which there may be twice as many after each pause.
@@ -62,7 +62,7 @@ impl Scope {
             Self::Action(policy, action) => format!("action {policy} {action}"),
             Self::Resource(account, id) => format!("resource {account} {id}"),
             Self::Resources(policy, _) => format!("resources {policy}"),
-            Self::Fleet(policy, Fleet { kind, region, .. }) => format!("fleet {policy} {kind} {region}"),
+            Self::Fleet(policy, fleet) => format!("fleet {policy} {} {}", fleet.kind, fleet.region),
             Self::Api(account, actions) => format!("api {account} {actions}"),
             Self::Ramp(policy) => format!("ramp {policy}"),
             Self::Circuit(policy) => format!("circuit {policy}"),
@@ -72,7 +72,8 @@ impl Scope {
     /// What is counted once however often it comes; empty where everything is counted.
     pub fn members(&self) -> &[String] {
         match self {
-            Self::Resources(_, named) | Self::Fleet(_, Fleet { named, .. }) => named,
+            Self::Resources(_, named) => named,
+            Self::Fleet(_, fleet) => &fleet.named,
             _ => &[],
         }
     }
@@ -142,7 +143,7 @@ pub fn limits(
     if let Some(percent) = guardrails.max_percent {
         limits.extend(fleets.iter().map(|fleet| {
             let quota = Some(Quota { max: share(percent.max, fleet.count), per: percent.per });
-            let scope = Scope::Fleet(policy.clone(), fleet.clone());
+            let scope = Scope::Fleet(policy.clone(), Box::new(fleet.clone()));
             Limit { scope, quota, cost: count(&fleet.named) }
         }));
     }

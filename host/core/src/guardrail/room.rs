@@ -35,6 +35,15 @@ impl From<(Timestamp, u32)> for Spent {
 const LATE_OUTCOME: Duration = Duration::from_secs(24 * 3600);
 
 impl Limit {
+    /// What an effect of `at` that falls under it counts.
+    pub fn counts(&self, at: Timestamp) -> Vec<Spent> {
+        let one = |member: &str, cost| Spent { at, cost, ended: None, member: member.to_owned() };
+        match self.scope.members() {
+            [] => vec![one("", self.cost)],
+            members => members.iter().map(|member| one(member, 1)).collect(),
+        }
+    }
+
     /// How long ago an effect may have been begun to count.
     pub fn span(&self) -> Duration {
         let per = self.quota.map_or(Duration::ZERO, |quota| quota.per);
@@ -140,12 +149,11 @@ impl Over {
             Scope::Resources(policy, _) => {
                 (format!("different resources that `{policy}` changes: {quota}"), "resources")
             }
-            Scope::Fleet(policy, Fleet { kind, region, count, .. }) => (
-                format!(
-                    "different ones of the {count} in {region} by {kind} that `{policy}` changes: {quota}"
-                ),
-                "max-percent",
-            ),
+            Scope::Fleet(policy, fleet) => {
+                let Fleet { kind, region, count, .. } = &**fleet;
+                let of = format!("different ones of the {count} in {region} by {kind}");
+                (format!("{of} that `{policy}` changes: {quota}"), "max-percent")
+            }
             Scope::Api(account, actions) => {
                 (format!("effects of `{actions}` by all policies of account `{account}`: {quota}"), "budgets")
             }

@@ -52,8 +52,7 @@ impl<'a> Stage<'a> {
         teller.line("clouds", &format!("Alibaba and Tencent simulated on {}", sim.url));
         let dir = tempfile::Builder::new().prefix("opsward-demo-").tempdir()?;
         write_files(dir.path(), &sim)?;
-        let mut stage =
-            Self { teller, dir, sim, http: reqwest::Client::builder().no_proxy().build()?, host: None };
+        let mut stage = Self { teller, dir, sim, http: crate::cloud::to_own_host().build()?, host: None };
         stage.start_host().await?;
         Ok(stage)
     }

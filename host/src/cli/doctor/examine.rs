@@ -175,7 +175,7 @@ fn told(error: &CallError) -> String {
 /// What to do about a refusal.
 fn fix(error: &CallError) -> &'static str {
     const FIXES: [(&str, &str); 10] = [
-        ("opsward.no-connection", "; see to name resolution, firewall and proxy of this machine"),
+        ("opsward.no-connection", "; see to name resolution and firewall of this machine"),
         ("InvalidAccessKeyId", "; make a new key, and set both halves"),
         ("AuthFailure.SecretIdNotFound", "; make a new key, and set both halves"),
         ("SignatureDoesNotMatch", "; the secret does not belong to the key: set both halves anew"),

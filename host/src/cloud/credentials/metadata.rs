@@ -6,10 +6,12 @@
 //! token on any failure, which gives up what the mode is for. Tencent's has no such mode.
 
 use super::FetchError;
+use crate::cloud::egress::Checked;
 use crate::failpoint::metadata_at;
 use opsward_core::catalog::Provider;
 use opsward_core::credential::Issued;
 use opsward_core::credential::sts::read_issued;
+use opsward_core::egress::Reach;
 use reqwest::{Client, RequestBuilder};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -38,6 +40,7 @@ impl Metadata {
     pub(in crate::cloud) fn new() -> reqwest::Result<Self> {
         let client = Client::builder()
             .no_proxy()
+            .dns_resolver(Checked(Reach::Metadata))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIMEOUT)

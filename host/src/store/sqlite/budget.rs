@@ -42,6 +42,35 @@ pub(super) struct Statements<'c> {
     intents: u32,
 }
 
+/// What was spent under `limit` as of `now`, newest first.
+pub(super) fn spent(conn: &Connection, limit: &Limit, now: Timestamp) -> Result<Vec<Spent>, rusqlite::Error> {
+    rows(&mut *conn.prepare_cached(spent_of(limit))?, limit, now)
+}
+
+/// The statement that finds what was spent under a limit.
+fn spent_of(limit: &Limit) -> &'static str {
+    if limit.scope.members().is_empty() { SPENT } else { MEMBERS }
+}
+
+const SPENT: &str = "SELECT at, cost, ended, '' FROM spent WHERE scope = ?1 AND at > ?2 AND (cost > 0 OR ?3)
+  ORDER BY at DESC LIMIT ?4";
+const MEMBERS: &str = "SELECT max(at), 1, NULL, member FROM spent WHERE scope = ?1 AND at > ?2 AND cost > ?3
+  GROUP BY member ORDER BY 1 DESC LIMIT ?4";
+
+fn rows(statement: &mut Statement<'_>, limit: &Limit, now: Timestamp) -> Result<Vec<Spent>, rusqlite::Error> {
+    let since = now.ms().saturating_sub(ms(limit.span()));
+    let failed_too = matches!(limit.scope, Scope::Ramp(_) | Scope::Circuit(_));
+    let rows = statement.query_map(params![limit.scope.key(), since, failed_too, QUOTA_MAX], |row| {
+        Ok(Spent {
+            at: Timestamp::from_ms(row.get(0)?),
+            cost: row.get(1)?,
+            ended: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_ms),
+            member: row.get(3)?,
+        })
+    })?;
+    rows.collect()
+}
+
 impl<'c> Statements<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> Result<Self, rusqlite::Error> {
         if wrong("budget-in-memory") {
@@ -51,17 +80,11 @@ impl<'c> Statements<'c> {
             conn.execute("DELETE FROM spent WHERE scope GLOB 'ramp *'", [])?;
         }
         Ok(Self {
-            spent: conn.prepare(
-                "SELECT at, cost, ended, '' FROM spent WHERE scope = ?1 AND at > ?2 AND (cost > 0 OR ?3)
-                 ORDER BY at DESC LIMIT ?4",
-            )?,
-            members: conn.prepare(
-                "SELECT max(at), 1, NULL, member FROM spent WHERE scope = ?1 AND at > ?2 AND cost > ?3
-                 GROUP BY member ORDER BY 1 DESC LIMIT ?4",
-            )?,
+            spent: conn.prepare(SPENT)?,
+            members: conn.prepare(MEMBERS)?,
             spend: conn.prepare(
                 "INSERT INTO spent (scope, at, run, position, member, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT DO NOTHING",
+                 ON CONFLICT DO UPDATE SET cost = excluded.cost, ended = NULL WHERE cost = 0",
             )?,
             took: conn
                 .prepare("UPDATE spent SET ended = ?3 WHERE run = ?1 AND position = ?2 AND ended IS NULL")?,
@@ -91,30 +114,17 @@ impl<'c> Statements<'c> {
     ) -> Result<Option<Over>, rusqlite::Error> {
         let Spending { position, at, limits } = spending;
         for limit in limits.iter().filter(|limit| limit.quota.is_some()) {
-            let since = at.ms().saturating_sub(ms(limit.span()));
-            let failed_too = matches!(limit.scope, Scope::Ramp(_) | Scope::Circuit(_));
             let statement =
                 if limit.scope.members().is_empty() { &mut self.spent } else { &mut self.members };
-            let spent =
-                statement.query_map(params![limit.scope.key(), since, failed_too, QUOTA_MAX], |row| {
-                    Ok(Spent {
-                        at: Timestamp::from_ms(row.get(0)?),
-                        cost: row.get(1)?,
-                        ended: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_ms),
-                        member: row.get(3)?,
-                    })
-                })?;
-            if let Err(over) = fits(limit, spent.collect::<Result<Vec<_>, _>>()?, *at) {
+            let spent = rows(statement, limit, *at)?;
+            if let Err(over) = fits(limit, spent, *at) {
                 return Ok(Some(over));
             }
         }
         for limit in limits {
-            let (key, at, run, members) = (limit.scope.key(), at.ms(), run.as_str(), limit.scope.members());
-            for member in members {
-                self.spend.execute(params![key, at, run, position, member, 1])?;
-            }
-            if members.is_empty() {
-                self.spend.execute(params![key, at, run, position, "", limit.cost])?;
+            for Spent { at, cost, member, .. } in limit.counts(*at) {
+                let row = params![limit.scope.key(), at.ms(), run.as_str(), position, member, cost];
+                self.spend.execute(row)?;
             }
         }
         self.maybe_any = true;

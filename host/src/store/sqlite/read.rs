@@ -11,7 +11,7 @@ use crate::store::{
     Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
 };
 use opsward_core::event::Event;
-use opsward_core::guardrail::Halt;
+use opsward_core::guardrail::{Halt, Limit, Spent};
 use opsward_core::id::{Digest, RunId};
 use opsward_core::run::{Record, RunState};
 use opsward_core::time::Timestamp;
@@ -58,6 +58,11 @@ impl Reader {
         let row = |row: &Row<'_>| run_row(row).or_else(|_| readable::run_row(row));
         let rows = statement.query_map(params![policy, rows_max(filter.limit)], row)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What was spent under each scope, newest first.
+    pub(super) fn spent(&self, limits: &[Limit], now: Timestamp) -> Result<Vec<Vec<Spent>>, StoreError> {
+        limits.iter().map(|limit| Ok(budget::spent(&self.conn, limit, now)?)).collect()
     }
 
     /// The halts in force.

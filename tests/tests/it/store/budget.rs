@@ -42,6 +42,10 @@ pub(super) async fn an_effect_counts_with_its_intent_and_through_kills<L: Lab>()
         panic!("two are spent")
     };
     assert_eq!(over.room_at, Some(NOW + Duration::from_secs(3600)));
+    let limits = vec![limit("p", 2), limit("other", 2)];
+    let spent = store.spent(limits, NOW).await.expect("asked");
+    let shown = spent.iter().map(|all| all.iter().map(|one| (one.at, one.cost)).collect::<Vec<_>>());
+    assert_eq!(shown.collect::<Vec<_>>(), [vec![(NOW, 1), (NOW, 1)], vec![]], "and can be looked at");
     let later = Record { at: NOW + Duration::from_secs(3600), ..intent(1) };
     assert_eq!(begin(&*store, &again.claim, later, two_an_hour()).await, Once::First);
 }

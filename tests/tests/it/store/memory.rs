@@ -8,7 +8,7 @@ use opsward::store::{
     Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Retained, RetainedUpTo,
     RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -204,6 +204,10 @@ impl Store for MemoryStore {
 
     fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool> {
         self.write("resume", None, move |shelf| Ok(shelf.resume(policy.as_ref())))
+    }
+
+    fn spent(&self, limits: Vec<Limit>, _: Timestamp) -> Reply<'_, Vec<Vec<Spent>>> {
+        self.read(move |shelf| shelf.spent(&limits))
     }
 
     fn halts(&self) -> Reply<'_, Halts> {

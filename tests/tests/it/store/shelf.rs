@@ -8,7 +8,7 @@ use opsward::store::{
     Acceptance, Claim, Claimed, Firing, NewEvent, NewRun, Once, OnceKey, SUSPECT_AT, ScheduleState, Standing,
     StoreError,
 };
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -212,6 +212,10 @@ impl Shelf {
         self.halts.remove(&policy.cloned()).is_some() || forgotten
     }
 
+    pub(super) fn spent(&self, limits: &[Limit]) -> Vec<Vec<Spent>> {
+        limits.iter().map(|limit| self.spent.of(limit)).collect()
+    }
+
     pub(super) fn halts(&self) -> Halts {
         Halts(self.halts.values().cloned().collect())
     }
@@ -255,8 +259,12 @@ impl Shelf {
     ) -> Result<(), StoreError> {
         let at = self.place(claim)?;
         self.runs[at].claimed = false;
+        let crashes = self.runs[at].crashes;
         self.write(at, &records);
         self.stand(at, &records, to);
+        if matches!(to, Standing::Crashed { .. }) {
+            self.runs[at].crashes = crashes + 1;
+        }
         Ok(())
     }
 
@@ -322,6 +330,10 @@ impl Shelf {
             Standing::Wake { at, faulted } => {
                 run.wake = at;
                 (RunState::Ready, faulted)
+            }
+            Standing::Crashed { at } => {
+                run.wake = at;
+                (RunState::Ready, false)
             }
             Standing::Held => (RunState::Held, false),
             Standing::Done => (RunState::Done, false),

@@ -75,25 +75,25 @@ impl Counted {
     pub(super) fn spend(&mut self, run: &RunId, limits: &[Limit], record: &Record) -> Option<Over> {
         let Entry::Intent { position, .. } = record.entry else { return None };
         for limit in limits {
-            let key = limit.scope.key();
-            let of_it = self.0.iter().filter(|row| row.scope == key);
-            let mut spent: Vec<Spent> = of_it.map(|row| row.spent.clone()).collect();
-            spent.sort_by_key(|spent| std::cmp::Reverse(spent.at));
-            if let Err(over) = fits(limit, spent, record.at) {
+            if let Err(over) = fits(limit, self.of(limit), record.at) {
                 return Some(over);
             }
         }
-        let mut count = |limit: &Limit, member: &str, cost| {
-            let spent = Spent { at: record.at, cost, ended: None, member: member.to_owned() };
-            self.0.push(Row { scope: limit.scope.key(), run: run.clone(), position, spent });
-        };
-        for limit in limits {
-            match limit.scope.members() {
-                [] => count(limit, "", limit.cost),
-                members => members.iter().for_each(|member| count(limit, member, 1)),
-            }
-        }
+        let row = |limit: &Limit, spent| Row { scope: limit.scope.key(), run: run.clone(), position, spent };
+        let rows = limits
+            .iter()
+            .flat_map(|limit| limit.counts(record.at).into_iter().map(|spent| row(limit, spent)));
+        self.0.extend(rows);
         None
+    }
+
+    /// What was spent under a limit, newest first.
+    pub(super) fn of(&self, limit: &Limit) -> Vec<Spent> {
+        let key = limit.scope.key();
+        let of_it = self.0.iter().filter(|row| row.scope == key);
+        let mut spent: Vec<Spent> = of_it.map(|row| row.spent.clone()).collect();
+        spent.sort_by_key(|spent| std::cmp::Reverse(spent.at));
+        spent
     }
 
     pub(super) fn end(&mut self, run: &RunId, record: &Record) {
