@@ -11,6 +11,7 @@ use crate::doubt::goes_on_in_another_account;
 use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
 use crate::egress::a_name_that_stands_for_this_machine;
 use crate::enable::{a_pin_holds, what_is_not_asked_is_not_called};
+use crate::guardrails::pace::a_ramp_holds_through_a_kill;
 use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
@@ -36,6 +37,7 @@ const VARIANTS: &[&str] = &[
     "budget-in-memory",
     "no-halt",
     "no-protection",
+    "ramp-in-memory",
     "no-late-execution",
     "no-retry-budget",
     "intent-after-send",
@@ -83,6 +85,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
         "budget-in-memory" => a_fleet_is_not_reset(wrong, 30).await,
+        "ramp-in-memory" => a_ramp_holds_through_a_kill(wrong).await,
         "no-protection" => what_is_protected_is_left_alone(wrong).await,
         "no-halt" => a_halt_stops_what_is_sent(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,
