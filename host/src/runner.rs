@@ -5,7 +5,7 @@
 //! Tested on a running host in `tests/tests/it/runner.rs`. Why there are two: `docs/decisions/0008-two-processes.md`.
 
 mod child;
-mod confine;
+pub(crate) mod confine;
 mod frame;
 mod judging;
 mod link;

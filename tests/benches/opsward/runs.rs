@@ -43,7 +43,7 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
 
 async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let mut one = Side::start(Scene::new().await?);
-    let mut two = Side::start(Scene::in_two_processes().await?);
+    let mut two = Side::start(Scene::in_two_processes(&[]).await?);
     // The first sample warms up. In turns, so that both meet the same machine.
     for sample in 0..=SAMPLES {
         one.sample(sample).await?;

@@ -1,7 +1,10 @@
 //! Whole-host tests, one binary. One file per subject; `harness` starts hosts and simulated clouds.
 
 mod admin;
+mod approval;
+mod audit;
 mod broker;
+mod canary;
 mod catalog;
 mod chaos;
 mod check;
@@ -13,6 +16,7 @@ mod disk;
 mod doubt;
 mod dry_run;
 mod egress;
+mod enable;
 mod endings;
 mod events;
 mod grants;
@@ -21,6 +25,8 @@ mod harness;
 mod held;
 mod hostile;
 mod hostile_pack;
+mod hostile_text;
+mod invoke;
 mod lies;
 mod once;
 mod registry;
