@@ -11,6 +11,7 @@ use crate::{notify, telemetry};
 use anyhow::Context as _;
 use opsward_core::config::{HostSettings, load_host};
 use parts::Parts;
+pub(crate) use parts::guests;
 use secrets::Secrets;
 pub(crate) use secrets::read_account;
 use std::path::{Path, PathBuf};

@@ -17,9 +17,9 @@ pub use run::{Claim, Claimed, NewRun, RunDetail, RunFilter, RunRow, Standing};
 pub use upkeep::{Restored, Retained, RetainedUpTo};
 
 use futures::future::BoxFuture;
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
-use opsward_core::run::{Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use std::time::Duration;
 
@@ -70,8 +70,8 @@ pub trait Store: Send + Sync + 'static {
         record: Option<Record>,
     ) -> Reply<'_, Once>;
 
-    /// What was spent under each of these scopes: when and how much, newest first. Only looks.
-    fn spent(&self, scopes: Vec<String>) -> Reply<'_, Vec<Vec<(Timestamp, u32)>>>;
+    /// What was spent under each of these limits within its span before `now`, newest first. Only looks.
+    fn spent(&self, limits: Vec<Limit>, now: Timestamp) -> Reply<'_, Vec<Vec<Spent>>>;
 
     /// Takes all of `resources` for the effect at `position`, or none where another effect has one of them: `Some` names the
     /// run. They stay taken, through restarts, until the effect has a result, is found not to have taken place or is not made
@@ -99,7 +99,7 @@ pub trait Store: Send + Sync + 'static {
     fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()>;
 
     /// Appends what a person decided of a run that no worker has: it stands at `from`, and `claim` is its latest. Sets where
-    /// it stands next, its faults forgotten; natural key and locks of the effect follow the record as in `append_effect`. `Lost`
+    /// it stands next, its faults forgotten and its epoch raised; natural key and locks of the effect follow the record as in `append_effect`. `Lost`
     /// where it stands there no more.
     fn intervene(
         &self,
@@ -112,8 +112,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Halts a policy, or all, until `resume`; a second halt of the same says anew who and why.
     fn halt(&self, halt: Halt) -> Reply<'_, ()>;
-    /// Ends the halt of a policy, or the one of all. Returns whether there was one.
-    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool>;
+    /// Ends the halt of a policy, or the one of all, as `by` says at `at`. Returns whether there was one.
+    fn resume(&self, policy: Option<PolicyName>, by: String, at: Timestamp) -> Reply<'_, bool>;
     /// The halts in force.
     fn halts(&self) -> Reply<'_, Halts>;
 
@@ -130,6 +130,11 @@ pub trait Store: Send + Sync + 'static {
     fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>>;
     /// How many runs stand where; every state is named once.
     fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>>;
+    /// The runs that wait for an approval, those with the least time left first; at most `limit`. A run waits from the `finish`
+    /// that appends `Asked` until it is approved, denied, begins afresh or ends.
+    fn list_approvals(&self, limit: usize) -> Reply<'_, Vec<RunDetail>>;
+    /// A value of a policy's state; nothing is recorded of that, and no claim is needed.
+    fn peek_state(&self, policy: &PolicyName, key: &str) -> Reply<'_, Option<StateEntry>>;
     /// Digests that unfinished runs are pinned to: these plugin revisions must be kept.
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>>;
 

@@ -6,7 +6,9 @@
 //! `admin`, `credentials`, `keep`, `policy`, `guardrails` and `protected` resolve. Tested in `tests` by the text an operator sees.
 
 mod admin;
+mod approval;
 mod credentials;
+pub mod draft;
 mod finding;
 mod guardrails;
 mod host;
@@ -22,10 +24,11 @@ pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, SourceSettings, StoreSettings};
 
+use crate::approval::Approvers;
 use crate::credential::session::PolicySession;
 use crate::grant::Grants;
 use crate::guardrail::Guardrails;
-use crate::id::{AccountName, PolicyName};
+use crate::id::{AccountName, Digest, PolicyName};
 use crate::pattern::Patterns;
 use crate::retry::RetrySettings;
 use crate::run::Mode;
@@ -56,6 +59,8 @@ pub struct PolicySettings {
     pub name: PolicyName,
     /// File name of the plugin in the same directory.
     pub plugin: String,
+    /// The one revision of it that may run; any good one where absent.
+    pub digest: Option<Digest>,
     /// The account its calls go to.
     pub account: Option<AccountName>,
     /// How its effects are treated.
@@ -74,6 +79,8 @@ pub struct PolicySettings {
     pub retry: RetrySettings,
     /// What limits its effects.
     pub guardrails: Guardrails,
+    /// Who must approve its effects, where `mode` is `approve`.
+    pub approvers: Option<Approvers>,
     /// What its calls are signed in, where its account gives each policy a session.
     pub session: Option<Arc<PolicySession>>,
     /// What looks wrong but works.

@@ -6,6 +6,8 @@
 pub mod access;
 pub mod admit;
 pub mod answer;
+pub mod approval;
+pub mod audit;
 pub mod call;
 pub mod catalog;
 pub mod config;
@@ -16,6 +18,7 @@ pub mod event;
 pub mod grant;
 pub mod guardrail;
 pub mod id;
+pub mod line;
 pub mod overlay;
 pub mod pace;
 pub mod pattern;

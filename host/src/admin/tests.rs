@@ -55,6 +55,7 @@ impl Desk {
             clock: clock.clone(),
             refused: Arc::new(move || vec![refused.clone()]),
             work: Arc::default(),
+            approval_key: Arc::new([7; 32]),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             ready: ready_seen,
         };
@@ -262,6 +263,7 @@ fn a_policy_is_shown_without_its_config() {
         session: None,
         name: "nightly-reset".parse().expect("a name"),
         plugin: "nightly-reset.wasm".into(),
+        digest: None,
         account: None,
         mode: Mode::DryRun,
         patterns: None,
@@ -271,6 +273,7 @@ fn a_policy_is_shown_without_its_config() {
         warnings: Vec::new(),
         secrets: Vec::new(),
         retry: RetrySettings::default(),
+        approvers: None,
         guardrails: Guardrails::default(),
     };
     let told = Description {

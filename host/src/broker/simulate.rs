@@ -10,31 +10,24 @@ use crate::failpoint::wrong;
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::catalog::Class;
-use opsward_core::guardrail::{Limit, fits};
+use opsward_core::guardrail::{Limit, Spent, fits};
 use opsward_core::overlay::{self, Ask, Overlay};
 use opsward_core::retry::refusal;
-use opsward_core::run::{Answered, Mode, Record, Stop, parse_params};
+use opsward_core::run::{Answered, Record, Stop, parse_params};
 use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a session knows of the effects that it does not make.
 pub(super) struct Simulation {
-    is_on: bool,
     has_shown: bool,
     overlay: Mutex<Overlay>,
 }
 
 impl Simulation {
-    /// Begins with the run's mode, and with what its ledger says was simulated.
-    pub(super) fn new(mode: Mode, ledger: &[Record]) -> Self {
-        let overlay = Mutex::new(Overlay::of(ledger));
-        Self { is_on: mode != Mode::Enforce, has_shown: false, overlay }
-    }
-
-    /// Whether effects are answered without being made.
-    pub(super) fn is_on(&self) -> bool {
-        self.is_on
+    /// Begins with what the run's ledger says was simulated.
+    pub(super) fn of(ledger: &[Record]) -> Self {
+        Self { has_shown: false, overlay: Mutex::new(Overlay::of(ledger)) }
     }
 
     /// Whether the guest has been given a simulated reply.
@@ -49,11 +42,6 @@ impl Simulation {
 }
 
 impl Session {
-    /// From the next call on no effect is made any more, whatever the mode; what has been simulated shows in what is read.
-    pub fn simulate_from_here_on(&mut self) {
-        self.simulation.is_on = true;
-    }
-
     /// What has been simulated so far in this try.
     pub fn overlay(&self) -> MutexGuard<'_, Overlay> {
         self.simulation.overlay.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,7 +69,7 @@ impl Session {
         if let Err(error) = self.baseline(position, &request, params, admitted).await? {
             return self.refuse(position, request, error);
         }
-        if let Err(error) = self.has_room(position, &request, admitted).await? {
+        if let Err(error) = self.has_room(position, &request, params, admitted).await? {
             return self.refuse(position, request, error);
         }
         let answered = match self.cloud_dry_run(position, &request, params, admitted).await? {
@@ -108,7 +96,8 @@ impl Session {
         position: u32,
         request: &CallRequest,
     ) -> Result<(CallReply, Answered), Stop> {
-        let Some(provider) = self.account().map(|account| account.provider) else {
+        let provider = self.account().map(|account| account.provider);
+        let Some(provider) = provider.filter(|_| !self.overlay().effects().is_empty()) else {
             return Ok((self.ask(request).await?, Answered::Cloud));
         };
         let ask = self.overlay().ask(provider, position, request);
@@ -131,22 +120,29 @@ impl Session {
         &self,
         position: u32,
         request: &CallRequest,
+        params: &Value,
         admitted: &Admitted,
     ) -> Result<Result<(), CallError>, Stop> {
-        let limits = self.limits(request, admitted);
+        let fleets = match self.fleets(request, params, admitted).await? {
+            Ok(fleets) => fleets,
+            Err(error) => return Ok(Err(error)),
+        };
+        let limits = self.limits(request, admitted, &fleets);
         let limited: Vec<Limit> = limits.into_iter().filter(|limit| limit.quota.is_some()).collect();
         if limited.is_empty() {
             return Ok(Ok(()));
         }
-        let scopes = limited.iter().map(|limit| limit.scope.key()).collect();
-        let spent = self.broker.store.spent(scopes).await.map_err(stop)?;
-        let simulated = self.simulated_limits(position);
         let now = self.broker.clock.now();
+        let spent = self.broker.store.spent(limited.clone(), now).await.map_err(stop)?;
+        let simulated = self.simulated_limits(position);
         for (limit, spent) in limited.iter().zip(spent) {
-            let of_scope = simulated.iter().filter(|(_, other)| other.scope == limit.scope);
-            let mut spent: Vec<(Timestamp, u32)> =
-                spent.into_iter().chain(of_scope.map(|(at, other)| (*at, other.cost))).collect();
-            spent.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
+            let of_scope = simulated.iter().filter(|(_, other)| other.scope.key() == limit.scope.key());
+            // What is simulated succeeds at once.
+            let simulated = of_scope.flat_map(|(at, other)| {
+                other.counts(*at).into_iter().map(|spent| Spent { ended: Some(spent.at), ..spent })
+            });
+            let mut spent: Vec<Spent> = spent.into_iter().chain(simulated).collect();
+            spent.sort_by_key(|spent| std::cmp::Reverse(spent.at));
             if let Err(over) = fits(limit, spent, now) {
                 return Ok(Err(over.refusal()));
             }
@@ -162,7 +158,8 @@ impl Session {
         let limits = before.flat_map(|known| {
             let params = parse_params(&known.request.params).map(Value::Object).unwrap_or_default();
             let admitted = Admitted::of(&known.request, &params, provider);
-            self.limits(&known.request, &admitted).into_iter().map(|limit| (known.at, limit))
+            // The fleets are those of other calls: what is simulated takes no share of them.
+            self.limits(&known.request, &admitted, &[]).into_iter().map(|limit| (known.at, limit))
         });
         limits.collect()
     }

@@ -3,6 +3,7 @@
 use super::retention;
 use super::secrets::Secrets;
 use crate::admin::{self, Admin, Gate, Listeners};
+use crate::approve;
 use crate::broker::Broker;
 use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
@@ -72,8 +73,7 @@ impl Parts {
         let store = SqliteStore::open(&file).context("cannot open the store")?;
         let keep = settings.store_keep;
         let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
-        let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
-        let guests = guests(&base.join(cache), args).await?;
+        let guests = guests(&base.join(settings.cache_dir()), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
         let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
@@ -109,6 +109,8 @@ impl Parts {
         let (ready, is_ready) = watch::channel(true);
         let of_registry = registry.clone();
         let refused = Arc::new(move || admin::refused_files(&of_registry.status()));
+        let approval_key = approve::key(&file).context("cannot make links for approvals")?;
+        let approval_key = Arc::new(approval_key);
         let gate = Gate::new(&admin_settings, &file, clock.clone())?;
         let front = Admin {
             gate: Arc::new(gate),
@@ -117,6 +119,7 @@ impl Parts {
             clock: clock.clone(),
             refused,
             work,
+            approval_key,
             metrics,
             ready: is_ready,
         };
@@ -137,7 +140,8 @@ impl Parts {
         tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
         tasks.spawn(named("timer", timer.run(stopping.clone())));
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
-        tasks.spawn(named("webhooks", http::serve(hooks, router, limits, stopped(stopping))));
+        tasks
+            .spawn(named("webhooks", http::serve(hooks, move |_| router.clone(), limits, stopped(stopping))));
         let (stop_admin, admin_stopping) = watch::channel(false);
         let showing = tokio::spawn(admin_listeners.serve(front, admin_stopping));
         Ok(Self { listen, admin, socket, store, tasks, showing, ready, stop, stop_admin })
@@ -172,7 +176,7 @@ impl Parts {
 }
 
 /// Where guests run: in a process that holds no key, unless the operator wants it otherwise.
-async fn guests(cache: &Path, args: ServeArgs) -> anyhow::Result<Guests> {
+pub(crate) async fn guests(cache: &Path, args: ServeArgs) -> anyhow::Result<Guests> {
     let (limits, compiler) = (Limits::default(), Compiler::in_this_program());
     if args.single_process {
         tracing::warn!(

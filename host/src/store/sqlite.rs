@@ -4,8 +4,13 @@
 //! the conformance suite and by what is in `tests` about files.
 
 mod apply;
+mod approvals;
+mod audit;
+mod audit_check;
+mod audit_export;
 mod budget;
 mod check;
+mod checkpoints;
 mod claimed;
 mod compact;
 mod copy;
@@ -35,6 +40,9 @@ mod standing;
 mod statements;
 mod writer;
 
+pub use audit_check::{AuditReport, Expected, FirstBad, read_checkpoints, verify_audit};
+pub use audit_export::{AuditFilter, AuditRow, ExportAuditError, export_audit};
+pub use budget::Failing;
 pub use check::{StoreReport, TableRows, check};
 pub use compact::{Compacted, compact};
 pub use copy::{BackupError, Mark, backup};
@@ -45,14 +53,16 @@ use super::{
     Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, Retained,
     RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
+use approvals::Waits;
 use budget::Spending;
 use effect::EffectRecord;
 use late::event_key;
-use ledger::lines;
+use ledger::Lines;
 use note::{note, one_line};
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::audit::Change;
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
-use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Entry, Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
 use read::Readers;
@@ -109,9 +119,8 @@ impl SqliteStore {
     async fn hold_unreadable(&self, claim: Claim, error: &StoreError) -> Result<(), StoreError> {
         tracing::error!(run = %claim.run, %error, "run held: its ledger cannot be read");
         let note = Some(one_line(&error.to_string()));
-        self.ask(Op::Finish { claim, records: String::new(), to: Standing::Held, note, at: None })
-            .await
-            .map(drop)
+        let (records, to, waits) = (Lines::default(), Standing::Held, Waits::Not);
+        self.ask(Op::Finish { claim, records, to, note, waits, at: None }).await.map(drop)
     }
 }
 
@@ -182,7 +191,7 @@ impl Store for SqliteStore {
         let effect = EffectRecord {
             key: key.map(|key| (key, once::Change::of(record.as_ref()))),
             spending: Spending::of(limits, record.as_ref()),
-            records: lines(record.as_slice()),
+            records: Lines::of(&claim.run, record.as_slice()),
             ends: lock::ended_by(record.as_slice()),
         };
         let op = Op::AppendEffect { claim: claim.clone(), effect };
@@ -227,8 +236,9 @@ impl Store for SqliteStore {
             key: key.map(|key| (key, once::Change::of(Some(&record)))),
             ends: lock::ended_by(std::slice::from_ref(&record)),
             note: note(&record),
+            waits: Waits::of(std::slice::from_ref(&record), to),
             at: record.at,
-            records: lines(&[record]),
+            records: Lines::of(&claim.run, &[record]),
             to,
         };
         let op = Op::Intervene(Box::new(decided));
@@ -239,17 +249,19 @@ impl Store for SqliteStore {
         Box::pin(async move { self.ask(Op::Halt(Box::new(halt))).await.map(drop) })
     }
 
-    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool> {
+    fn resume(&self, policy: Option<PolicyName>, by: String, at: Timestamp) -> Reply<'_, bool> {
+        let target = halt::target(policy.as_ref());
+        let change = Change { actor: by, what: "resume".to_owned(), target, at };
         Box::pin(async move {
-            let Answer::Resumed(ended) = self.ask(Op::Resume(policy)).await? else {
+            let Answer::Resumed(ended) = self.ask(Op::Resume(policy, Box::new(change))).await? else {
                 unreachable!("{IN_KIND}")
             };
             Ok(ended)
         })
     }
 
-    fn spent(&self, scopes: Vec<String>) -> Reply<'_, Vec<Vec<(Timestamp, u32)>>> {
-        self.read(move |reader| reader.spent(&scopes))
+    fn spent(&self, limits: Vec<Limit>, now: Timestamp) -> Reply<'_, Vec<Vec<Spent>>> {
+        self.read(move |reader| reader.spent(&limits, now))
     }
 
     fn halts(&self) -> Reply<'_, Halts> {
@@ -274,9 +286,10 @@ impl Store for SqliteStore {
     fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()> {
         let op = Op::Finish {
             claim: claim.clone(),
-            records: lines(&records),
+            records: Lines::of(&claim.run, &records),
             to,
             note: records.iter().rev().find_map(note),
+            waits: Waits::of(&records, to),
             at: records.last().map(|record| record.at),
         };
         Box::pin(async move { self.ask(op).await.map(drop) })
@@ -309,6 +322,15 @@ impl Store for SqliteStore {
 
     fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>> {
         self.read(Reader::count_runs)
+    }
+
+    fn list_approvals(&self, limit: usize) -> Reply<'_, Vec<RunDetail>> {
+        self.read(move |reader| reader.list_approvals(limit))
+    }
+
+    fn peek_state(&self, policy: &PolicyName, key: &str) -> Reply<'_, Option<StateEntry>> {
+        let (policy, key) = (policy.clone(), key.to_owned());
+        self.read(move |reader| reader.peek_state(&policy, &key))
     }
 
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>> {
@@ -363,7 +385,7 @@ fn append(claim: &Claim, records: &[Record]) -> Op {
     };
     Op::Append {
         claim: claim.clone(),
-        records: lines(records),
+        records: Lines::of(&claim.run, records),
         ends: lock::ended_by(records),
         progress: records.iter().any(says_more),
     }

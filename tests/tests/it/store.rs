@@ -1,6 +1,7 @@
 //! What every store promises (`promises`), run against each store there is, and what is particular to a store in a
 //! file (`file`, `damage`, `copy`). A second store is one more `Lab` and one more `promises!`.
 
+mod approvals;
 mod budget;
 mod copy;
 pub(crate) mod damage;
@@ -116,7 +117,13 @@ macro_rules! keeps_its_promises {
                 an_effect_without_room_leaves_no_trace
                 what_an_effect_counted_is_given_back_if_it_changed_nothing
                 what_an_earlier_try_counted_counts_on
+                what_failed_counts_for_a_ramp_and_a_circuit_until_somebody_ends_that
+                different_resources_count_once_each
                 a_halt_lasts_until_it_is_ended_also_through_a_kill);
+            promises!($lab, approvals:
+                a_run_waits_for_an_approval_until_it_is_decided_or_ends
+                of_two_decisions_on_what_was_seen_one_comes_first
+                a_policys_state_is_looked_at_without_a_trace);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known
                 locks_outlive_hosts_claims_and_holds_and_end_with_the_run
@@ -224,5 +231,17 @@ pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp)
 /// Takes from a file what it has had since format 4.
 const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
-/// What only the newest format has.
+/// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
+/// And since format 6.
+const SINCE_6: &str = "DROP TABLE approvals;";
+/// And since format 7.
+const SINCE_7: &str = "DROP TABLE audit;";
+/// Makes what the format before the newest had of what that has.
+const SINCE_8: &str = "DROP TABLE spent;
+    CREATE TABLE spent (
+      scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
+      PRIMARY KEY (scope, at, run, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX spent_of_run ON spent (run);
+    CREATE INDEX spent_at ON spent (at);";

@@ -5,16 +5,19 @@ use super::finding::ConfigError;
 use super::host::{AccountSettings, HostSettings, find_account};
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::PolicyFile;
-use super::{PolicySettings, defaults, guardrails, retry};
+use super::{PolicySettings, approval, defaults, guardrails, retry};
 use crate::credential::session::PolicySession;
 use crate::grant::{AllowEntry, GrantFinding, GrantProblem, Grants};
-use crate::id::{AccountName, PolicyName};
+use crate::id::{AccountName, Digest, PolicyName};
 use crate::pattern::{OnEntry, Patterns};
 use crate::run::Mode;
 use crate::schedule::{Schedule, ScheduleEntry};
 use serde_json::{Map, Number, Value};
 use std::sync::Arc;
 use toml::de::DeValue;
+
+/// How a pinned digest begins.
+pub(super) const DIGEST: &str = "sha256:";
 
 pub(super) fn resolve(
     source: &Source<'_>,
@@ -32,6 +35,17 @@ pub(super) fn resolve(
         let fix = "write the file's name in this directory, such as `my-policy.wasm`";
         errors.push(source.error(place!["plugin"], format!("`{}` is not a plugin's file", file.plugin), fix));
     }
+    let digest = file.digest.as_deref().and_then(|text| {
+        let pinned = text.strip_prefix(DIGEST).map(|hex| Digest::try_from(hex.to_owned()));
+        let problem = |()| {
+            errors.push(source.error(
+                place!["digest"],
+                format!("`{text}` is not a plugin's digest"),
+                "write `sha256:` and 64 hex digits, as `opsward enable` does",
+            ))
+        };
+        pinned.transpose().ok().flatten().ok_or(()).map_err(problem).ok()
+    });
     let known: Vec<&str> = host.accounts.keys().map(AccountName::as_str).collect();
     let account = file
         .account
@@ -57,9 +71,15 @@ pub(super) fn resolve(
         };
         errors.push(source.error(place!["secrets", at], format!("unknown secret `{name}`"), fix));
     }
-    if file.mode == Some(Mode::Approve) {
-        let fix = "write \"dry-run\" to look first, or \"enforce\"";
-        errors.push(source.error(place!["mode"], "approval is not available in this release", fix));
+    let approvers = approval::resolve(
+        source,
+        file.approval.as_ref(),
+        [stem, file.account.as_deref().unwrap_or_default()],
+        &mut errors,
+    );
+    if file.mode == Some(Mode::Approve) && file.approval.is_none() {
+        let fix = "add `[approval]` with `approvers = [\"alice\"]`: the people who may say yes";
+        errors.push(source.error(place!["mode"], "nobody is named who may approve", fix));
     }
     let session = match (&name, account.iter().flatten().next().and_then(|name| host.accounts.get(name))) {
         (Ok(name), Some(account)) => session(source, name, account, &grants, &mut errors),
@@ -70,6 +90,7 @@ pub(super) fn resolve(
             name,
             session,
             plugin: file.plugin,
+            digest,
             account: account.flatten(),
             mode: file.mode.unwrap_or(defaults::MODE),
             patterns,
@@ -79,6 +100,7 @@ pub(super) fn resolve(
             secrets: file.secrets,
             retry,
             guardrails,
+            approvers,
             warnings,
         }),
         _ => Err(errors.into_iter().chain(warnings).collect()),

@@ -1,6 +1,7 @@
 //! What a list of runs says of a run in one line, taken from its latest record that says anything. Leaves writing it to
 //! `standing`. Tested by the conformance suite.
 
+use opsward_core::line;
 use opsward_core::run::{Answered, Entry, Record};
 
 pub(super) fn note(record: &Record) -> Option<String> {
@@ -10,6 +11,15 @@ pub(super) fn note(record: &Record) -> Option<String> {
         Entry::Held { reason, .. } => reason.clone(),
         Entry::Faulted { fault } => fault.message.clone(),
         Entry::Waited { why } => why.clone(),
+        Entry::Asked { asked } => {
+            let again = if asked.changed.is_empty() { "" } else { ", asked again" };
+            format!("waits for an approval of {} effects{again}", asked.plan.effects())
+        }
+        Entry::Approved { by, enough: true, .. } => format!("approved, last by {by}"),
+        Entry::Approved { by, enough: false, .. } => format!("approved by {by}; waits for others"),
+        Entry::Denied { by, .. } => format!("opsward.ApprovalDenied: denied by {by}"),
+        Entry::Confirmed { .. } => "approved, and the plan is still the same".to_owned(),
+        Entry::Void { why } => format!("begins afresh: {why}"),
         Entry::Abandoned { by, .. } => format!("given up by {by}"),
         Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
         Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),
@@ -22,7 +32,7 @@ pub(super) fn note(record: &Record) -> Option<String> {
 }
 
 pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NOTE_CHARS_MAX).collect()
+    line::one_line(text).chars().take(NOTE_CHARS_MAX).collect()
 }
 
 /// Longest note of a run, in characters: one line of a wide terminal.

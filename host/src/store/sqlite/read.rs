@@ -1,19 +1,21 @@
 //! Questions about what is stored, on connections that cannot write: beside the writer, and beside a running host for
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
-use super::budget;
+use super::approvals;
+use super::budget::{self, Failing};
 use super::damage;
 use super::halt;
 use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
+use super::policy_state;
 use super::readable;
 use super::schema::{self, code, stored};
 use crate::store::{
     Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
 };
 use opsward_core::event::Event;
-use opsward_core::guardrail::Halt;
-use opsward_core::id::{Digest, RunId};
-use opsward_core::run::{Record, RunState};
+use opsward_core::guardrail::{Halt, Limit, Spent};
+use opsward_core::id::{Digest, PolicyName, RunId};
+use opsward_core::run::{Record, RunState, StateEntry};
 use opsward_core::time::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
@@ -61,13 +63,18 @@ impl Reader {
     }
 
     /// What was spent under each scope, newest first.
-    pub(super) fn spent(&self, scopes: &[String]) -> Result<Vec<Vec<(Timestamp, u32)>>, StoreError> {
-        scopes.iter().map(|scope| Ok(budget::spent(&self.conn, scope)?)).collect()
+    pub(super) fn spent(&self, limits: &[Limit], now: Timestamp) -> Result<Vec<Vec<Spent>>, StoreError> {
+        limits.iter().map(|limit| Ok(budget::spent(&self.conn, limit, now)?)).collect()
     }
 
     /// The halts in force.
     pub fn halts(&self) -> Result<Vec<Halt>, StoreError> {
         if self.format < schema::HALTS_FORMAT { Ok(Vec::new()) } else { Ok(halt::list(&self.conn)?) }
+    }
+
+    /// What failed under a ramp or a circuit, and is not forgotten.
+    pub fn failing(&self) -> Result<Vec<Failing>, StoreError> {
+        if self.format < schema::OUTCOMES_FORMAT { Ok(Vec::new()) } else { Ok(budget::failing(&self.conn)?) }
     }
 
     /// The runs whose id begins with `prefix`, each with its event and ledger, as far as they can be read; at most `limit`.
@@ -121,6 +128,15 @@ impl Reader {
         Ok(events)
     }
 
+    /// The latest event with this id, of whatever source.
+    pub fn find_event(&self, id: &str) -> Result<Option<Event>, StoreError> {
+        let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1 ORDER BY e.seq DESC LIMIT 1");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query([id])?;
+        let event = |row: &Row<'_>| event_at(row, 0).map(|(event, _)| event);
+        Ok(rows.next()?.map(event).transpose()?)
+    }
+
     /// Decisions on schedules, newest first.
     pub fn list_firings(&self, limit: usize) -> Result<Vec<Firing>, StoreError> {
         let mut statement = self.conn.prepare_cached(
@@ -136,6 +152,20 @@ impl Reader {
         let rows =
             statement.query_map([], |row| Ok((state(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The runs that wait for an approval, those with the least time left first; at most `limit`.
+    pub fn list_approvals(&self, limit: usize) -> Result<Vec<RunDetail>, StoreError> {
+        let mut waiting = Vec::new();
+        for run in approvals::list(&self.conn, rows_max(limit))? {
+            waiting.extend(self.find_runs(run.as_str(), 1)?);
+        }
+        Ok(waiting)
+    }
+
+    /// A value of a policy's state, and nothing recorded of that.
+    pub fn peek_state(&self, policy: &PolicyName, key: &str) -> Result<Option<StateEntry>, StoreError> {
+        Ok(policy_state::peek(&self.conn, policy, key)?)
     }
 
     /// Digests that unfinished runs are pinned to.

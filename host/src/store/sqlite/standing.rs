@@ -2,7 +2,9 @@
 //! What a run held ends with it. Leaves claims and records to `apply`. Tested by the conformance suite.
 
 use super::apply::Ledgers;
+use super::approvals::Waits;
 use super::effect::end_effect;
+use super::ledger::Lines;
 use super::schema::{code, stored};
 use super::statements::Statements;
 use super::writer::Intervention;
@@ -16,13 +18,13 @@ impl Ledgers {
         &mut self,
         sql: &mut Statements<'_>,
         claim: &Claim,
-        records: &str,
+        records: &Lines,
         to: Standing,
-        note: Option<&str>,
+        (note, waits): (Option<&str>, Waits),
         at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let live = self.append(claim, records)?;
-        self.stand(sql, claim, live.seq, (RunState::Running, to), note, at)?;
+        self.stand(sql, claim, live.seq, (RunState::Running, to), (note, waits), at)?;
         self.change(&claim.run, None);
         Ok(())
     }
@@ -33,16 +35,16 @@ impl Ledgers {
         sql: &mut Statements<'_>,
         decided: &Intervention,
     ) -> Result<(), StoreError> {
-        let Intervention { claim, from, key, ends, records, to, note, at } = decided;
+        let Intervention { claim, from, key, ends, records, to, note, waits, at } = decided;
         let found = sql.standing.query_row([claim.run.as_str()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
         });
         let stands =
             found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(*from), claim.epoch));
         let Some((seq, ..)) = stands else { return Err(StoreError::Lost(claim.run.clone())) };
-        self.add(seq, records);
+        self.add(seq, records, None);
         sql.forgive.execute([seq])?;
-        self.stand(sql, claim, seq, (*from, *to), note.as_deref(), Some(*at))?;
+        self.stand(sql, claim, seq, (*from, *to), (note.as_deref(), *waits), Some(*at))?;
         if let Some((key, change)) = key {
             sql.once.perform(&claim.run, key, change)?;
         }
@@ -56,7 +58,7 @@ impl Ledgers {
         claim: &Claim,
         seq: i64,
         (from, to): (RunState, Standing),
-        note: Option<&str>,
+        (note, waits): (Option<&str>, Waits),
         at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let (state, wake, faulted) = match to {
@@ -69,6 +71,7 @@ impl Ledgers {
         };
         let crashed = matches!(to, Standing::Crashed { .. });
         sql.finish.execute(params![seq, code(state), wake, faulted, at.map(Timestamp::ms), note, crashed])?;
+        sql.approvals.follow(&claim.run, waits)?;
         if state.is_final() {
             sql.lock.end_all(&claim.run)?;
         }

@@ -8,9 +8,9 @@ use opsward::store::{
     Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Retained, RetainedUpTo,
     RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
-use opsward_core::run::{Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -202,12 +202,12 @@ impl Store for MemoryStore {
         })
     }
 
-    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool> {
+    fn resume(&self, policy: Option<PolicyName>, _by: String, _at: Timestamp) -> Reply<'_, bool> {
         self.write("resume", None, move |shelf| Ok(shelf.resume(policy.as_ref())))
     }
 
-    fn spent(&self, scopes: Vec<String>) -> Reply<'_, Vec<Vec<(Timestamp, u32)>>> {
-        self.read(move |shelf| shelf.spent(&scopes))
+    fn spent(&self, limits: Vec<Limit>, _: Timestamp) -> Reply<'_, Vec<Vec<Spent>>> {
+        self.read(move |shelf| shelf.spent(&limits))
     }
 
     fn halts(&self) -> Reply<'_, Halts> {
@@ -238,6 +238,15 @@ impl Store for MemoryStore {
 
     fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>> {
         self.read(Shelf::count_runs)
+    }
+
+    fn list_approvals(&self, limit: usize) -> Reply<'_, Vec<RunDetail>> {
+        self.read(move |shelf| shelf.list_approvals(limit))
+    }
+
+    fn peek_state(&self, policy: &PolicyName, key: &str) -> Reply<'_, Option<StateEntry>> {
+        let (policy, key) = (policy.clone(), key.to_owned());
+        self.read(move |shelf| shelf.peek_state(&policy, &key))
     }
 
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>> {
