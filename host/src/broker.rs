@@ -4,6 +4,7 @@
 
 mod admission;
 mod approve;
+mod bounds;
 mod effect;
 mod halted;
 mod known;

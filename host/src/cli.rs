@@ -11,8 +11,10 @@ pub mod check;
 pub mod db;
 pub mod demo;
 pub mod doctor;
+pub mod enable;
 pub mod halt;
 mod host_admin;
+pub mod invoke;
 pub mod plugin;
 pub mod policy;
 pub mod resolve;
@@ -37,6 +39,8 @@ use std::time::Duration;
 const EXIT_NO_INPUT: u8 = 66;
 /// sysexits `EX_SOFTWARE`.
 pub(crate) const EXIT_SOFTWARE: u8 = 70;
+/// sysexits `EX_CANTCREAT`.
+const EXIT_CANT_CREATE: u8 = 73;
 /// sysexits `EX_CONFIG`.
 pub(crate) const EXIT_CONFIG: u8 = 78;
 /// How long blocking work may go on after a command's end.
@@ -76,6 +80,8 @@ enum Command {
         #[command(flatten)]
         doctor: doctor::DoctorArgs,
     },
+    /// Make a policy of a plugin: show what it asks for and why, and write the least of it, in dry-run
+    Enable(enable::EnableArgs),
     /// Look at one policy
     #[command(subcommand)]
     Policy(policy::Command),
@@ -96,6 +102,13 @@ enum Command {
     /// Make, list and revoke the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Run one policy once on one event
+    Invoke {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        invoke: invoke::InvokeArgs,
+    },
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -184,6 +197,7 @@ pub fn main() -> ExitCode {
         Command::Doctor { config, doctor } => {
             finish(async_main(doctor::run(&config.config, &doctor, &mut std::io::stdout())))
         }
+        Command::Enable(args) => finish(async_main(enable::run(args, &mut std::io::stdout()))),
         Command::Policy(command) => finish(async_main(policy::run(&command, &mut std::io::stdout().lock()))),
         Command::Token(command) => finish(token::run(command, &mut std::io::stdout().lock())),
         Command::Run(Run::Ls { config, list }) => {
@@ -197,6 +211,9 @@ pub fn main() -> ExitCode {
         }
         Command::Resume { config, resume } => {
             finish(async_main(halt::resume(&config.config, resume, &mut std::io::stdout())))
+        }
+        Command::Invoke { config, invoke } => {
+            finish(async_main(invoke::run(&config.config, invoke, &mut std::io::stdout())))
         }
         Command::Run(Run::Resolve { config, resolve }) => {
             finish(async_main(resolve::resolve(&config.config, resolve, &mut std::io::stdout())))

@@ -17,7 +17,7 @@ pub use run::{Claim, Claimed, NewRun, RunDetail, RunFilter, RunRow, Standing};
 pub use upkeep::{Restored, Retained, RetainedUpTo};
 
 use futures::future::BoxFuture;
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -70,8 +70,8 @@ pub trait Store: Send + Sync + 'static {
         record: Option<Record>,
     ) -> Reply<'_, Once>;
 
-    /// What was spent under each of these scopes: when and how much, newest first. Only looks.
-    fn spent(&self, scopes: Vec<String>) -> Reply<'_, Vec<Vec<(Timestamp, u32)>>>;
+    /// What was spent under each of these limits within its span before `now`, newest first. Only looks.
+    fn spent(&self, limits: Vec<Limit>, now: Timestamp) -> Reply<'_, Vec<Vec<Spent>>>;
 
     /// Takes all of `resources` for the effect at `position`, or none where another effect has one of them: `Some` names the
     /// run. They stay taken, through restarts, until the effect has a result, is found not to have taken place or is not made

@@ -12,7 +12,7 @@ mod read_back;
 
 pub use codes::{Code, Meaning, codes, meaning};
 pub use entry::{Action, Paging, ParamsIn, Rate};
-pub use facts::{Facts, FactsRead, ResourceFacts};
+pub use facts::{Facts, FactsRead, FleetRead, ResourceFacts};
 pub use makes::{Kind, Makes, kinds};
 pub use params::{
     RegionConflict, is_resource_id, odd_name, other_regions, place_region, reserved, resources, values,

@@ -1,19 +1,23 @@
-//! Guardrails: how many granted effects a policy may make, and how often on one resource. Pure: which limits an effect falls
-//! under, whether it fits, and what a refusal says. Leaves counting to the store, in the transaction that records the intent, so
-//! that a crash or a restart makes no room, and the kill switch to `halt`. Tested below.
+//! Guardrails: how many granted effects a policy may make, how fast, when, and how often on one resource. Pure. `limit` says
+//! which limits an effect falls under, `room` whether it fits and what a refusal says, `ramp` how fast a policy may become,
+//! `protected` what it may not touch, `halt` is the kill switch, and here is what an operator writes. Leaves counting to the
+//! store, in the transaction that records the intent, so that a crash or a restart makes no room. Tested below.
 
 mod halt;
+mod limit;
+pub mod maintenance;
 pub mod protected;
+mod ramp;
+mod room;
 
 pub use halt::{Halt, Halts};
+pub use limit::{Effect, Fleet, Limit, Scope, limits};
 pub use protected::Protected;
+pub use ramp::RAMP_MEMORY;
+pub use room::{Over, Spent, fits};
 
-use crate::call::{CallError, ErrorKind};
-use crate::catalog::Class;
-use crate::id::{AccountName, PolicyName};
-use crate::retry::refusal;
+use crate::grant::Window;
 use crate::schedule::interval;
-use crate::time::Timestamp;
 use std::fmt;
 use std::time::Duration;
 
@@ -27,6 +31,19 @@ pub struct Guardrails {
     /// How long after an effect of class *once* on a resource the next one may come, whichever policies make them; zero for no
     /// such time.
     pub cool_down: Duration,
+    /// Most different resources that its effects name.
+    pub resources: Option<Quota>,
+    /// Most different resources in percent of all of their kind in the region.
+    pub max_percent: Option<Quota>,
+    /// The pause between the first effect of class *once*, the next two, the next four and so on.
+    pub ramp_up: Option<Duration>,
+    /// The failures of effects with which no more are made.
+    pub circuit: Option<Quota>,
+    /// When effects may be made: for each list, while one of its windows is open. One list is the policy's, one its account's.
+    pub windows: Vec<Vec<Window>>,
+    /// Most effects of the actions of a pattern that all policies of its account make together: the account's, not the policy's,
+    /// to say.
+    pub budgets: Vec<(String, Quota)>,
     /// What it may not change in its account: the host's, not the policy's, to say.
     pub protected: Vec<Protected>,
 }
@@ -39,6 +56,12 @@ impl Default for Guardrails {
             effects: None,
             once_effects: Some(Quota { max: 10, per: Duration::from_secs(3600) }),
             cool_down: Duration::from_secs(20 * 3600),
+            resources: None,
+            max_percent: None,
+            ramp_up: None,
+            circuit: None,
+            windows: Vec::new(),
+            budgets: Vec::new(),
             protected: Vec::new(),
         }
     }
@@ -55,12 +78,27 @@ impl Guardrails {
             ("effects", quota(self.effects)),
             ("once-effects", quota(self.once_effects)),
         ];
-        if !self.protected.is_empty() {
-            let protected: Vec<String> = self.protected.iter().map(ToString::to_string).collect();
-            shown.push(("protected", protected.join(", ")));
-        }
+        let interval = |span: Option<Duration>| span.map(interval::show);
+        let text = |quota: Option<Quota>| quota.map(|quota| quota.to_string());
+        let windows = self.windows.iter().map(|list| join(list, " or "));
+        let budgets = self.budgets.iter().map(|(actions, quota)| format!("{actions} {quota}"));
+        let list = |all: Vec<String>| (!all.is_empty()).then(|| all.join(", "));
+        let rest = [
+            ("resources", text(self.resources)),
+            ("max-percent", text(self.max_percent)),
+            ("ramp-up", interval(self.ramp_up)),
+            ("circuit", self.circuit.map(|quota| format!("{} failures/{}", quota.max, quota.unit()))),
+            ("windows", list(windows.collect())),
+            ("budgets", list(budgets.collect())),
+            ("protected", list(self.protected.iter().map(ToString::to_string).collect())),
+        ];
+        shown.extend(rest.into_iter().filter_map(|(key, value)| value.map(|value| (key, value))));
         shown
     }
+}
+
+fn join(all: &[impl fmt::Display], between: &str) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
 }
 
 /// So many in any span of that length.
@@ -94,152 +132,26 @@ impl Quota {
     }
 }
 
+impl Quota {
+    /// The span in words: `hour`, or `90s`.
+    fn unit(&self) -> String {
+        let unit = UNITS.iter().find(|(_, seconds)| *seconds == self.per.as_secs());
+        unit.map_or_else(|| interval::show(self.per), |(name, _)| (*name).to_owned())
+    }
+}
+
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS.iter().find(|(_, seconds)| *seconds == self.per.as_secs());
-        match unit {
-            Some((name, _)) => write!(f, "{}/{name}", self.max),
-            None => write!(f, "{} in {}", self.max, interval::show(self.per)),
-        }
-    }
-}
-
-/// A limit that an effect falls under, with what is counted against it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limit {
-    /// What is counted together.
-    pub scope: Scope,
-    /// `None` where it is counted for the sake of others only.
-    pub quota: Option<Quota>,
-    /// How much the effect counts.
-    pub cost: u32,
-}
-
-/// What is counted together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// A policy's effects.
-    Policy(PolicyName),
-    /// A policy's effects of class *once*.
-    PolicyOnce(PolicyName),
-    /// A policy's effects of one action.
-    Action(PolicyName, String),
-    /// Effects of class *once* on a resource, whoever makes them.
-    Resource(AccountName, String),
-}
-
-impl Scope {
-    /// The name under which it is counted. Changing it forgets what was counted.
-    pub fn key(&self) -> String {
-        match self {
-            Self::Policy(policy) => format!("policy {policy}"),
-            Self::PolicyOnce(policy) => format!("once {policy}"),
-            Self::Action(policy, action) => format!("action {policy} {action}"),
-            Self::Resource(account, id) => format!("resource {account} {id}"),
-        }
-    }
-}
-
-/// An effect, as far as guardrails tell effects apart.
-#[derive(Debug, Clone, Copy)]
-pub struct Effect<'a> {
-    /// Whose.
-    pub policy: &'a PolicyName,
-    /// Where.
-    pub account: &'a AccountName,
-    /// `service:Action`.
-    pub action: &'a str,
-    /// What repeating it may do.
-    pub class: Class,
-    /// What it acts on.
-    pub resources: &'a [String],
-}
-
-/// The limits that `effect` falls under, of which `of_action` is its grant's; it counts once for each resource it names.
-pub fn limits(guardrails: &Guardrails, of_action: Option<Quota>, effect: &Effect<'_>) -> Vec<Limit> {
-    let Effect { policy, account, action, class, resources } = *effect;
-    let cost = u32::try_from(resources.len()).unwrap_or(u32::MAX).max(1);
-    let mut limits = Vec::new();
-    if of_action.is_some() {
-        let scope = Scope::Action(policy.clone(), action.to_owned());
-        limits.push(Limit { scope, quota: of_action, cost });
-    }
-    if guardrails.effects.is_some() {
-        limits.push(Limit { scope: Scope::Policy(policy.clone()), quota: guardrails.effects, cost });
-    }
-    if class == Class::Once {
-        limits.push(Limit { scope: Scope::PolicyOnce(policy.clone()), quota: guardrails.once_effects, cost });
-        let per = guardrails.cool_down;
-        let quota = (!per.is_zero()).then_some(Quota { max: 1, per });
-        let mut ids = resources.to_vec();
-        ids.sort_unstable();
-        ids.dedup();
-        limits.extend(ids.into_iter().map(|id| {
-            let scope = Scope::Resource(account.clone(), id);
-            Limit { scope, quota, cost: 1 }
-        }));
-    }
-    limits
-}
-
-/// An effect that does not fit, and when it will.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Over {
-    /// The limit.
-    pub limit: Limit,
-    /// When there is room for it; `None` where it alone is too much.
-    pub room_at: Option<Timestamp>,
-}
-
-/// Whether there is room under `limit` at `now`, after what was `spent`: when and how much, newest first.
-pub fn fits(
-    limit: &Limit,
-    spent: impl IntoIterator<Item = (Timestamp, u32)>,
-    now: Timestamp,
-) -> Result<(), Over> {
-    let Some(Quota { max, per }) = limit.quota else { return Ok(()) };
-    let over = |room_at| Err(Over { limit: limit.clone(), room_at });
-    let Some(mut room) = max.checked_sub(limit.cost) else { return over(None) };
-    // What was spent under a clock that ran ahead counts as well.
-    for (at, cost) in spent.into_iter().take_while(|(at, _)| *at + per > now) {
-        match room.checked_sub(cost) {
-            Some(left) => room = left,
-            None => return over(Some(at + per)),
-        }
-    }
-    Ok(())
-}
-
-/// The code of a granted effect that a guardrail refused.
-pub const OVER_GUARDRAIL: &str = "opsward.OverGuardrail";
-
-impl Over {
-    /// What the policy is answered.
-    pub fn refusal(&self) -> CallError {
-        let quota = self.limit.quota.map(|quota| quota.to_string()).unwrap_or_default();
-        let (what, key) = match &self.limit.scope {
-            Scope::Policy(policy) => (format!("effects of `{policy}`: {quota}"), "effects"),
-            Scope::PolicyOnce(policy) => {
-                (format!("effects of `{policy}` that cannot be repeated: {quota}"), "once-effects")
-            }
-            Scope::Action(policy, action) => (format!("`{action}` of `{policy}`: {quota}"), "limit"),
-            Scope::Resource(_, id) => {
-                let per = self.limit.quota.map(|quota| interval::show(quota.per)).unwrap_or_default();
-                (format!("effects on {id} that cannot be repeated: one in {per}"), "cool-down")
-            }
-        };
-        let when = match self.room_at {
-            Some(at) => format!("there is room at {at}"),
-            None => format!("this call alone counts {}", self.limit.cost),
-        };
-        let message = format!("over the guardrail `{key}` ({what}); {when}");
-        refusal(ErrorKind::Denied, OVER_GUARDRAIL, message)
+        write!(f, "{}/{}", self.max, self.unit())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Class;
+    use crate::id::{AccountName, PolicyName};
+    use crate::time::Timestamp;
 
     fn names() -> (PolicyName, AccountName) {
         ("p".parse().expect("a name"), "lab".parse().expect("a name"))
@@ -266,7 +178,7 @@ mod tests {
         let of = |guardrails: &Guardrails, class| {
             let action = "cvm:ResetInstance";
             let effect = Effect { policy: &policy, account: &account, action, class, resources: &ids };
-            let limits = limits(guardrails, None, &effect);
+            let limits = limits(guardrails, None, &[], &effect);
             limits.iter().map(|l| (l.scope.key(), l.quota.map(|q| q.max), l.cost)).collect::<Vec<_>>()
         };
         let default = Guardrails::default();
@@ -317,9 +229,10 @@ mod tests {
         let (policy, account) = names();
         let (action, resources) = ("cvm:ResetInstance", &["ins-1".to_owned()]);
         let effect = Effect { policy: &policy, account: &account, action, class: Class::Once, resources };
-        let limits = limits(&Guardrails::default(), Some(Quota::parse("5/day").expect("valid")), &effect);
+        let limits =
+            limits(&Guardrails::default(), Some(Quota::parse("5/day").expect("valid")), &[], &effect);
         let said: Vec<String> =
-            limits.into_iter().map(|limit| Over { limit, room_at: Some(t(0)) }.refusal().message).collect();
+            limits.into_iter().map(|limit| Over::full(limit, Some(t(0))).refusal().message).collect();
         assert_eq!(
             said,
             [

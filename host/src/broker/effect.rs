@@ -9,7 +9,7 @@ use opsward_core::admit::Admitted;
 use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::{self, Class, Judgement};
 use opsward_core::config::PolicySettings;
-use opsward_core::guardrail::{self, Limit};
+use opsward_core::guardrail::{self, Fleet, Limit};
 use opsward_core::retry::{self, Settling};
 use opsward_core::run::{Answered, Entry, OpenEffect, Stop, TokenInput};
 use opsward_core::time::Timestamp;
@@ -48,6 +48,13 @@ impl Session {
         {
             return self.answered(position, request, reply, answered);
         }
+        if let Some(error) = self.closed(position, &request)? {
+            return self.refuse(position, request, error);
+        }
+        let fleets = match self.fleets(&request, params, admitted).await? {
+            Ok(fleets) => fleets,
+            Err(error) => return self.refuse(position, request, error),
+        };
         // Before the baseline as well, so that it tells of this effect alone.
         self.lock(class, position, &request, &admitted.resources).await?;
         if class == Class::Once {
@@ -71,7 +78,9 @@ impl Session {
         hit("before-intent");
         let recorded = match wrong("intent-after-send") {
             true => Turn::Ours(self.broker.clock.now()),
-            false => self.record_effect(key.as_ref(), self.limits(&request, admitted), intent).await?,
+            false => {
+                self.record_effect(key.as_ref(), self.limits(&request, admitted, &fleets), intent).await?
+            }
         };
         let since = match recorded {
             Turn::Ours(since) => since,
@@ -131,14 +140,14 @@ impl Session {
     }
 
     /// The guardrails that the effect falls under.
-    pub(super) fn limits(&self, request: &CallRequest, admitted: &Admitted) -> Vec<Limit> {
+    pub(super) fn limits(&self, request: &CallRequest, admitted: &Admitted, fleets: &[Fleet]) -> Vec<Limit> {
         let PolicySettings { name: policy, account, guardrails, grants, .. } = &self.policy.settings;
         let Some(account) = account else { return Vec::new() };
         let CallRequest { service, action: name, .. } = request;
         let action = format!("{service}:{name}");
         let Admitted { class, resources, .. } = admitted;
         let effect = guardrail::Effect { policy, account, action: &action, class: *class, resources };
-        guardrail::limits(guardrails, grants.limit(service, name), &effect)
+        guardrail::limits(guardrails, grants.limit(service, name), fleets, &effect)
     }
 
     /// Keeps other effects of class once from the same resources until the outcome of this one is known; where there is one
@@ -168,6 +177,9 @@ impl Session {
     /// must be seen by a read that fails for now, the run waits.
     async fn may_still_send(&self, position: u32, open: &OpenEffect, params: &Value) -> Result<bool, Stop> {
         let Some(account) = self.account().filter(|_| self.makes_effects()) else { return Ok(false) };
+        if self.closed(position, &open.request)?.is_some() {
+            return Ok(false);
+        }
         match self.admit(position, &open.request, params, account.provider).await? {
             Ok(_) => Ok(true),
             Err(error) if error.retryable => {
@@ -348,7 +360,7 @@ impl Session {
     }
 
     /// The run's end for now: it goes on with the call after `pause`.
-    fn wait(&self, pause: Duration, position: u32, request: &CallRequest, why: &str) -> Stop {
+    pub(super) fn wait(&self, pause: Duration, position: u32, request: &CallRequest, why: &str) -> Stop {
         let why = format!("call {position}, {}:{}: {why}", request.service, request.action);
         Stop::WaitUntil { at: self.broker.clock.now() + haste(pause), why }
     }

@@ -10,7 +10,7 @@ use crate::failpoint::wrong;
 use opsward_core::admit::Admitted;
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::catalog::Class;
-use opsward_core::guardrail::{Limit, fits};
+use opsward_core::guardrail::{Limit, Spent, fits};
 use opsward_core::overlay::{self, Ask, Overlay};
 use opsward_core::retry::refusal;
 use opsward_core::run::{Answered, Record, Stop, parse_params};
@@ -69,7 +69,7 @@ impl Session {
         if let Err(error) = self.baseline(position, &request, params, admitted).await? {
             return self.refuse(position, request, error);
         }
-        if let Err(error) = self.has_room(position, &request, admitted).await? {
+        if let Err(error) = self.has_room(position, &request, params, admitted).await? {
             return self.refuse(position, request, error);
         }
         let answered = match self.cloud_dry_run(position, &request, params, admitted).await? {
@@ -96,7 +96,8 @@ impl Session {
         position: u32,
         request: &CallRequest,
     ) -> Result<(CallReply, Answered), Stop> {
-        let Some(provider) = self.account().map(|account| account.provider) else {
+        let provider = self.account().map(|account| account.provider);
+        let Some(provider) = provider.filter(|_| !self.overlay().effects().is_empty()) else {
             return Ok((self.ask(request).await?, Answered::Cloud));
         };
         let ask = self.overlay().ask(provider, position, request);
@@ -119,22 +120,29 @@ impl Session {
         &self,
         position: u32,
         request: &CallRequest,
+        params: &Value,
         admitted: &Admitted,
     ) -> Result<Result<(), CallError>, Stop> {
-        let limits = self.limits(request, admitted);
+        let fleets = match self.fleets(request, params, admitted).await? {
+            Ok(fleets) => fleets,
+            Err(error) => return Ok(Err(error)),
+        };
+        let limits = self.limits(request, admitted, &fleets);
         let limited: Vec<Limit> = limits.into_iter().filter(|limit| limit.quota.is_some()).collect();
         if limited.is_empty() {
             return Ok(Ok(()));
         }
-        let scopes = limited.iter().map(|limit| limit.scope.key()).collect();
-        let spent = self.broker.store.spent(scopes).await.map_err(stop)?;
-        let simulated = self.simulated_limits(position);
         let now = self.broker.clock.now();
+        let spent = self.broker.store.spent(limited.clone(), now).await.map_err(stop)?;
+        let simulated = self.simulated_limits(position);
         for (limit, spent) in limited.iter().zip(spent) {
-            let of_scope = simulated.iter().filter(|(_, other)| other.scope == limit.scope);
-            let mut spent: Vec<(Timestamp, u32)> =
-                spent.into_iter().chain(of_scope.map(|(at, other)| (*at, other.cost))).collect();
-            spent.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
+            let of_scope = simulated.iter().filter(|(_, other)| other.scope.key() == limit.scope.key());
+            // What is simulated succeeds at once.
+            let simulated = of_scope.flat_map(|(at, other)| {
+                other.counts(*at).into_iter().map(|spent| Spent { ended: Some(spent.at), ..spent })
+            });
+            let mut spent: Vec<Spent> = spent.into_iter().chain(simulated).collect();
+            spent.sort_by_key(|spent| std::cmp::Reverse(spent.at));
             if let Err(over) = fits(limit, spent, now) {
                 return Ok(Err(over.refusal()));
             }
@@ -150,7 +158,8 @@ impl Session {
         let limits = before.flat_map(|known| {
             let params = parse_params(&known.request.params).map(Value::Object).unwrap_or_default();
             let admitted = Admitted::of(&known.request, &params, provider);
-            self.limits(&known.request, &admitted).into_iter().map(|limit| (known.at, limit))
+            // The fleets are those of other calls: what is simulated takes no share of them.
+            self.limits(&known.request, &admitted, &[]).into_iter().map(|limit| (known.at, limit))
         });
         limits.collect()
     }

@@ -6,7 +6,7 @@ use super::runs::Output;
 use super::text::{Align, aligned};
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::Store as _;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{Failing, SqliteStore};
 use anyhow::bail;
 use opsward_core::guardrail::Halt;
 use opsward_core::id::PolicyName;
@@ -110,7 +110,10 @@ pub(super) async fn resume(config: &Path, args: ResumeArgs, out: &mut dyn Write)
     };
     let whom = args.whom.named();
     match output {
-        Output::Table if ended => writeln!(out, "{whom}: no longer halted; runs go on within seconds")?,
+        Output::Table if ended => writeln!(
+            out,
+            "{whom}: no longer halted, and no failure counts any more; runs go on within seconds"
+        )?,
         Output::Table => writeln!(out, "{whom}: not halted; `opsward halt --list` shows what is")?,
         Output::Json => writeln!(out, "{}", json!({ "resumed": ended }))?,
     }
@@ -118,10 +121,18 @@ pub(super) async fn resume(config: &Path, args: ResumeArgs, out: &mut dyn Write)
 }
 
 fn list(store: &Path, output: Output, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let halts = SqliteStore::open_read_only(store)?.halts()?;
+    let store = SqliteStore::open_read_only(store)?;
+    let (halts, failing) = (store.halts()?, store.failing()?);
     if let Output::Json = output {
-        writeln!(out, "{}", json!({ "halts": halts }))?;
+        writeln!(out, "{}", json!({ "halts": halts, "failing": failing }))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    for Failing { policy, guardrail, failures, last } in &failing {
+        writeln!(
+            out,
+            "policy {policy}: its {guardrail} counts failures: {failures}, the last at {last}; `opsward resume --policy \
+             {policy}` forgets them"
+        )?;
     }
     if halts.is_empty() {
         writeln!(out, "nothing is halted")?;

@@ -103,16 +103,23 @@ pub fn show(
     out: &mut dyn Write,
 ) -> Result<(), ShowRunsError> {
     let run = find_one(store.find_runs(&args.id, CANDIDATES_MAX)?, &args.id)?;
-    match args.output {
-        Output::Json => print_json(&run, out)?,
+    Ok(print_one(&run, args.output, now, out)?)
+}
+
+/// Prints one run.
+pub(super) fn print_one(
+    run: &RunDetail,
+    output: Output,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<(), io::Error> {
+    match output {
+        Output::Json => print_json(run, out),
         Output::Table => {
-            print_head(&run, now, out)?;
-            if !run.ledger.is_empty() {
-                waterfall::print(&run, out)?;
-            }
+            print_head(run, now, out)?;
+            if run.ledger.is_empty() { Ok(()) } else { waterfall::print(run, out) }
         }
     }
-    Ok(())
 }
 
 /// Runs named where a prefix fits several: a screen is not filled.

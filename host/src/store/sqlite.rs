@@ -42,6 +42,7 @@ mod writer;
 
 pub use audit_check::{AuditReport, Expected, FirstBad, read_checkpoints, verify_audit};
 pub use audit_export::{AuditFilter, AuditRow, ExportAuditError, export_audit};
+pub use budget::Failing;
 pub use check::{StoreReport, TableRows, check};
 pub use compact::{Compacted, compact};
 pub use copy::{BackupError, Mark, backup};
@@ -59,7 +60,7 @@ use late::event_key;
 use ledger::Lines;
 use note::{note, one_line};
 use opsward_core::audit::Change;
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -259,8 +260,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn spent(&self, scopes: Vec<String>) -> Reply<'_, Vec<Vec<(Timestamp, u32)>>> {
-        self.read(move |reader| reader.spent(&scopes))
+    fn spent(&self, limits: Vec<Limit>, now: Timestamp) -> Reply<'_, Vec<Vec<Spent>>> {
+        self.read(move |reader| reader.spent(&limits, now))
     }
 
     fn halts(&self) -> Reply<'_, Halts> {

@@ -1,6 +1,7 @@
 //! Guardrails of whole hosts: a policy gone wrong stops at its budget, whatever happens to the host, and a machine is left
 //! alone for its cool-down. What falls under which limit is tested in core, what the store counts by its conformance suite.
 
+pub(crate) mod pace;
 pub(crate) mod protected;
 
 use crate::harness::{Host, TOKEN, World, times};

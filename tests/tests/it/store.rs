@@ -117,6 +117,8 @@ macro_rules! keeps_its_promises {
                 an_effect_without_room_leaves_no_trace
                 what_an_effect_counted_is_given_back_if_it_changed_nothing
                 what_an_earlier_try_counted_counts_on
+                what_failed_counts_for_a_ramp_and_a_circuit_until_somebody_ends_that
+                different_resources_count_once_each
                 a_halt_lasts_until_it_is_ended_also_through_a_kill);
             promises!($lab, approvals:
                 a_run_waits_for_an_approval_until_it_is_decided_or_ends
@@ -233,5 +235,13 @@ const SINCE_4: &str =
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
 /// And since format 6.
 const SINCE_6: &str = "DROP TABLE approvals;";
-/// What only the newest format has.
+/// And since format 7.
 const SINCE_7: &str = "DROP TABLE audit;";
+/// Makes what the format before the newest had of what that has.
+const SINCE_8: &str = "DROP TABLE spent;
+    CREATE TABLE spent (
+      scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
+      PRIMARY KEY (scope, at, run, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX spent_of_run ON spent (run);
+    CREATE INDEX spent_at ON spent (at);";

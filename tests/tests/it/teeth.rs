@@ -5,10 +5,13 @@ use crate::admin::a_reader_halts_nothing;
 use crate::approval::an_approval_expires;
 use crate::approval::changes::changed_facts_are_asked_again;
 use crate::approval::links::a_used_link_approves_nothing_more;
+use crate::canary::a_log_without_keys;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
 use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
 use crate::egress::a_name_that_stands_for_this_machine;
+use crate::enable::{a_pin_holds, what_is_not_asked_is_not_called};
+use crate::guardrails::pace::a_ramp_holds_through_a_kill;
 use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
@@ -34,6 +37,7 @@ const VARIANTS: &[&str] = &[
     "budget-in-memory",
     "no-halt",
     "no-protection",
+    "ramp-in-memory",
     "no-late-execution",
     "no-retry-budget",
     "intent-after-send",
@@ -49,9 +53,12 @@ const VARIANTS: &[&str] = &[
     "no-approval-expiry",
     "link-twice",
     "no-scopes",
+    "unasked-calls",
+    "no-pin",
     "audit-after",
     "no-prev-hash",
     "any-address",
+    "logs-a-key",
     "effect-dies-with-runner",
 ];
 
@@ -78,6 +85,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
         "budget-in-memory" => a_fleet_is_not_reset(wrong, 30).await,
+        "ramp-in-memory" => a_ramp_holds_through_a_kill(wrong).await,
         "no-protection" => what_is_protected_is_left_alone(wrong).await,
         "no-halt" => a_halt_stops_what_is_sent(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,
@@ -89,11 +97,14 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "trusts-success" => a_success_while_stopping(wrong).await,
         "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
+        "unasked-calls" => what_is_not_asked_is_not_called(wrong).await,
+        "no-pin" => a_pin_holds(wrong).await,
         "approves-any-plan" => changed_facts_are_asked_again(wrong).await,
         "no-approval-expiry" => an_approval_expires(wrong).await,
         "link-twice" => a_used_link_approves_nothing_more(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
+        "logs-a-key" => a_log_without_keys(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
         "audit-after" => a_killed_hosts_effects_have_their_rows(wrong).await,
         "no-prev-hash" => a_row_does_not_fit_once_the_one_before_is_replaced(wrong).await,

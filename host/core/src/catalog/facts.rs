@@ -102,7 +102,52 @@ impl FactsRead {
     }
 }
 
+/// One read that counts all resources of a kind in a region, and those of them that a call names.
+#[derive(Debug, Clone)]
+pub struct FleetRead {
+    /// The read, of the first page: each of them tells how many there are in all.
+    pub request: CallRequest,
+    /// The ids that the call names.
+    pub named: Vec<String>,
+}
+
+impl FleetRead {
+    /// How many an answer's body says that there are; `None` where it is no such answer.
+    pub fn count(&self, body: &str) -> Option<u32> {
+        let body: Value = serde_json::from_str(body).ok()?;
+        body.get(TOTAL)?.as_u64().map(|total| u32::try_from(total).unwrap_or(u32::MAX))
+    }
+}
+
+/// Where both vendors' lists of machines, disks and snapshots say how many there are on all pages.
+const TOTAL: &str = "TotalCount";
+
 impl Action {
+    /// The reads that count the fleets which `ids`, as a call with `params` in `region` names them, are of; `Err` is one that no
+    /// read counts.
+    pub fn fleet_reads(
+        &'static self,
+        params: &Value,
+        ids: &[String],
+        region: &str,
+    ) -> Result<Vec<FleetRead>, String> {
+        let named = self.resources_by_param(params);
+        let mut fleets: BTreeMap<&str, FleetRead> = BTreeMap::new();
+        for id in ids {
+            let by = named.iter().filter(|(named, _)| named == id).map(|(_, by)| self.recipe_of(by));
+            let recipe = by.collect::<Option<Vec<_>>>().and_then(|recipes| recipes.first().copied());
+            let recipe = recipe.ok_or_else(|| id.clone())?;
+            let fleet = fleets.entry(recipe.ids.as_str()).or_insert_with(|| {
+                let request = self.facts_request(recipe, &[], region);
+                FleetRead { request, named: Vec::new() }
+            });
+            if !fleet.named.contains(id) {
+                fleet.named.push(id.clone());
+            }
+        }
+        Ok(fleets.into_values().collect())
+    }
+
     /// Whether a read shows the facts of any resource that the action names.
     pub fn shows_facts(&self) -> bool {
         self.facts_recipes().next().is_some()
@@ -146,7 +191,10 @@ impl Action {
 
     fn facts_request(&self, recipe: &FactsRecipe, ids: &[&str], region: &str) -> CallRequest {
         let service = recipe.service.as_deref().unwrap_or(&self.service);
-        let mut params = Map::from_iter([(recipe.ids.clone(), ids_value(recipe.ids_form, ids))]);
+        let mut params = Map::new();
+        if !ids.is_empty() {
+            params.insert(recipe.ids.clone(), ids_value(recipe.ids_form, ids));
+        }
         if let Some(field) =
             find(self.provider, service, &recipe.action).and_then(|read| read.region_field.clone())
         {
@@ -214,6 +262,32 @@ mod tests {
         let params = json!({ "InstanceIds": ids });
         let action = find(Provider::Tencent, "cvm", "StopInstances").expect("known");
         assert_eq!(action.facts_reads(&params, &ids, "r").len(), 3);
+    }
+
+    #[test]
+    fn each_kind_that_a_call_names_is_counted_in_its_region() {
+        let reads = |action: &str, params: Value, ids: &[&str]| {
+            let (service, action) = action.split_once(':').expect("service:Action");
+            let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+            let action = find(Provider::Alibaba, service, action).expect("known");
+            action.fleet_reads(&params, &ids, "r-1")
+        };
+        let both = json!({ "InstanceId": "i-1", "DiskId": "d-1" });
+        let made = reads("ecs:DetachDisk", both, &["i-1", "d-1"]).expect("counted");
+        let shown = made
+            .iter()
+            .map(|read| (read.request.action.as_str(), read.request.params.as_str(), &read.named[0][..]));
+        assert_eq!(
+            shown.collect::<Vec<_>>(),
+            [
+                ("DescribeDisks", r#"{"RegionId":"r-1"}"#, "d-1"),
+                ("DescribeInstances", r#"{"RegionId":"r-1"}"#, "i-1"),
+            ]
+        );
+        assert_eq!(made[0].count(r#"{"TotalCount":12}"#), Some(12));
+        assert_eq!(made[0].count(r#"{"Total":12}"#), None);
+        let key = reads("ecs:DeleteKeyPairs", json!({ "KeyPairNames": ["k"] }), &["k"]);
+        assert_eq!(key.expect_err("no read counts these"), "k");
     }
 
     #[test]

@@ -4,12 +4,13 @@
 use super::finding::ConfigError;
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::{Account, EventSource, HostFile, Listener, Signature};
-use super::{AdminSettings, CredentialRefs, admin, credentials, defaults, keep, protected};
+use super::{AdminSettings, CredentialRefs, admin, credentials, defaults, guardrails, keep, protected};
 use crate::catalog::Provider;
 use crate::credential::CredentialSource;
 use crate::endpoint::{Endpoint, is_region};
 use crate::event::SourceKind;
-use crate::guardrail::Protected;
+use crate::grant::Window;
+use crate::guardrail::{Protected, Quota};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
 use crate::sign::Scheme;
@@ -42,6 +43,14 @@ pub struct HostSettings {
     pub protected: Vec<Protected>,
 }
 
+impl HostSettings {
+    /// Where compiled plugins are kept: beside the store where the operator names no place.
+    pub fn cache_dir(&self) -> PathBuf {
+        let StoreSettings::Sqlite { path } = &self.store;
+        self.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"))
+    }
+}
+
 /// Where the ledger is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreSettings {
@@ -57,7 +66,7 @@ pub enum StoreSettings {
 pub struct PluginSettings {
     /// The directory that is watched.
     pub dir: PathBuf,
-    /// Where compiled plugins are kept; the host's choice where absent.
+    /// Where compiled plugins are kept, as the operator named it.
     pub cache_dir: Option<PathBuf>,
 }
 
@@ -76,6 +85,10 @@ pub struct AccountSettings {
     pub region: Option<String>,
     /// How its calls are signed.
     pub scheme: Scheme,
+    /// Most effects of the actions of a pattern that all its policies make together.
+    pub budgets: Vec<(String, Quota)>,
+    /// When effects may be made; always where there are none.
+    pub windows: Vec<Window>,
 }
 
 /// One source of events.
@@ -252,6 +265,8 @@ fn account(
         let message = format!("a {} account has no other signature than its own", typed.provider.as_str());
         errors.push(source.error(place!["accounts", name, "signature"], message, "leave `signature` out"));
     }
+    let budgets = guardrails::budgets(source, name, &typed.budgets, errors);
+    let windows = guardrails::windows(source, place!["accounts", name, "windows"], &typed.windows, errors);
     let (Ok(name), Some(credentials), Ok(endpoint)) = (parsed, credentials, endpoint) else { return None };
     let settings = AccountSettings {
         name,
@@ -260,6 +275,8 @@ fn account(
         endpoint,
         region: typed.region,
         scheme,
+        budgets,
+        windows,
     };
     (errors.len() == before).then_some(settings)
 }

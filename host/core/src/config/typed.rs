@@ -1,7 +1,7 @@
 //! The files as the operator types them. Leaves what the values mean to `host` and `policy`.
 
 use crate::catalog::Provider;
-use crate::grant::{AllowEntry, ResourceEntry};
+use crate::grant::{AllowEntry, ResourceEntry, WindowEntry};
 use crate::pattern::OnEntry;
 use crate::run::Mode;
 use crate::schedule::ScheduleEntry;
@@ -79,6 +79,10 @@ pub(super) struct Account {
     pub(super) endpoint: Option<String>,
     pub(super) region: Option<String>,
     pub(super) signature: Option<Signature>,
+    #[serde(default)]
+    pub(super) budgets: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) windows: Vec<WindowEntry>,
 }
 
 /// The names of all vendors and sources: which of them belong together is checked afterwards, with a better message.
@@ -141,6 +145,7 @@ pub(super) struct EventSource {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct PolicyFile {
     pub(super) plugin: String,
+    pub(super) digest: Option<String>,
     pub(super) account: Option<String>,
     pub(super) mode: Option<Mode>,
     pub(super) on: Option<Vec<OnEntry>>,
@@ -173,6 +178,12 @@ pub(super) struct Guardrails {
     pub(super) effects: Option<String>,
     pub(super) once_effects: Option<String>,
     pub(super) cool_down: Option<String>,
+    pub(super) resources: Option<String>,
+    pub(super) max_percent: Option<String>,
+    pub(super) ramp_up: Option<String>,
+    pub(super) circuit: Option<String>,
+    #[serde(default)]
+    pub(super) windows: Vec<WindowEntry>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,12 +1,14 @@
 //! What effects count against limits: in the transaction that records the intent, so that a restart makes no room. Leaves
 //! whether one fits to `opsward_core::guardrail`, the transaction to `apply`. Tested by the conformance suite.
 
+use super::lock::{Ended, Outcome};
 use crate::failpoint::wrong;
-use opsward_core::guardrail::{Limit, Over, QUOTA_MAX, SPAN_MAX, fits};
-use opsward_core::id::RunId;
+use opsward_core::guardrail::{Limit, Over, QUOTA_MAX, SPAN_MAX, Scope, Spent, fits};
+use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::{Entry, Record};
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, Statement, params};
+use std::time::Duration;
 
 /// An intent and the limits it falls under.
 pub(super) struct Spending {
@@ -29,7 +31,10 @@ impl Spending {
 
 pub(super) struct Statements<'c> {
     spent: Statement<'c>,
+    members: Statement<'c>,
     spend: Statement<'c>,
+    took: Statement<'c>,
+    failed: Statement<'c>,
     give_back: Statement<'c>,
     purge: Statement<'c>,
     /// Whether there may be any: most effects count against nothing, and need not look for what to give back.
@@ -37,17 +42,31 @@ pub(super) struct Statements<'c> {
     intents: u32,
 }
 
-/// What was spent under `scope`, newest first.
-pub(super) fn spent(conn: &Connection, scope: &str) -> Result<Vec<(Timestamp, u32)>, rusqlite::Error> {
-    let mut spent = conn.prepare_cached(SPENT)?;
-    rows(&mut spent, scope)
+/// What was spent under `limit` as of `now`, newest first.
+pub(super) fn spent(conn: &Connection, limit: &Limit, now: Timestamp) -> Result<Vec<Spent>, rusqlite::Error> {
+    rows(&mut *conn.prepare_cached(spent_of(limit))?, limit, now)
 }
 
-const SPENT: &str = "SELECT at, cost FROM spent WHERE scope = ?1 ORDER BY at DESC LIMIT ?2";
+/// The statement that finds what was spent under a limit.
+fn spent_of(limit: &Limit) -> &'static str {
+    if limit.scope.members().is_empty() { SPENT } else { MEMBERS }
+}
 
-fn rows(spent: &mut Statement<'_>, scope: &str) -> Result<Vec<(Timestamp, u32)>, rusqlite::Error> {
-    let rows = spent.query_map(params![scope, QUOTA_MAX], |row| {
-        Ok((Timestamp::from_ms(row.get(0)?), row.get::<_, u32>(1)?))
+const SPENT: &str = "SELECT at, cost, ended, '' FROM spent WHERE scope = ?1 AND at > ?2 AND (cost > 0 OR ?3)
+  ORDER BY at DESC LIMIT ?4";
+const MEMBERS: &str = "SELECT max(at), 1, NULL, member FROM spent WHERE scope = ?1 AND at > ?2 AND cost > ?3
+  GROUP BY member ORDER BY 1 DESC LIMIT ?4";
+
+fn rows(statement: &mut Statement<'_>, limit: &Limit, now: Timestamp) -> Result<Vec<Spent>, rusqlite::Error> {
+    let since = now.ms().saturating_sub(ms(limit.span()));
+    let failed_too = matches!(limit.scope, Scope::Ramp(_) | Scope::Circuit(_));
+    let rows = statement.query_map(params![limit.scope.key(), since, failed_too, QUOTA_MAX], |row| {
+        Ok(Spent {
+            at: Timestamp::from_ms(row.get(0)?),
+            cost: row.get(1)?,
+            ended: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_ms),
+            member: row.get(3)?,
+        })
     })?;
     rows.collect()
 }
@@ -57,19 +76,30 @@ impl<'c> Statements<'c> {
         if wrong("budget-in-memory") {
             conn.execute("DELETE FROM spent", [])?;
         }
+        if wrong("ramp-in-memory") {
+            conn.execute("DELETE FROM spent WHERE scope GLOB 'ramp *'", [])?;
+        }
         Ok(Self {
             spent: conn.prepare(SPENT)?,
+            members: conn.prepare(MEMBERS)?,
             spend: conn.prepare(
-                "INSERT INTO spent (scope, at, run, position, cost) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                "INSERT INTO spent (scope, at, run, position, member, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET cost = excluded.cost, ended = NULL WHERE cost = 0",
             )?,
+            took: conn
+                .prepare("UPDATE spent SET ended = ?3 WHERE run = ?1 AND position = ?2 AND ended IS NULL")?,
             // Of several tries that came to the position, the latest.
+            failed: conn.prepare(
+                "UPDATE spent SET ended = ?3, cost = 0 WHERE run = ?1 AND position = ?2 AND ended IS NULL
+                   AND at = (SELECT max(at) FROM spent WHERE run = ?1 AND position = ?2)",
+            )?,
             give_back: conn.prepare(
-                "DELETE FROM spent WHERE run = ?1 AND position = ?2
+                "DELETE FROM spent WHERE run = ?1 AND position = ?2 AND ended IS NULL
                    AND at = (SELECT max(at) FROM spent WHERE run = ?1 AND position = ?2)",
             )?,
             purge: conn.prepare(
-                "DELETE FROM spent WHERE (scope, at, run, position) IN (
-                   SELECT scope, at, run, position FROM spent INDEXED BY spent_at WHERE at < ?1 ORDER BY at LIMIT ?2)",
+                "DELETE FROM spent WHERE (scope, at, run, position, member) IN (
+                   SELECT scope, at, run, position, member FROM spent INDEXED BY spent_at WHERE at < ?1 ORDER BY at LIMIT ?2)",
             )?,
             maybe_any: conn.query_row("SELECT EXISTS (SELECT 1 FROM spent)", [], |row| row.get(0))?,
             intents: 0,
@@ -84,35 +114,88 @@ impl<'c> Statements<'c> {
     ) -> Result<Option<Over>, rusqlite::Error> {
         let Spending { position, at, limits } = spending;
         for limit in limits.iter().filter(|limit| limit.quota.is_some()) {
-            let spent = rows(&mut self.spent, &limit.scope.key())?;
+            let statement =
+                if limit.scope.members().is_empty() { &mut self.spent } else { &mut self.members };
+            let spent = rows(statement, limit, *at)?;
             if let Err(over) = fits(limit, spent, *at) {
                 return Ok(Some(over));
             }
         }
         for limit in limits {
-            self.spend.execute(params![limit.scope.key(), at.ms(), run.as_str(), position, limit.cost])?;
+            for Spent { at, cost, member, .. } in limit.counts(*at) {
+                let row = params![limit.scope.key(), at.ms(), run.as_str(), position, member, cost];
+                self.spend.execute(row)?;
+            }
         }
         self.maybe_any = true;
         self.purge_now_and_then(*at)?;
         Ok(None)
     }
 
-    /// The effect changed nothing.
-    pub(super) fn give_back(&mut self, run: &RunId, position: u32) -> Result<(), rusqlite::Error> {
+    /// The effect's outcome is known. One that changed nothing counts no more; that it failed is kept, for ramps and circuits.
+    pub(super) fn end(&mut self, run: &RunId, ended: Ended) -> Result<(), rusqlite::Error> {
+        let Ended { position, at, outcome } = ended;
         if self.maybe_any {
-            self.give_back.execute(params![run.as_str(), position])?;
+            match outcome {
+                Outcome::Took => self.took.execute(params![run.as_str(), position, at.ms()])?,
+                Outcome::Failed => self.failed.execute(params![run.as_str(), position, at.ms()])?,
+                Outcome::NotMade => self.give_back.execute(params![run.as_str(), position])?,
+            };
         }
         Ok(())
     }
 
     fn purge_now_and_then(&mut self, now: Timestamp) -> Result<(), rusqlite::Error> {
         if self.intents.is_multiple_of(PURGE_EVERY) {
-            let kept_ms = i64::try_from(SPAN_MAX.as_millis()).unwrap_or(i64::MAX);
-            self.purge.execute(params![now.ms().saturating_sub(kept_ms), PURGED_MAX])?;
+            self.purge.execute(params![now.ms().saturating_sub(ms(SPAN_MAX)), PURGED_MAX])?;
         }
         self.intents = self.intents.wrapping_add(1);
         Ok(())
     }
+}
+
+/// A policy of which effects failed under a guardrail that counts failures.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Failing {
+    /// The policy.
+    pub policy: String,
+    /// `ramp` or `circuit`.
+    pub guardrail: String,
+    /// How many are not forgotten; those of a month at most.
+    pub failures: u32,
+    /// The last of them.
+    pub last: Timestamp,
+}
+
+pub(super) fn failing(conn: &Connection) -> Result<Vec<Failing>, rusqlite::Error> {
+    let mut statement = conn.prepare_cached(
+        "SELECT scope, count(*), max(ended) FROM spent
+         WHERE cost = 0 AND (scope GLOB 'circuit *' OR scope GLOB 'ramp *') GROUP BY scope ORDER BY scope",
+    )?;
+    let failing = statement.query_map([], |row| {
+        let scope: String = row.get(0)?;
+        let (guardrail, policy) = scope.split_once(' ').unwrap_or_default();
+        Ok(Failing {
+            policy: policy.to_owned(),
+            guardrail: guardrail.to_owned(),
+            failures: row.get(1)?,
+            last: Timestamp::from_ms(row.get(2)?),
+        })
+    })?;
+    failing.collect()
+}
+
+/// A person has a policy's ramp and circuit go on: its failures are forgotten. Returns whether there were any.
+pub(super) fn forget_failures(conn: &Connection, policy: &PolicyName) -> Result<bool, rusqlite::Error> {
+    let scopes = [Scope::Ramp(policy.clone()), Scope::Circuit(policy.clone())].map(|scope| scope.key());
+    let forgotten = conn
+        .prepare_cached("DELETE FROM spent WHERE cost = 0 AND scope IN (?1, ?2)")?
+        .execute([&scopes[0], &scopes[1]])?;
+    Ok(forgotten > 0)
+}
+
+fn ms(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Intents between two purges; the first after a start purges too.

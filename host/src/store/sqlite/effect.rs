@@ -55,7 +55,7 @@ pub(super) fn end_effect(
     claim: &Claim,
     ended: Option<Ended>,
 ) -> Result<(), rusqlite::Error> {
-    let Some(Ended { position, in_vain }) = ended else { return Ok(()) };
-    sql.lock.end_one(&claim.run, position)?;
-    if in_vain { sql.budget.give_back(&claim.run, position) } else { Ok(()) }
+    let Some(ended) = ended else { return Ok(()) };
+    sql.lock.end_one(&claim.run, ended.position)?;
+    sql.budget.end(&claim.run, ended)
 }

@@ -1,6 +1,7 @@
 //! The kill switch: which policies are halted. Leaves the transaction to `apply`, and obeying to the worker and the broker.
 //! Tested by the conformance suite.
 
+use super::budget;
 use super::read::parsed;
 use opsward_core::audit::Change;
 use opsward_core::guardrail::Halt;
@@ -14,10 +15,14 @@ pub(super) fn halt(conn: &Connection, halt: &Halt) -> Result<(), rusqlite::Error
     statement.execute(params![name(halt.policy.as_ref()), halt.by, halt.why, halt.at.ms()]).map(drop)
 }
 
-/// Ends a halt. Returns whether there was one.
+/// Ends a halt; a policy's ramp and circuit go on with it. Returns whether there was anything to end.
 pub(super) fn resume(conn: &Connection, policy: Option<&PolicyName>) -> Result<bool, rusqlite::Error> {
     let ended = conn.prepare_cached("DELETE FROM halts WHERE policy = ?1")?.execute([name(policy)])?;
-    Ok(ended > 0)
+    let forgotten = match policy {
+        Some(policy) => budget::forget_failures(conn, policy)?,
+        None => false,
+    };
+    Ok(ended > 0 || forgotten)
 }
 
 /// What the audit chain says of it.

@@ -4,27 +4,46 @@
 use crate::failpoint::wrong;
 use opsward_core::id::{AccountName, RunId};
 use opsward_core::run::{Entry, Record};
+use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
 /// An effect whose outcome is known.
 #[derive(Clone, Copy)]
 pub(super) struct Ended {
     pub(super) position: u32,
-    /// Whether it was begun and changed nothing.
-    pub(super) in_vain: bool,
+    pub(super) at: Timestamp,
+    pub(super) outcome: Outcome,
 }
+
+/// What became of an effect.
+#[derive(Clone, Copy)]
+pub(super) enum Outcome {
+    /// It took place, or counts for another reason.
+    Took,
+    /// The cloud refused it.
+    Failed,
+    /// It was not made after all, by this host or a person's word.
+    NotMade,
+}
+
+/// Begins the codes of what this host refuses itself.
+const OWN_CODES: &str = "opsward.";
 
 /// The effect that ends with `records`: a result is known, it did not take place, or it is not made after all.
 pub(super) fn ended_by(records: &[Record]) -> Option<Ended> {
     records.iter().rev().find_map(|record| {
-        let (position, in_vain) = match &record.entry {
-            Entry::Result { position, reply, .. } => (*position, reply.is_err()),
-            Entry::NotExecuted { position, .. } => (*position, true),
+        let (position, outcome) = match &record.entry {
+            Entry::Result { position, reply: Ok(_), .. } => (*position, Outcome::Took),
+            Entry::Result { position, reply: Err(error), .. } if error.code.starts_with(OWN_CODES) => {
+                (*position, Outcome::NotMade)
+            }
+            Entry::Result { position, .. } => (*position, Outcome::Failed),
+            Entry::NotExecuted { position, .. } => (*position, Outcome::NotMade),
             // Never begun, or an earlier try's answer, of an effect that counts.
-            Entry::Call { position, .. } => (*position, false),
+            Entry::Call { position, .. } => (*position, Outcome::Took),
             _ => return None,
         };
-        Some(Ended { position, in_vain })
+        Some(Ended { position, at: record.at, outcome })
     })
 }
 

@@ -2,7 +2,7 @@
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
 use super::approvals;
-use super::budget;
+use super::budget::{self, Failing};
 use super::damage;
 use super::halt;
 use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
@@ -13,7 +13,7 @@ use crate::store::{
     Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
 };
 use opsward_core::event::Event;
-use opsward_core::guardrail::Halt;
+use opsward_core::guardrail::{Halt, Limit, Spent};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Record, RunState, StateEntry};
 use opsward_core::time::Timestamp;
@@ -63,13 +63,18 @@ impl Reader {
     }
 
     /// What was spent under each scope, newest first.
-    pub(super) fn spent(&self, scopes: &[String]) -> Result<Vec<Vec<(Timestamp, u32)>>, StoreError> {
-        scopes.iter().map(|scope| Ok(budget::spent(&self.conn, scope)?)).collect()
+    pub(super) fn spent(&self, limits: &[Limit], now: Timestamp) -> Result<Vec<Vec<Spent>>, StoreError> {
+        limits.iter().map(|limit| Ok(budget::spent(&self.conn, limit, now)?)).collect()
     }
 
     /// The halts in force.
     pub fn halts(&self) -> Result<Vec<Halt>, StoreError> {
         if self.format < schema::HALTS_FORMAT { Ok(Vec::new()) } else { Ok(halt::list(&self.conn)?) }
+    }
+
+    /// What failed under a ramp or a circuit, and is not forgotten.
+    pub fn failing(&self) -> Result<Vec<Failing>, StoreError> {
+        if self.format < schema::OUTCOMES_FORMAT { Ok(Vec::new()) } else { Ok(budget::failing(&self.conn)?) }
     }
 
     /// The runs whose id begins with `prefix`, each with its event and ledger, as far as they can be read; at most `limit`.
@@ -121,6 +126,15 @@ impl Reader {
             events.push(EventRow { event, received, runs: runs.collect::<Result<_, _>>()? });
         }
         Ok(events)
+    }
+
+    /// The latest event with this id, of whatever source.
+    pub fn find_event(&self, id: &str) -> Result<Option<Event>, StoreError> {
+        let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1 ORDER BY e.seq DESC LIMIT 1");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query([id])?;
+        let event = |row: &Row<'_>| event_at(row, 0).map(|(event, _)| event);
+        Ok(rows.next()?.map(event).transpose()?)
     }
 
     /// Decisions on schedules, newest first.

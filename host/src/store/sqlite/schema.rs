@@ -167,14 +167,16 @@ fn create_tables(conn: &mut Connection, now: Timestamp) -> Result<(), rusqlite::
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&str; 8] =
-    [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP, GUARDRAILS, approvals::TABLE, audit::STEP];
+const STEPS: [&str; 9] =
+    [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP, GUARDRAILS, approvals::TABLE, audit::STEP, OUTCOMES];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
 /// The first format whose ledger has checksums.
 pub(super) const SUMMED_FORMAT: i64 = 5;
 /// The first format that can keep halts.
 pub(super) const HALTS_FORMAT: i64 = 6;
+/// The first format that keeps what became of effects.
+pub(super) const OUTCOMES_FORMAT: i64 = 9;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.
@@ -282,6 +284,21 @@ CREATE INDEX spent_at ON spent (at);
 CREATE TABLE halts (
   policy TEXT PRIMARY KEY, by TEXT NOT NULL, why TEXT NOT NULL, at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// `spent` with what became of effects: `ended` once the outcome is known, no cost where it failed. `member` is what a scope counts
+/// once however often it comes, and is empty in others.
+const OUTCOMES: &str = "
+CREATE TABLE counted (
+  scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, member TEXT NOT NULL,
+  cost INTEGER NOT NULL, ended INTEGER,
+  PRIMARY KEY (scope, at, run, position, member)
+) STRICT, WITHOUT ROWID;
+INSERT INTO counted SELECT scope, at, run, position, '', cost, NULL FROM spent;
+DROP TABLE spent;
+ALTER TABLE counted RENAME TO spent;
+CREATE INDEX spent_of_run ON spent (run);
+CREATE INDEX spent_at ON spent (at);
 ";
 
 /// Has a row in a file that `opsward db backup` made, until a host opens it. Apart from the steps, since a copy of a file of an

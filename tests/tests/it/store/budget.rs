@@ -5,6 +5,7 @@ use super::lock::not_executed;
 use super::once::{done, failed, intent, key, ledger, two_runs};
 use super::*;
 use opsward::store::{Claim, Once, Standing};
+use opsward_core::call::CallError;
 use opsward_core::guardrail::{Halt, Limit, Quota, Scope};
 use opsward_core::run::{Answered, RunState};
 use std::time::Duration;
@@ -41,9 +42,10 @@ pub(super) async fn an_effect_counts_with_its_intent_and_through_kills<L: Lab>()
         panic!("two are spent")
     };
     assert_eq!(over.room_at, Some(NOW + Duration::from_secs(3600)));
-    let scopes = vec![limit("p", 2).scope.key(), limit("other", 2).scope.key()];
-    let spent = store.spent(scopes).await.expect("asked");
-    assert_eq!(spent, [vec![(NOW, 1), (NOW, 1)], vec![]], "and can be looked at");
+    let limits = vec![limit("p", 2), limit("other", 2)];
+    let spent = store.spent(limits, NOW).await.expect("asked");
+    let shown = spent.iter().map(|all| all.iter().map(|one| (one.at, one.cost)).collect::<Vec<_>>());
+    assert_eq!(shown.collect::<Vec<_>>(), [vec![(NOW, 1), (NOW, 1)], vec![]], "and can be looked at");
     let later = Record { at: NOW + Duration::from_secs(3600), ..intent(1) };
     assert_eq!(begin(&*store, &again.claim, later, two_an_hour()).await, Once::First);
 }
@@ -125,4 +127,64 @@ pub(super) async fn what_an_earlier_try_counted_counts_on<L: Lab>() {
     assert_eq!(begin(&*store, &second, one_more, two_an_hour()).await, Once::First);
     let third = Record { at: after(3), ..intent(1) };
     assert!(is_over(&begin(&*store, &second, third, two_an_hour()).await), "the first one counts");
+}
+
+pub(super) async fn what_failed_counts_for_a_ramp_and_a_circuit_until_somebody_ends_that<L: Lab>() {
+    let of = |scope: Scope, max| Limit {
+        scope,
+        quota: Some(Quota { max, per: Duration::from_secs(3600) }),
+        cost: 1,
+    };
+    let both = || vec![of(Scope::Ramp(policy("p")), u32::MAX), of(Scope::Circuit(policy("p")), 1)];
+    let lab = L::new();
+    let store = lab.open();
+    let [first, second] = two_runs(&*store).await;
+    assert_eq!(begin(&*store, &first, intent(0), both()).await, Once::First);
+    assert!(is_over(&begin(&*store, &second, intent(0), both()).await), "the first step has one");
+    let cloud_error = CallError { code: "InvalidImageId.NotFound".into(), ..refused("x") };
+    let answered = |error: CallError| {
+        let (position, reply, answered) = (0, Err(error), Answered::Cloud);
+        Record::new(NOW, Entry::Result { position, reply, answered, sends: 1 })
+    };
+    store.append(&first, vec![answered(refused("opsward.Halted"))]).await.expect("appended");
+    let later = |nth, record: Record| Record { at: after(nth), ..record };
+    assert_eq!(begin(&*store, &first, later(1, intent(0)), both()).await, Once::First, "it was not sent");
+    store.append(&first, vec![later(2, answered(cloud_error))]).await.expect("appended");
+    let lab = lab.killed();
+    let store = lab.open();
+    let again = claim_one(&*store).await;
+    for scope in [Scope::Ramp(policy("p")), Scope::Circuit(policy("p"))] {
+        let limits = vec![of(scope.clone(), 1)];
+        let over = begin(&*store, &again.claim, later(3, intent(5)), limits.clone()).await;
+        assert!(is_over(&over), "{scope:?}");
+    }
+    assert!(store.resume(Some(policy("p"))).await.expect("resumed"));
+    assert!(!store.resume(Some(policy("p"))).await.expect("asked"), "nothing is left");
+    assert_eq!(begin(&*store, &again.claim, later(4, intent(5)), both()).await, Once::First);
+}
+
+pub(super) async fn different_resources_count_once_each<L: Lab>() {
+    let on = |ids: &[&str]| {
+        let named = ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let quota = Some(Quota { max: 2, per: Duration::from_secs(3600) });
+        let cost = u32::try_from(named.len()).expect("few");
+        vec![Limit { scope: Scope::Resources(policy("p"), named), quota, cost }]
+    };
+    let lab = L::new();
+    let store = lab.open();
+    let [first, _] = two_runs(&*store).await;
+    assert_eq!(begin(&*store, &first, intent(0), on(&["a"])).await, Once::First);
+    store.append(&first, vec![failed(0)]).await.expect("appended");
+    for (position, ids) in [(1, &["b", "c"][..]), (2, &["b"]), (3, &["c", "b"])] {
+        let record = Record { at: after(position.into()), ..intent(position) };
+        assert_eq!(begin(&*store, &first, record, on(ids)).await, Once::First, "{ids:?}");
+        store.append(&first, vec![done(position, "s")]).await.expect("appended");
+    }
+    let third = Record { at: after(4), ..intent(4) };
+    let Once::Over(over) = begin(&*store, &first, third, on(&["a"])).await else { panic!("two are spent") };
+    assert_eq!(over.room_at, Some(after(3) + Duration::from_secs(3600)), "each counts from its last change");
+}
+
+fn refused(code: &'static str) -> CallError {
+    opsward_core::retry::refusal(opsward_core::call::ErrorKind::Denied, code, String::new())
 }

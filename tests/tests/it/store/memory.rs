@@ -8,7 +8,7 @@ use opsward::store::{
     Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Retained, RetainedUpTo,
     RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -206,8 +206,8 @@ impl Store for MemoryStore {
         self.write("resume", None, move |shelf| Ok(shelf.resume(policy.as_ref())))
     }
 
-    fn spent(&self, scopes: Vec<String>) -> Reply<'_, Vec<Vec<(Timestamp, u32)>>> {
-        self.read(move |shelf| shelf.spent(&scopes))
+    fn spent(&self, limits: Vec<Limit>, _: Timestamp) -> Reply<'_, Vec<Vec<Spent>>> {
+        self.read(move |shelf| shelf.spent(&limits))
     }
 
     fn halts(&self) -> Reply<'_, Halts> {

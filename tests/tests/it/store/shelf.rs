@@ -3,12 +3,12 @@
 
 mod lists;
 
-use super::shelf_keys::{Keys, PolicyStates, Spent};
+use super::shelf_keys::{Counted, Keys, PolicyStates};
 use opsward::store::{
     Acceptance, Claim, Claimed, Firing, NewEvent, NewRun, Once, OnceKey, SUSPECT_AT, ScheduleState, Standing,
     StoreError,
 };
-use opsward_core::guardrail::{Halt, Halts, Limit};
+use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -30,7 +30,7 @@ pub(super) struct Shelf {
     firings: Vec<Firing>,
     keys: Keys,
     states: PolicyStates,
-    spent: Spent,
+    spent: Counted,
     halts: BTreeMap<Option<PolicyName>, Halt>,
     locks: BTreeMap<(String, String), (RunId, u32)>,
     /// Queued by `append_later`, not on the disk yet.
@@ -208,11 +208,12 @@ impl Shelf {
     }
 
     pub(super) fn resume(&mut self, policy: Option<&PolicyName>) -> bool {
-        self.halts.remove(&policy.cloned()).is_some()
+        let forgotten = policy.is_some_and(|policy| self.spent.forget_failures(policy));
+        self.halts.remove(&policy.cloned()).is_some() || forgotten
     }
 
-    pub(super) fn spent(&self, scopes: &[String]) -> Vec<Vec<(Timestamp, u32)>> {
-        scopes.iter().map(|scope| self.spent.of(scope)).collect()
+    pub(super) fn spent(&self, limits: &[Limit]) -> Vec<Vec<Spent>> {
+        limits.iter().map(|limit| self.spent.of(limit)).collect()
     }
 
     pub(super) fn halts(&self) -> Halts {
@@ -320,7 +321,7 @@ impl Shelf {
             {
                 self.locks.retain(|_, has| *has != (id.clone(), *position));
             }
-            self.spent.give_back(&id, &record.entry);
+            self.spent.end(&id, record);
         }
     }
 

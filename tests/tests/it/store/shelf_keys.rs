@@ -3,7 +3,7 @@
 
 use opsward::store::{ONCE_KEPT, Once, OnceKey, STATE_KEY_BYTES_MAX, STATE_KEYS_MAX, STATE_VALUE_BYTES_MAX};
 use opsward_core::call::CallResponse;
-use opsward_core::guardrail::{Limit, Over, fits};
+use opsward_core::guardrail::{Limit, Over, Scope, Spent, fits};
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::{Entry, Record, StateEntry, StateError, StateOp, StateReply};
 use opsward_core::time::Timestamp;
@@ -59,38 +59,71 @@ impl Keys {
     }
 }
 
-/// What effects count against limits: scope, time, run, position and cost.
+/// What effects count against limits.
 #[derive(Clone, Default)]
-pub(super) struct Spent(Vec<(String, Timestamp, RunId, u32, u32)>);
+pub(super) struct Counted(Vec<Row>);
 
-impl Spent {
+#[derive(Clone)]
+struct Row {
+    scope: String,
+    run: RunId,
+    position: u32,
+    spent: Spent,
+}
+
+impl Counted {
     pub(super) fn spend(&mut self, run: &RunId, limits: &[Limit], record: &Record) -> Option<Over> {
         let Entry::Intent { position, .. } = record.entry else { return None };
         for limit in limits {
-            if let Err(over) = fits(limit, self.of(&limit.scope.key()), record.at) {
+            if let Err(over) = fits(limit, self.of(limit), record.at) {
                 return Some(over);
             }
         }
-        let row = |limit: &Limit| (limit.scope.key(), record.at, run.clone(), position, limit.cost);
-        self.0.extend(limits.iter().map(row));
+        let row = |limit: &Limit, spent| Row { scope: limit.scope.key(), run: run.clone(), position, spent };
+        let rows = limits
+            .iter()
+            .flat_map(|limit| limit.counts(record.at).into_iter().map(|spent| row(limit, spent)));
+        self.0.extend(rows);
         None
     }
 
-    /// What was spent under a scope, newest first.
-    pub(super) fn of(&self, scope: &str) -> Vec<(Timestamp, u32)> {
-        let of_it = self.0.iter().filter(|row| row.0 == scope);
-        let mut spent: Vec<(Timestamp, u32)> = of_it.map(|row| (row.1, row.4)).collect();
-        spent.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    /// What was spent under a limit, newest first.
+    pub(super) fn of(&self, limit: &Limit) -> Vec<Spent> {
+        let key = limit.scope.key();
+        let of_it = self.0.iter().filter(|row| row.scope == key);
+        let mut spent: Vec<Spent> = of_it.map(|row| row.spent.clone()).collect();
+        spent.sort_by_key(|spent| std::cmp::Reverse(spent.at));
         spent
     }
 
-    pub(super) fn give_back(&mut self, run: &RunId, entry: &Entry) {
-        if let Entry::Result { position, reply: Err(_), .. } | Entry::NotExecuted { position, .. } = entry {
-            let is_its = |row: &(String, Timestamp, RunId, u32, u32)| (&row.2, row.3) == (run, *position);
-            // Of several tries that came to the position, the latest.
-            let latest = self.0.iter().filter(|row| is_its(row)).map(|row| row.1).max();
-            self.0.retain(|row| !is_its(row) || Some(row.1) != latest);
+    pub(super) fn end(&mut self, run: &RunId, record: &Record) {
+        let (position, failed) = match &record.entry {
+            Entry::Result { position, reply: Ok(_), .. } => (*position, None),
+            Entry::Result { position, reply: Err(error), .. } => {
+                (*position, Some(!error.code.starts_with("opsward.")))
+            }
+            Entry::NotExecuted { position, .. } => (*position, Some(false)),
+            _ => return,
+        };
+        let is_its = |row: &Row| (&row.run, row.position) == (run, position);
+        // Of several tries that came to the position, the latest.
+        let latest = self.0.iter().filter(|row| is_its(row)).map(|row| row.spent.at).max();
+        let is_open = |row: &Row| is_its(row) && row.spent.ended.is_none() && Some(row.spent.at) == latest;
+        if failed == Some(false) {
+            self.0.retain(|row| !is_open(row));
         }
+        for row in self.0.iter_mut().filter(|row| is_open(row)) {
+            row.spent.ended = Some(record.at);
+            row.spent.cost = if failed.is_some() { 0 } else { row.spent.cost };
+        }
+    }
+
+    /// Forgets what failed; whether anything did.
+    pub(super) fn forget_failures(&mut self, policy: &PolicyName) -> bool {
+        let of = [Scope::Ramp(policy.clone()), Scope::Circuit(policy.clone())].map(|scope| scope.key());
+        let before = self.0.len();
+        self.0.retain(|row| row.spent.cost > 0 || !of.contains(&row.scope));
+        self.0.len() < before
     }
 }
 

@@ -47,6 +47,61 @@ fn a_bad_guardrail_is_shown_at_its_key() {
 }
 
 #[test]
+fn pace_and_times_are_bounded_by_the_policy_and_by_its_account() {
+    let account =
+        "budgets = { 'cvm:ResetInstance' = '50/hour', 'cvm:*' = '100/hour' }\nwindows = [{ zone = 'UTC' }]\n";
+    let with = |account: &str| HOST.replace("[accounts.lab]\n", &format!("[accounts.lab]\n{account}"));
+    let host =
+        load_host("opsward.toml", &with(account)).unwrap_or_else(|errors| panic!("{}", shown(&errors)));
+    let lines = "[guardrails]\nresources = '20/hour'\nmax-percent = '10/day'\nramp-up = '10m'\ncircuit = '5 failures/hour'\n\
+                 windows = [{ from = '22:00', to = '06:00', zone = 'Asia/Shanghai' }]\n";
+    let text = NIGHTLY.replace("[[allow]]", &format!("{lines}[[allow]]"));
+    let settings =
+        load_policy("n.toml", "n", &text, &host).unwrap_or_else(|errors| panic!("{}", shown(&errors)));
+    let shown_of = |settings: &PolicySettings| {
+        settings
+            .guardrails
+            .shown()
+            .into_iter()
+            .map(|(key, value)| format!("{key} {value}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        shown_of(&settings),
+        [
+            "cool-down 20h",
+            "effects none",
+            "once-effects 10/hour",
+            "resources 20/hour",
+            "max-percent 10/day",
+            "ramp-up 10m",
+            "circuit 5 failures/hour",
+            "windows 22:00-06:00 Asia/Shanghai, UTC",
+            "budgets cvm:* 100/hour, cvm:ResetInstance 50/hour",
+        ]
+    );
+    for (lines, expected) in [
+        ("max-percent = '101/day'", "more than 100 percent"),
+        ("ramp-up = '13h'", "write at most `12h`"),
+        ("circuit = 'many failures/hour'", "such as `10/hour`"),
+        ("resources = 'all'", "such as `10/hour`"),
+        ("windows = [{ zone = 'UTC', from = '9' }]", "`9` is not a time of day"),
+    ] {
+        let text = NIGHTLY.replace("[[allow]]", &format!("[guardrails]\n{lines}\n[[allow]]"));
+        let problem = shown(&load_policy("n.toml", "n", &text, &host).expect_err(lines));
+        assert!(problem.contains(expected), "{problem}");
+    }
+    for (lines, expected) in [
+        ("budgets = { reboots = '1/hour' }", "`reboots` does not name actions"),
+        ("budgets = { 'cvm:*' = 'few' }", "such as `10/hour`"),
+        ("windows = [{ zone = 'Beijing' }]", "is not an IANA time zone"),
+    ] {
+        let problem = shown(&load_host("opsward.toml", &with(&format!("{lines}\n"))).expect_err(lines));
+        assert!(problem.contains(expected), "{problem}");
+    }
+}
+
+#[test]
 fn what_is_protected_holds_for_every_policy_of_its_account() {
     let protected = |lines: &str| {
         let host = load_host("opsward.toml", &format!("{HOST}\n{lines}")).map_err(|errors| shown(&errors))?;
