@@ -3,6 +3,7 @@
 //! so that fields can be added. `listen` binds, `gate` says who asks and may they, `tokens` reads those there are. Leaves what is
 //! counted to the places where it happens. Tested over real connections in `admin/tests.rs`.
 
+pub(crate) mod approvals;
 mod gate;
 mod halts;
 mod listen;
@@ -53,6 +54,8 @@ pub struct Admin {
     pub refused: Arc<dyn Fn() -> Vec<RefusedFile> + Send + Sync>,
     /// Tells the workers that there is work.
     pub work: Arc<Notify>,
+    /// Signs the links by which people approve.
+    pub approval_key: Arc<[u8; 32]>,
     /// The metrics so far.
     pub metrics: PrometheusHandle,
     /// Whether events are taken: the registry is loaded and the store is open.
@@ -96,17 +99,23 @@ fn router(admin: Admin) -> Router {
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/runs/{id}", get(run))
         .route("/api/v1/schedules", get(schedules))
+        .route("/api/v1/approvals", get(approvals::list))
+        .route("/api/v1/approvals/{id}", get(approvals::show))
         .route("/api/v1/halts", get(halts::list));
     let operate = Router::new()
         .route("/api/v1/runs/{id}/decision", post(decide))
         .route("/api/v1/halt", post(halts::halt))
         .route("/api/v1/resume", post(halts::resume));
+    let approve = Router::new().route("/api/v1/approvals/{id}/decision", post(approvals::decide));
+    // A link says by itself who decides what.
+    let open = open.route("/approve/{token}", get(approvals::look).post(approvals::use_link));
     let (open, read) = match admin.gate.open_metrics {
         true => (open.merge(metrics), read),
         false => (open, read.merge(metrics)),
     };
     open.merge(needing(Scope::Read, read))
         .merge(needing(Scope::Operate, operate))
+        .merge(needing(Scope::Approve, approve))
         .fallback(async || Refusal::not_found("no such page"))
         .method_not_allowed_fallback(async || {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this page is only read: use GET")
@@ -234,6 +243,7 @@ fn policy_json(settings: &PolicySettings, digest: Digest, told: &Description, no
         "name": settings.name,
         "mode": settings.mode,
         "account": settings.account,
+        "approvers": settings.approvers.as_ref().map(|approvers| &approvers.names),
         "plugin": {
             "file": settings.plugin,
             "digest": digest,

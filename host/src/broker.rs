@@ -3,6 +3,7 @@
 //! HTTP to `cloud`, and the guest to `plugin`.
 
 mod admission;
+mod approve;
 mod bounds;
 mod effect;
 mod halted;
@@ -13,6 +14,7 @@ mod send;
 mod simulate;
 mod turns;
 
+pub use approve::{Approving, Planned as PlannedRun};
 pub use halted::Halted;
 pub use send::{AccountFacts, Caller, Sender, Stamp};
 
@@ -81,6 +83,8 @@ pub struct Session {
     policy: Arc<LivePolicy>,
     mode: Mode,
     simulation: Simulation,
+    /// How far it is with an approval, in approve mode.
+    approving: Option<Approving>,
     source: SourceName,
     event_id: String,
     /// When the event took place, and when it was received.
@@ -97,7 +101,7 @@ pub struct Session {
 
 /// A call of the guest after canonicalisation and replay.
 enum Planned {
-    Recorded(CallReply),
+    Recorded(CallRequest, CallReply),
     Made(u32, CallRequest, CallReply),
     Open(u32, OpenEffect, Value),
     Live(u32, CallRequest, Value),
@@ -132,7 +136,8 @@ impl Broker {
             claim: claimed.claim,
             policy,
             mode,
-            simulation: Simulation::new(mode, &claimed.ledger),
+            simulation: Simulation::of(&claimed.ledger),
+            approving: None,
             source: claimed.event.source,
             event_id: claimed.event.id,
             event_time: claimed.event.time,
@@ -150,8 +155,10 @@ impl GuestCalls for Session {
         match request {
             HostRequest::Call(request) => {
                 let planned = self.plan(request)?;
+                let noted = self.note(&planned)?;
                 let (reply, at) = self.make(planned).await?;
                 self.came_past(&reply, at);
+                self.heard(noted, &reply)?;
                 Ok(HostReply::Call(reply))
             }
             HostRequest::CallAll { requests, max_concurrency } => {
@@ -160,7 +167,7 @@ impl GuestCalls for Session {
             HostRequest::Sleep { ms } => self.sleep(ms.clamp(1, SLEEP_MS_MAX)),
             HostRequest::State(op) => self.state(op).await,
             HostRequest::Log { level, message } => {
-                if self.replay.is_new_log_line() {
+                if self.replay.is_new_log_line() && !self.looks_ahead() {
                     self.append_later(Entry::Log { level, message })?;
                 }
                 Ok(HostReply::Unit)
@@ -196,6 +203,7 @@ impl Session {
             return Ok(HostReply::CallAll(vec![Err(error); requests.len()]));
         }
         let planned = requests.into_iter().map(|r| self.plan(r)).collect::<Result<Vec<_>, _>>()?;
+        let noted = planned.iter().map(|planned| self.note(planned)).collect::<Result<Vec<_>, _>>()?;
         let in_flight = max_concurrency.clamp(1, CALL_ALL_CONCURRENCY_MAX) as usize;
         // Every call is let finish even when one stops the run: an abandoned send would leave an effect unclear for nothing.
         let made: Vec<Result<Timed, Stop>> = futures::stream::iter(planned.into_iter().map(|p| self.make(p)))
@@ -208,8 +216,9 @@ impl Session {
             return Err(stop.clone());
         }
         let mut replies = Vec::with_capacity(made.len());
-        for (reply, at) in made.into_iter().flatten() {
+        for ((reply, at), noted) in made.into_iter().flatten().zip(noted) {
             self.came_past(&reply, at);
+            self.heard(noted, &reply)?;
             replies.push(reply);
         }
         Ok(HostReply::CallAll(replies))
@@ -234,7 +243,7 @@ impl Session {
             Err(error) => (request, Err(error)),
         };
         match (self.replay.call(&request), params) {
-            (Next::Recorded(reply), _) => Ok(Planned::Recorded(reply)),
+            (Next::Recorded(reply), _) => Ok(Planned::Recorded(request, reply)),
             (Next::Diverged(message), _) => Err(Stop::Diverged { message }),
             (Next::Made(position, reply), _) => Ok(Planned::Made(position, request, reply)),
             // Whatever the file or the catalog says by now, it is to be settled and not to be refused.
@@ -252,7 +261,7 @@ impl Session {
         if matches!(planned, Planned::Open(..) | Planned::Live(..)) {
             self.may_begin()?;
         }
-        let is_new = !matches!(planned, Planned::Recorded(_));
+        let is_new = !matches!(planned, Planned::Recorded(..));
         let made = self.answer(planned).await?;
         if is_new && let Ok(response) = &made.0 {
             self.answer_bytes.fetch_add(response.body.len(), Ordering::Relaxed);
@@ -262,7 +271,7 @@ impl Session {
 
     async fn answer(&self, planned: Planned) -> Result<Timed, Stop> {
         match planned {
-            Planned::Recorded(reply) => Ok((reply, self.replay.now())),
+            Planned::Recorded(_, reply) => Ok((reply, self.replay.now())),
             Planned::Made(position, request, reply) => {
                 self.answered(position, request, reply, Answered::EarlierTry)
             }
@@ -297,11 +306,13 @@ impl Session {
                 refusal(ErrorKind::Denied, "opsward.AnswersTooLarge", message),
             );
         }
-        match (admitted.class, self.simulation.is_on()) {
-            (Class::Read, _) => self.read(position, request).await,
-            (_, false) => self.effect(position, request, params, &admitted, disproofs).await,
+        match admitted.class {
+            Class::Read => self.read(position, request).await,
+            _ if self.may_be_sent(position)? => {
+                self.effect(position, request, params, &admitted, disproofs).await
+            }
             // Rare where it matters how fast it is: kept out of every call's future.
-            (_, true) => Box::pin(self.simulate(position, request, params, &admitted)).await,
+            _ => Box::pin(self.simulate(position, request, params, &admitted)).await,
         }
     }
 
@@ -322,7 +333,8 @@ impl Session {
         self.answered(position, request, Err(error), Answered::Host)
     }
 
-    /// Records request and answer at once: nothing outside changed, so it need not be on disk before the guest goes on.
+    /// Records request and answer at once: nothing outside changed, so it need not be on disk before the guest goes on. Nothing is
+    /// recorded of what is only looked ahead at.
     fn answered(
         &self,
         position: u32,
@@ -330,7 +342,10 @@ impl Session {
         reply: CallReply,
         answered: Answered,
     ) -> Result<Timed, Stop> {
-        let at = self.append_later(Entry::Call { position, request, reply: reply.clone(), answered })?;
+        let at = match self.looks_ahead() {
+            true => self.broker.clock.now(),
+            false => self.append_later(Entry::Call { position, request, reply: reply.clone(), answered })?,
+        };
         Ok((reply, at))
     }
 
@@ -339,6 +354,10 @@ impl Session {
         let now = self.broker.clock.now();
         match self.replay.sleep(ms) {
             Next::Recorded(until) if until <= now || self.simulation.has_shown() => Ok(HostReply::Unit),
+            Next::Live(_) if self.looks_ahead() => {
+                self.replay.advance(self.replay.now() + Duration::from_millis(ms));
+                Ok(HostReply::Unit)
+            }
             Next::Live(position) if self.simulation.has_shown() => {
                 let until = now.max(self.replay.now()) + Duration::from_millis(ms);
                 self.append_later(Entry::Slept { position, ms, until })?;
@@ -361,6 +380,7 @@ impl Session {
     async fn state(&mut self, op: StateOp) -> Result<HostReply, Stop> {
         match self.replay.state(&op) {
             Next::Recorded(reply) => Ok(HostReply::State(reply)),
+            Next::Live(_) if self.looks_ahead() => self.state_ahead(op).await,
             Next::Live(position) => {
                 let at = self.broker.clock.now();
                 let store = &self.broker.store;

@@ -3,6 +3,8 @@
 //! Exit codes: 0 ok, 1 findings, 2 usage, then those of sysexits: 66 no such thing, 70 our error, 73 cannot
 //! create a file, 78 wrong configuration.
 
+pub mod approval;
+mod approval_show;
 pub mod catalog;
 pub mod check;
 pub mod db;
@@ -96,6 +98,9 @@ enum Command {
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
+    /// Look at what runs ask to be approved, and decide
+    #[command(subcommand)]
+    Approval(approval::Command),
     /// Look after the store's file: check it, copy it, shrink it
     #[command(subcommand)]
     Db(db::Command),
@@ -195,6 +200,7 @@ pub fn main() -> ExitCode {
         Command::Run(Run::Retry { config, retry }) => {
             finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
+        Command::Approval(command) => finish(async_main(approval::run(command, &mut std::io::stdout()))),
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
         Command::Plugin(command) => finish(plugin::run(command, &mut std::io::stdout())),
         Command::Catalog(command) => finish(catalog::run(command, &mut std::io::stdout())),

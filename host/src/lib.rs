@@ -3,6 +3,7 @@
 //! An event flows trigger -> accept -> worker -> broker -> cloud -> finish; see `docs/architecture.md`.
 
 pub mod admin;
+pub mod approve;
 pub mod broker;
 pub mod cli;
 pub mod clock;

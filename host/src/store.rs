@@ -19,7 +19,7 @@ pub use upkeep::{Restored, Retained, RetainedUpTo};
 use futures::future::BoxFuture;
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
-use opsward_core::run::{Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ pub trait Store: Send + Sync + 'static {
     fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()>;
 
     /// Appends what a person decided of a run that no worker has: it stands at `from`, and `claim` is its latest. Sets where
-    /// it stands next, its faults forgotten; natural key and locks of the effect follow the record as in `append_effect`. `Lost`
+    /// it stands next, its faults forgotten and its epoch raised; natural key and locks of the effect follow the record as in `append_effect`. `Lost`
     /// where it stands there no more.
     fn intervene(
         &self,
@@ -130,6 +130,11 @@ pub trait Store: Send + Sync + 'static {
     fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>>;
     /// How many runs stand where; every state is named once.
     fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>>;
+    /// The runs that wait for an approval, those with the least time left first; at most `limit`. A run waits from the `finish`
+    /// that appends `Asked` until it is approved, denied, begins afresh or ends.
+    fn list_approvals(&self, limit: usize) -> Reply<'_, Vec<RunDetail>>;
+    /// A value of a policy's state; nothing is recorded of that, and no claim is needed.
+    fn peek_state(&self, policy: &PolicyName, key: &str) -> Reply<'_, Option<StateEntry>>;
     /// Digests that unfinished runs are pinned to: these plugin revisions must be kept.
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>>;
 

@@ -1,6 +1,7 @@
 //! The worker: claims runs whose time has come, runs each in a fresh guest, and records how it ended. Leaves host calls to
 //! the broker, the sandbox to the engine, and when to try again to `opsward_core::retry`.
 
+mod approval;
 mod outage;
 
 use crate::broker::{Broker, HALTED_PAUSE};
@@ -11,6 +12,7 @@ use crate::plugin::registry::Registry;
 use crate::plugin::{Ended, RunContext};
 use crate::policy::{LivePolicy, Policies};
 use crate::store::{Claim, Claimed, SUSPECT_AT, Standing, StoreError};
+use approval::Asking;
 use futures::FutureExt as _;
 use opsward_core::event::Event;
 use opsward_core::id::AccountName;
@@ -213,8 +215,16 @@ impl Worker {
         let tries = run::tries(&run.ledger);
         let mode = started(&run.ledger).map_or(policy.settings.mode, |(mode, _)| mode);
         let policy = bound_to(policy, revision);
-        // The guest sees the mode it began with; an operator who has stepped back from `enforce` since is obeyed.
-        let effects = if policy.settings.mode == Mode::Enforce { mode } else { Mode::DryRun };
+        // The guest sees the mode it began with; an operator who has stepped back since is obeyed.
+        let effects = mode.stricter(policy.settings.mode);
+        let (mut approving, mut asking) = (None, None);
+        if effects == Mode::Approve {
+            approving = self.approving(&run, &policy, now).await?;
+            if approving.is_none() {
+                return Ok(());
+            }
+            asking = Some(Asking::of(&run, &policy, now));
+        }
         let context = RunContext {
             run: run.claim.run.clone(),
             policy: run.policy.clone(),
@@ -232,8 +242,8 @@ impl Worker {
             std::process::abort();
         }
         let retries = policy.settings.retry;
-        let session = self.broker.session(run, policy, effects);
-        let (ended, session) = self.guests.run(revision, &event, context, session).await;
+        let session = self.broker.session(run, policy, effects).approving(approving);
+        let (ended, mut session) = self.guests.run(revision, &event, context, session).await;
         let ended = match (ended, session.unreached()) {
             (Ended::Done(_) | Ended::Failed(_), Some(position)) => {
                 let message = format!("call {position} was made before, but the policy now ends without it");
@@ -241,6 +251,11 @@ impl Worker {
             }
             (ended, _) => ended,
         };
+        if let (Some(asking), Some(cut), Some(planned)) =
+            (asking, approval::cut_of(&ended), session.planned())
+        {
+            return self.planned(session.into_claim(), asking, planned, cut).await;
+        }
         let (claim, records) = session.into_claim();
         hit("before-finish");
         let ended = self.finish(claim, faults, (retries, tries), records, ended).await;
@@ -289,6 +304,11 @@ impl Worker {
                 return self
                     .fault(&claim, faults, records, Fault { kind: FaultKind::Diverged, message })
                     .await;
+            }
+            Ended::Stopped(Stop::Unapproved { why }) => return self.void(&claim, records, why).await,
+            Ended::Stopped(Stop::Planned { cut }) => {
+                let fault = Fault { kind: FaultKind::Host, message: cut };
+                return self.fault(&claim, faults, records, fault).await;
             }
             Ended::Stopped(Stop::Lost) => return Ok(()),
             Ended::Stopped(Stop::Abandoned { reason }) => {

@@ -6,6 +6,7 @@
 //! `admin`, `credentials`, `keep`, `policy`, `guardrails` and `protected` resolve. Tested in `tests` by the text an operator sees.
 
 mod admin;
+mod approval;
 mod credentials;
 mod finding;
 mod guardrails;
@@ -22,6 +23,7 @@ pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, SourceSettings, StoreSettings};
 
+use crate::approval::Approvers;
 use crate::credential::session::PolicySession;
 use crate::grant::Grants;
 use crate::guardrail::Guardrails;
@@ -74,6 +76,8 @@ pub struct PolicySettings {
     pub retry: RetrySettings,
     /// What limits its effects.
     pub guardrails: Guardrails,
+    /// Who must approve its effects, where `mode` is `approve`.
+    pub approvers: Option<Approvers>,
     /// What its calls are signed in, where its account gives each policy a session.
     pub session: Option<Arc<PolicySession>>,
     /// What looks wrong but works.

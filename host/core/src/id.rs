@@ -61,6 +61,10 @@ name_type!(
     /// The operator's name for a token of the admin listener: whoever holds it.
     TokenName, "token name");
 
+name_type!(
+    /// A person who may approve what a policy plans: in `approvers` of its file.
+    ApproverName, "approver's name");
+
 fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     !bytes.is_empty()

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod admit;
 pub mod answer;
+pub mod approval;
 pub mod call;
 pub mod catalog;
 pub mod config;

@@ -31,6 +31,18 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The one of both that lets less happen: a run keeps the mode it began with, and an operator who has stepped back since is
+    /// obeyed.
+    pub fn stricter(self, other: Self) -> Self {
+        let rank = |mode: Self| match mode {
+            Self::Off => 0,
+            Self::DryRun => 1,
+            Self::Approve => 2,
+            Self::Enforce => 3,
+        };
+        if rank(other) < rank(self) { other } else { self }
+    }
+
     /// The mode as it is shown and written.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -55,6 +55,7 @@ impl Desk {
             clock: clock.clone(),
             refused: Arc::new(move || vec![refused.clone()]),
             work: Arc::default(),
+            approval_key: Arc::new([7; 32]),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             ready: ready_seen,
         };
@@ -271,6 +272,7 @@ fn a_policy_is_shown_without_its_config() {
         warnings: Vec::new(),
         secrets: Vec::new(),
         retry: RetrySettings::default(),
+        approvers: None,
         guardrails: Guardrails::default(),
     };
     let told = Description {

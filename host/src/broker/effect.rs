@@ -11,7 +11,7 @@ use opsward_core::catalog::{self, Class, Judgement};
 use opsward_core::config::PolicySettings;
 use opsward_core::guardrail::{self, Fleet, Limit};
 use opsward_core::retry::{self, Settling};
-use opsward_core::run::{Answered, Entry, Mode, OpenEffect, Stop, TokenInput};
+use opsward_core::run::{Answered, Entry, OpenEffect, Stop, TokenInput};
 use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
@@ -176,7 +176,7 @@ impl Session {
     /// Whether the operator, who may have changed the policy's file since the intent, would still have the effect made. Where that
     /// must be seen by a read that fails for now, the run waits.
     async fn may_still_send(&self, position: u32, open: &OpenEffect, params: &Value) -> Result<bool, Stop> {
-        let Some(account) = self.account().filter(|_| self.mode == Mode::Enforce) else { return Ok(false) };
+        let Some(account) = self.account().filter(|_| self.makes_effects()) else { return Ok(false) };
         if self.closed(position, &open.request)?.is_some() {
             return Ok(false);
         }

@@ -13,28 +13,21 @@ use opsward_core::catalog::Class;
 use opsward_core::guardrail::{Limit, Spent, fits};
 use opsward_core::overlay::{self, Ask, Overlay};
 use opsward_core::retry::refusal;
-use opsward_core::run::{Answered, Mode, Record, Stop, parse_params};
+use opsward_core::run::{Answered, Record, Stop, parse_params};
 use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a session knows of the effects that it does not make.
 pub(super) struct Simulation {
-    is_on: bool,
     has_shown: bool,
     overlay: Mutex<Overlay>,
 }
 
 impl Simulation {
-    /// Begins with the run's mode, and with what its ledger says was simulated.
-    pub(super) fn new(mode: Mode, ledger: &[Record]) -> Self {
-        let overlay = Mutex::new(Overlay::of(ledger));
-        Self { is_on: mode != Mode::Enforce, has_shown: false, overlay }
-    }
-
-    /// Whether effects are answered without being made.
-    pub(super) fn is_on(&self) -> bool {
-        self.is_on
+    /// Begins with what the run's ledger says was simulated.
+    pub(super) fn of(ledger: &[Record]) -> Self {
+        Self { has_shown: false, overlay: Mutex::new(Overlay::of(ledger)) }
     }
 
     /// Whether the guest has been given a simulated reply.
@@ -49,11 +42,6 @@ impl Simulation {
 }
 
 impl Session {
-    /// From the next call on no effect is made any more, whatever the mode; what has been simulated shows in what is read.
-    pub fn simulate_from_here_on(&mut self) {
-        self.simulation.is_on = true;
-    }
-
     /// What has been simulated so far in this try.
     pub fn overlay(&self) -> MutexGuard<'_, Overlay> {
         self.simulation.overlay.lock().unwrap_or_else(PoisonError::into_inner)

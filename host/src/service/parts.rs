@@ -3,6 +3,7 @@
 use super::retention;
 use super::secrets::Secrets;
 use crate::admin::{self, Admin, Gate, Listeners};
+use crate::approve;
 use crate::broker::Broker;
 use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
@@ -109,6 +110,8 @@ impl Parts {
         let (ready, is_ready) = watch::channel(true);
         let of_registry = registry.clone();
         let refused = Arc::new(move || admin::refused_files(&of_registry.status()));
+        let approval_key = approve::key(&file).context("cannot make links for approvals")?;
+        let approval_key = Arc::new(approval_key);
         let gate = Gate::new(&admin_settings, &file, clock.clone())?;
         let front = Admin {
             gate: Arc::new(gate),
@@ -117,6 +120,7 @@ impl Parts {
             clock: clock.clone(),
             refused,
             work,
+            approval_key,
             metrics,
             ready: is_ready,
         };

@@ -4,6 +4,7 @@
 //! the conformance suite and by what is in `tests` about files.
 
 mod apply;
+mod approvals;
 mod budget;
 mod check;
 mod claimed;
@@ -46,6 +47,7 @@ use super::{
     Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, Retained,
     RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
+use approvals::Waits;
 use budget::Spending;
 use effect::EffectRecord;
 use late::event_key;
@@ -53,7 +55,7 @@ use ledger::lines;
 use note::{note, one_line};
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
-use opsward_core::run::{Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Entry, Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
 use read::Readers;
@@ -110,9 +112,8 @@ impl SqliteStore {
     async fn hold_unreadable(&self, claim: Claim, error: &StoreError) -> Result<(), StoreError> {
         tracing::error!(run = %claim.run, %error, "run held: its ledger cannot be read");
         let note = Some(one_line(&error.to_string()));
-        self.ask(Op::Finish { claim, records: String::new(), to: Standing::Held, note, at: None })
-            .await
-            .map(drop)
+        let (records, to, waits) = (String::new(), Standing::Held, Waits::Not);
+        self.ask(Op::Finish { claim, records, to, note, waits, at: None }).await.map(drop)
     }
 }
 
@@ -228,6 +229,7 @@ impl Store for SqliteStore {
             key: key.map(|key| (key, once::Change::of(Some(&record)))),
             ends: lock::ended_by(std::slice::from_ref(&record)),
             note: note(&record),
+            waits: Waits::of(std::slice::from_ref(&record), to),
             at: record.at,
             records: lines(&[record]),
             to,
@@ -278,6 +280,7 @@ impl Store for SqliteStore {
             records: lines(&records),
             to,
             note: records.iter().rev().find_map(note),
+            waits: Waits::of(&records, to),
             at: records.last().map(|record| record.at),
         };
         Box::pin(async move { self.ask(op).await.map(drop) })
@@ -310,6 +313,15 @@ impl Store for SqliteStore {
 
     fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>> {
         self.read(Reader::count_runs)
+    }
+
+    fn list_approvals(&self, limit: usize) -> Reply<'_, Vec<RunDetail>> {
+        self.read(move |reader| reader.list_approvals(limit))
+    }
+
+    fn peek_state(&self, policy: &PolicyName, key: &str) -> Reply<'_, Option<StateEntry>> {
+        let (policy, key) = (policy.clone(), key.to_owned());
+        self.read(move |reader| reader.peek_state(&policy, &key))
     }
 
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>> {

@@ -1,6 +1,7 @@
 //! Whole-host tests, one binary. One file per subject; `harness` starts hosts and simulated clouds.
 
 mod admin;
+mod approval;
 mod broker;
 mod catalog;
 mod chaos;

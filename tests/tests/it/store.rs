@@ -1,6 +1,7 @@
 //! What every store promises (`promises`), run against each store there is, and what is particular to a store in a
 //! file (`file`, `damage`, `copy`). A second store is one more `Lab` and one more `promises!`.
 
+mod approvals;
 mod budget;
 mod copy;
 pub(crate) mod damage;
@@ -119,6 +120,10 @@ macro_rules! keeps_its_promises {
                 what_failed_counts_for_a_ramp_and_a_circuit_until_somebody_ends_that
                 different_resources_count_once_each
                 a_halt_lasts_until_it_is_ended_also_through_a_kill);
+            promises!($lab, approvals:
+                a_run_waits_for_an_approval_until_it_is_decided_or_ends
+                of_two_decisions_on_what_was_seen_one_comes_first
+                a_policys_state_is_looked_at_without_a_trace);
             promises!($lab, lock:
                 a_resource_has_one_effect_until_its_outcome_is_known
                 locks_outlive_hosts_claims_and_holds_and_end_with_the_run
@@ -226,10 +231,12 @@ pub(crate) async fn a_run_that_ended(store: &dyn Store, id: &str, at: Timestamp)
 /// Takes from a file what it has had since format 4.
 const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
-/// What only the formats since the sixth have.
+/// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
-/// Makes what the sixth format had of what the newest one has.
-const SINCE_6: &str = "DROP TABLE spent;
+/// And since format 6.
+const SINCE_6: &str = "DROP TABLE approvals;";
+/// Makes what format 7 had of what only the newest format has.
+const SINCE_7: &str = "DROP TABLE spent;
     CREATE TABLE spent (
       scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
       PRIMARY KEY (scope, at, run, position)

@@ -2,6 +2,9 @@
 //! the right host and fail on the wrong one. A chaos test that cannot fail proves nothing.
 
 use crate::admin::a_reader_halts_nothing;
+use crate::approval::an_approval_expires;
+use crate::approval::changes::changed_facts_are_asked_again;
+use crate::approval::links::a_used_link_approves_nothing_more;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
 use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
@@ -44,6 +47,9 @@ const VARIANTS: &[&str] = &[
     "one-look",
     "no-dry-run-flag",
     "no-overlay",
+    "approves-any-plan",
+    "no-approval-expiry",
+    "link-twice",
     "no-scopes",
     "any-address",
     "effect-dies-with-runner",
@@ -84,6 +90,9 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "trusts-success" => a_success_while_stopping(wrong).await,
         "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
+        "approves-any-plan" => changed_facts_are_asked_again(wrong).await,
+        "no-approval-expiry" => an_approval_expires(wrong).await,
+        "link-twice" => a_used_link_approves_nothing_more(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,

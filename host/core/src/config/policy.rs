@@ -5,7 +5,7 @@ use super::finding::ConfigError;
 use super::host::{AccountSettings, HostSettings, find_account};
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::PolicyFile;
-use super::{PolicySettings, defaults, guardrails, retry};
+use super::{PolicySettings, approval, defaults, guardrails, retry};
 use crate::credential::session::PolicySession;
 use crate::grant::{AllowEntry, GrantFinding, GrantProblem, Grants};
 use crate::id::{AccountName, PolicyName};
@@ -57,9 +57,15 @@ pub(super) fn resolve(
         };
         errors.push(source.error(place!["secrets", at], format!("unknown secret `{name}`"), fix));
     }
-    if file.mode == Some(Mode::Approve) {
-        let fix = "write \"dry-run\" to look first, or \"enforce\"";
-        errors.push(source.error(place!["mode"], "approval is not available in this release", fix));
+    let approvers = approval::resolve(
+        source,
+        file.approval.as_ref(),
+        [stem, file.account.as_deref().unwrap_or_default()],
+        &mut errors,
+    );
+    if file.mode == Some(Mode::Approve) && file.approval.is_none() {
+        let fix = "add `[approval]` with `approvers = [\"alice\"]`: the people who may say yes";
+        errors.push(source.error(place!["mode"], "nobody is named who may approve", fix));
     }
     let session = match (&name, account.iter().flatten().next().and_then(|name| host.accounts.get(name))) {
         (Ok(name), Some(account)) => session(source, name, account, &grants, &mut errors),
@@ -79,6 +85,7 @@ pub(super) fn resolve(
             secrets: file.secrets,
             retry,
             guardrails,
+            approvers,
             warnings,
         }),
         _ => Err(errors.into_iter().chain(warnings).collect()),

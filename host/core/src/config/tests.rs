@@ -7,6 +7,7 @@ use crate::sign::Scheme;
 use crate::time::Timestamp;
 
 mod admin;
+mod approval;
 mod grants;
 mod limits;
 
@@ -316,7 +317,7 @@ fn findings_about_a_policy_file() {
         ),
         (
             swap(SNAPSHOT, "\"enforce\"", "\"approve\""),
-            "3:8 approval is not available in this release; write \"dry-run\" to look first, or \"enforce\"",
+            "3:8 nobody is named who may approve; add `[approval]` with `approvers = [\"alice\"]`: the people who may say yes",
         ),
         (
             swap(SNAPSHOT, "mode = \"enforce\"", "secrets = [\"lab-password\"]"),

@@ -158,8 +158,17 @@ pub(super) struct PolicyFile {
     pub(super) retry: Retry,
     #[serde(default)]
     pub(super) guardrails: Guardrails,
+    pub(super) approval: Option<Approval>,
     #[serde(default)]
     pub(super) allow: Vec<AllowEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Approval {
+    pub(super) approvers: Vec<String>,
+    pub(super) minimum: Option<usize>,
+    pub(super) expires: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

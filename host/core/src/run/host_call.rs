@@ -74,6 +74,16 @@ pub enum Stop {
         /// Position and both requests, in one line.
         message: String,
     },
+    /// What the policy would do is known as far as it is looked ahead: people are asked.
+    Planned {
+        /// Why it is looked ahead no further, in one line.
+        cut: String,
+    },
+    /// What the policy does is not what was approved: the run begins afresh.
+    Unapproved {
+        /// What was found, in one line.
+        why: String,
+    },
     /// The run belongs to somebody else by now: write nothing more.
     Lost,
     /// The store or the host failed: the run is to be claimed again.
@@ -88,11 +98,13 @@ impl Stop {
     /// is waited for.
     pub fn gravity(&self) -> u8 {
         match self {
-            Self::Lost => 4,
-            Self::Held { .. } => 3,
-            Self::Diverged { .. } => 2,
-            Self::Abandoned { .. } => 1,
-            Self::WaitUntil { .. } | Self::SleepUntil(_) => 0,
+            Self::Lost => 5,
+            Self::Held { .. } => 4,
+            Self::Diverged { .. } => 3,
+            Self::Abandoned { .. } => 2,
+            Self::WaitUntil { .. } | Self::SleepUntil(_) => 1,
+            // A run begins afresh only once nothing of it is under way.
+            Self::Unapproved { .. } | Self::Planned { .. } => 0,
         }
     }
 }

@@ -3,9 +3,10 @@
 
 use super::host_call::{LogLevel, StateOp, StateReply};
 use super::{Failure, Fault, Mode, Outcome};
+use crate::approval::Asked;
 use crate::call::{CallReply, CallRequest};
 use crate::catalog::Class;
-use crate::id::{AccountName, Digest, RunId};
+use crate::id::{AccountName, ApproverName, Digest, RunId};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +159,37 @@ pub enum Entry {
         /// Who asked for it, where a person did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
+    },
+    /// The run waits until people have approved what it would do.
+    Asked {
+        /// What exactly.
+        asked: Box<Asked>,
+    },
+    /// A person approves what was asked as the `nth`.
+    Approved {
+        /// Which asking.
+        nth: u32,
+        /// Who.
+        by: ApproverName,
+        /// Whether nobody else need be asked: the run begins afresh.
+        enough: bool,
+    },
+    /// A person denies it: the run has ended.
+    Denied {
+        /// Which asking.
+        nth: u32,
+        /// Who.
+        by: ApproverName,
+    },
+    /// Computed anew, facts and plan are what was approved: it is carried out from here on.
+    Confirmed {
+        /// Which asking.
+        nth: u32,
+    },
+    /// No approval holds any more; the run begins afresh.
+    Void {
+        /// What was found.
+        why: String,
     },
     /// The sandbox ended the attempt; it may be tried again.
     Faulted {

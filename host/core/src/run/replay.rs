@@ -23,6 +23,8 @@ pub struct Replay {
     made: Vec<(CallRequest, CallResponse)>,
     /// Tokens of effects that the run has made, in whichever try.
     spent: BTreeSet<String>,
+    /// Whether this try has begun an effect of its own.
+    begun: bool,
     next: u32,
     now: Timestamp,
     log_lines: u32,
@@ -88,6 +90,7 @@ impl Replay {
             denied: BTreeMap::new(),
             made: Vec::new(),
             spent: BTreeSet::new(),
+            begun: false,
             next: 0,
             now: begun,
             log_lines: 0,
@@ -125,6 +128,7 @@ impl Replay {
                 };
                 self.slots.insert(*position, Slot::Open(open));
                 self.open.insert(*position);
+                self.begun = true;
             }
             Entry::Result { position, reply, .. } => {
                 if let Some(open) = self.close(*position) {
@@ -147,8 +151,14 @@ impl Replay {
                 self.slots.insert(*position, Slot::Slept { ms: *ms, until: *until });
             }
             Entry::Log { .. } => self.log_lines += 1,
-            Entry::Retried { .. } => self.begin_again(at),
-            Entry::Waited { .. }
+            Entry::Retried { .. } | Entry::Approved { enough: true, .. } | Entry::Void { .. } => {
+                self.begin_again(at)
+            }
+            Entry::Asked { .. }
+            | Entry::Approved { .. }
+            | Entry::Denied { .. }
+            | Entry::Confirmed { .. }
+            | Entry::Waited { .. }
             | Entry::Held { .. }
             | Entry::Abandoned { .. }
             | Entry::Faulted { .. }
@@ -190,6 +200,7 @@ impl Replay {
         self.open.clear();
         self.disproofs.clear();
         self.denied.clear();
+        self.begun = false;
         self.next = 0;
         self.log_lines = 0;
         self.advance(at);
@@ -218,6 +229,11 @@ impl Replay {
             Some(Slot::Open(open)) => Some(open),
             _ => None,
         }
+    }
+
+    /// Whether this try has begun an effect of its own, whatever became of it.
+    pub fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// The token of an effect that the ledger does not know, of all that `input` gives the first that stands for no effect of

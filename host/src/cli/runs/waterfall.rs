@@ -139,6 +139,22 @@ fn step<'r>(record: &'r Record, after: Took, later: &[Record]) -> Option<(String
             let because = by.as_ref().map_or_else(|| why.clone(), |by| format!("{by} asked for it"));
             text("again", format!("from the start: {because}"))
         }
+        Entry::Asked { asked } => {
+            let [effects, hash] = [asked.plan.effects().to_string(), asked.hash.short()];
+            text(
+                "asked",
+                format!(
+                    "for an approval of {effects} effects, hash {hash}, until {}",
+                    super::instant(asked.expires)
+                ),
+            )
+        }
+        Entry::Approved { by, enough, .. } => {
+            text("approved", format!("by {by}{}", if *enough { "; from the start" } else { "" }))
+        }
+        Entry::Denied { by, .. } => text("denied", format!("by {by}")),
+        Entry::Confirmed { nth } => text("confirmed", format!("what was approved, asked as the {nth}.")),
+        Entry::Void { why } => text("again", format!("from the start: {why}")),
         Entry::Faulted { fault } => text("fault", format!("{}: {}", word(&fault.kind), fault.message)),
         Entry::Done { outcome } => text("done", outcome.summary.clone()),
         Entry::Failed { failure } => text("failed", format!("{}: {}", failure.code, failure.message)),
@@ -147,7 +163,13 @@ fn step<'r>(record: &'r Record, after: Took, later: &[Record]) -> Option<(String
 
 /// What became of the effect at `position`, and when that was recorded.
 fn outcome(position: u32, later: &[Record]) -> Option<(Timestamp, String)> {
-    let of_this_try = later.iter().take_while(|record| !matches!(record.entry, Entry::Retried { .. }));
+    let begins_afresh = |record: &&Record| {
+        matches!(
+            record.entry,
+            Entry::Retried { .. } | Entry::Void { .. } | Entry::Approved { enough: true, .. }
+        )
+    };
+    let of_this_try = later.iter().take_while(|record| !begins_afresh(record));
     of_this_try.into_iter().find_map(|record| match &record.entry {
         Entry::Result { position: of, reply, answered, sends } if *of == position => {
             Some((record.at, answer(reply, answered, *sends)))

@@ -119,8 +119,8 @@ impl Ledgers {
                 }
                 Ok(Answer::State(reply))
             }
-            Op::Finish { claim, records, to, note, at } => {
-                self.finish(sql, claim, records, *to, note.as_deref(), *at)?;
+            Op::Finish { claim, records, to, note, waits, at } => {
+                self.finish(sql, claim, records, *to, (note.as_deref(), *waits), *at)?;
                 Ok(Answer::Written)
             }
             Op::Retain { before, from } => self.retain(sql, *before, *from).map(Answer::Retained),

@@ -151,8 +151,18 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
 }
 
 /// Tables whose rows are told.
-const TABLES: [&str; 9] =
-    ["events", "runs", "ledger", "firings", "once_keys", "locks", "spent", "halts", "policy_state"];
+const TABLES: [&str; 10] = [
+    "events",
+    "runs",
+    "ledger",
+    "firings",
+    "once_keys",
+    "locks",
+    "spent",
+    "halts",
+    "approvals",
+    "policy_state",
+];
 
 fn whole(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Error> {
     let mut statement = conn.prepare(&format!("PRAGMA integrity_check({FINDINGS_MAX})"))?;

@@ -10,6 +10,15 @@ pub(super) fn note(record: &Record) -> Option<String> {
         Entry::Held { reason, .. } => reason.clone(),
         Entry::Faulted { fault } => fault.message.clone(),
         Entry::Waited { why } => why.clone(),
+        Entry::Asked { asked } => {
+            let again = if asked.changed.is_empty() { "" } else { ", asked again" };
+            format!("waits for an approval of {} effects{again}", asked.plan.effects())
+        }
+        Entry::Approved { by, enough: true, .. } => format!("approved, last by {by}"),
+        Entry::Approved { by, enough: false, .. } => format!("approved by {by}; waits for others"),
+        Entry::Denied { by, .. } => format!("opsward.ApprovalDenied: denied by {by}"),
+        Entry::Confirmed { .. } => "approved, and the plan is still the same".to_owned(),
+        Entry::Void { why } => format!("begins afresh: {why}"),
         Entry::Abandoned { by, .. } => format!("given up by {by}"),
         Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
         Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),

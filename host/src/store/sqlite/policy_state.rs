@@ -6,7 +6,7 @@ use crate::store::{STATE_KEY_BYTES_MAX, STATE_KEYS_MAX, STATE_VALUE_BYTES_MAX};
 use opsward_core::id::PolicyName;
 use opsward_core::run::{Entry, Record, StateEntry, StateError, StateOp, StateReply};
 use opsward_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Statement, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
 
 /// The row that keeps the highest version any deleted key had. A policy's own keys are never empty.
 const DELETED: &str = "";
@@ -20,12 +20,7 @@ pub(super) fn perform(
     let policy = policy.as_str();
     match op {
         StateOp::Get { key } if !is_key(key) => Ok(StateReply::Value(None)),
-        StateOp::Get { key } => {
-            let entry = sql.get.query_row([policy, key], |row| {
-                Ok(StateEntry { version: row.get::<_, i64>(0)?.unsigned_abs(), value: row.get(1)? })
-            });
-            entry.optional().map(StateReply::Value)
-        }
+        StateOp::Get { key } => sql.get.query_row([policy, key], entry).optional().map(StateReply::Value),
         StateOp::Set { key, value } => sql.write(policy, key, value, None).map(StateReply::Written),
         StateOp::CompareAndSet { key, expected, value } => {
             sql.write(policy, key, value, Some(*expected)).map(StateReply::Written)
@@ -38,6 +33,26 @@ pub(super) fn perform(
             Ok(StateReply::Deleted)
         }
     }
+}
+
+/// What a policy's key has.
+pub(super) fn peek(
+    conn: &Connection,
+    policy: &PolicyName,
+    key: &str,
+) -> Result<Option<StateEntry>, rusqlite::Error> {
+    if !is_key(key) {
+        return Ok(None);
+    }
+    let mut statement = conn.prepare_cached(GET)?;
+    statement.query_row([policy.as_str(), key], entry).optional()
+}
+
+/// What `entry` reads.
+const GET: &str = "SELECT version, value FROM policy_state WHERE policy = ?1 AND key = ?2";
+
+fn entry(row: &Row<'_>) -> Result<StateEntry, rusqlite::Error> {
+    Ok(StateEntry { version: row.get::<_, i64>(0)?.unsigned_abs(), value: row.get(1)? })
 }
 
 /// The ledger's line for it.
@@ -62,7 +77,7 @@ pub(super) struct Statements<'c> {
 impl<'c> Statements<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> Result<Self, rusqlite::Error> {
         Ok(Self {
-            get: conn.prepare("SELECT version, value FROM policy_state WHERE policy = ?1 AND key = ?2")?,
+            get: conn.prepare(GET)?,
             version: conn.prepare("SELECT version FROM policy_state WHERE policy = ?1 AND key = ?2")?,
             count: conn.prepare("SELECT count(*) FROM policy_state WHERE policy = ?1 AND key <> ''")?,
             put: conn.prepare(

@@ -1,10 +1,12 @@
 //! Questions about what is stored, on connections that cannot write: beside the writer, and beside a running host for
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
+use super::approvals;
 use super::budget::{self, Failing};
 use super::damage;
 use super::halt;
 use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
+use super::policy_state;
 use super::readable;
 use super::schema::{self, code, stored};
 use crate::store::{
@@ -12,8 +14,8 @@ use crate::store::{
 };
 use opsward_core::event::Event;
 use opsward_core::guardrail::{Halt, Limit, Spent};
-use opsward_core::id::{Digest, RunId};
-use opsward_core::run::{Record, RunState};
+use opsward_core::id::{Digest, PolicyName, RunId};
+use opsward_core::run::{Record, RunState, StateEntry};
 use opsward_core::time::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
@@ -141,6 +143,20 @@ impl Reader {
         let rows =
             statement.query_map([], |row| Ok((state(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The runs that wait for an approval, those with the least time left first; at most `limit`.
+    pub fn list_approvals(&self, limit: usize) -> Result<Vec<RunDetail>, StoreError> {
+        let mut waiting = Vec::new();
+        for run in approvals::list(&self.conn, rows_max(limit))? {
+            waiting.extend(self.find_runs(run.as_str(), 1)?);
+        }
+        Ok(waiting)
+    }
+
+    /// A value of a policy's state, and nothing recorded of that.
+    pub fn peek_state(&self, policy: &PolicyName, key: &str) -> Result<Option<StateEntry>, StoreError> {
+        Ok(policy_state::peek(&self.conn, policy, key)?)
     }
 
     /// Digests that unfinished runs are pinned to.

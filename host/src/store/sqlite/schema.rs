@@ -4,7 +4,7 @@
 
 #[cfg(feature = "failpoints")]
 use super::faulty_disk;
-use super::{copy, damage, in_use};
+use super::{approvals, copy, damage, in_use};
 use crate::failpoint::wrong;
 use crate::store::StoreError;
 use opsward_core::run::RunState;
@@ -166,7 +166,7 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&str; 7] = [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP, GUARDRAILS, OUTCOMES];
+const STEPS: [&str; 8] = [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP, GUARDRAILS, approvals::TABLE, OUTCOMES];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
 /// The first format whose ledger has checksums.
@@ -174,7 +174,7 @@ pub(super) const SUMMED_FORMAT: i64 = 5;
 /// The first format that can keep halts.
 pub(super) const HALTS_FORMAT: i64 = 6;
 /// The first format that keeps what became of effects.
-pub(super) const OUTCOMES_FORMAT: i64 = 7;
+pub(super) const OUTCOMES_FORMAT: i64 = 8;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.

@@ -2,6 +2,7 @@
 //! What a run held ends with it. Leaves claims and records to `apply`. Tested by the conformance suite.
 
 use super::apply::Ledgers;
+use super::approvals::Waits;
 use super::effect::end_effect;
 use super::schema::{code, stored};
 use super::statements::Statements;
@@ -18,11 +19,11 @@ impl Ledgers {
         claim: &Claim,
         records: &str,
         to: Standing,
-        note: Option<&str>,
+        (note, waits): (Option<&str>, Waits),
         at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let live = self.append(claim, records)?;
-        self.stand(sql, claim, live.seq, (RunState::Running, to), note, at)?;
+        self.stand(sql, claim, live.seq, (RunState::Running, to), (note, waits), at)?;
         self.change(&claim.run, None);
         Ok(())
     }
@@ -33,7 +34,7 @@ impl Ledgers {
         sql: &mut Statements<'_>,
         decided: &Intervention,
     ) -> Result<(), StoreError> {
-        let Intervention { claim, from, key, ends, records, to, note, at } = decided;
+        let Intervention { claim, from, key, ends, records, to, note, waits, at } = decided;
         let found = sql.standing.query_row([claim.run.as_str()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
         });
@@ -42,7 +43,7 @@ impl Ledgers {
         let Some((seq, ..)) = stands else { return Err(StoreError::Lost(claim.run.clone())) };
         self.add(seq, records);
         sql.forgive.execute([seq])?;
-        self.stand(sql, claim, seq, (*from, *to), note.as_deref(), Some(*at))?;
+        self.stand(sql, claim, seq, (*from, *to), (note.as_deref(), *waits), Some(*at))?;
         if let Some((key, change)) = key {
             sql.once.perform(&claim.run, key, change)?;
         }
@@ -56,7 +57,7 @@ impl Ledgers {
         claim: &Claim,
         seq: i64,
         (from, to): (RunState, Standing),
-        note: Option<&str>,
+        (note, waits): (Option<&str>, Waits),
         at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let (state, wake, faulted) = match to {
@@ -69,6 +70,7 @@ impl Ledgers {
         };
         let crashed = matches!(to, Standing::Crashed { .. });
         sql.finish.execute(params![seq, code(state), wake, faulted, at.map(Timestamp::ms), note, crashed])?;
+        sql.approvals.follow(&claim.run, waits)?;
         if state.is_final() {
             sql.lock.end_all(&claim.run)?;
         }

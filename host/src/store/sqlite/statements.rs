@@ -2,7 +2,7 @@
 
 use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
-use super::{budget, late, lock, once, policy_state, retain};
+use super::{approvals, budget, late, lock, once, policy_state, retain};
 use crate::store::SUSPECT_AT;
 use rusqlite::{Connection, Statement};
 
@@ -36,6 +36,7 @@ pub(super) struct Statements<'c> {
     pub(super) retain: retain::Statements<'c>,
     pub(super) lock: lock::Statements<'c>,
     pub(super) budget: budget::Statements<'c>,
+    pub(super) approvals: approvals::Statements<'c>,
     pub(super) standing: Statement<'c>,
     pub(super) clear: Statement<'c>,
     pub(super) forgive: Statement<'c>,
@@ -101,13 +102,15 @@ impl<'c> Statements<'c> {
             retain: retain::Statements::prepare(conn)?,
             lock: lock::Statements::prepare(conn)?,
             budget: budget::Statements::prepare(conn)?,
+            approvals: approvals::Statements::prepare(conn)?,
             standing: sql(
                 "SELECT seq, state, epoch FROM runs WHERE id = ?1 AND seq IN (
                    SELECT run FROM run_ids WHERE id = ?1
                    UNION ALL SELECT seq FROM runs WHERE id = ?1 AND seq > (SELECT runs FROM indexed))",
             )?,
             clear: sql("UPDATE runs SET crashes = 0 WHERE seq = ?1")?,
-            forgive: sql("UPDATE runs SET faults = 0 WHERE seq = ?1")?,
+            // The next epoch: of two people who decide on what they have seen, one comes first.
+            forgive: sql("UPDATE runs SET faults = 0, epoch = epoch + 1 WHERE seq = ?1")?,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! not wait for the disk to `early`.
 
 use super::apply::Ledgers;
+use super::approvals::Waits;
 use super::claimed::RawClaimed;
 use super::damage;
 use super::early::Early;
@@ -77,6 +78,7 @@ pub(super) enum Op {
         records: String,
         to: Standing,
         note: Option<String>,
+        waits: Waits,
         at: Option<Timestamp>,
     },
     Retain {
@@ -96,6 +98,7 @@ pub(super) struct Intervention {
     pub(super) records: String,
     pub(super) to: Standing,
     pub(super) note: Option<String>,
+    pub(super) waits: Waits,
     pub(super) at: Timestamp,
 }
 

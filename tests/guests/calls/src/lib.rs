@@ -1,9 +1,11 @@
 //! A policy that makes the calls its event names, one after the other, until one does not succeed; or all of them together,
 //! whatever becomes of each, where the event says `"together": true`:
 //! `{"calls": [{"service": "cvm", "action": "StopInstances", "region": "ap-shanghai", "params": {...}, "once": "key"}]}`.
+//! A parameter `{"$answer": [0, "/SnapshotId"]}` is what the first call was answered there. With `"count": true` it counts its calls
+//! in its state.
 //! Before that it writes the event's `lines` into the log and its `keys` into its state. A number in place of a text of a call
 //! is the place of one in `words` of the policy's configuration. With `"look": true` it tells all that it can see.
-//! Run by `tests/it/{lies,grants,egress,canary}`.
+//! Run by `tests/it/{approval,lies,grants,egress,canary}`.
 #![cfg(target_arch = "wasm32")]
 
 use opsward_policy::{Call, Description, Event, Failure, Outcome, Policy, Run, Value, json, policy};
@@ -56,14 +58,32 @@ impl Policy for Calls {
             return Ok(Outcome::new(format!("{good} of {} calls succeeded", answers.len())));
         }
         let mut answers = Vec::new();
+        let mut bodies: Vec<Value> = Vec::new();
         for call in list("calls") {
-            let answer = run.call(told(call));
+            if data["count"] == true {
+                let seen = run.state().get("calls").and_then(|entry| entry.parse::<u64>().ok()).unwrap_or(0);
+                run.state().set("calls", (seen + 1).to_string())?;
+            }
+            let answer = run.call(filled(told(call), &bodies));
+            bodies.push(answer.as_ref().ok().and_then(|answer| answer.parse().ok()).unwrap_or_default());
             answers.push(format!("{answer:?}"));
             answer.map(drop).or_else(|error| if data["look"] == true { Ok(()) } else { Err(error) })?;
         }
         let outcome = Outcome::new(format!("made {} calls", answers.len()));
         Ok(if data["look"] == true { outcome.details(&seen(event, run, &answers)) } else { outcome })
     }
+}
+
+/// The call with what earlier ones were answered in its place.
+fn filled(mut call: Call, answers: &[Value]) -> Call {
+    for param in call.params.as_object_mut().into_iter().flat_map(|params| params.values_mut()) {
+        let from = &param["$answer"];
+        if let (Some(nth), Some(place)) = (from[0].as_u64(), from[1].as_str()) {
+            let answer = usize::try_from(nth).ok().and_then(|nth| answers.get(nth));
+            *param = answer.and_then(|answer| answer.pointer(place)).cloned().unwrap_or_default();
+        }
+    }
+    call
 }
 
 fn told(told: &Value, config: &Value) -> Call {

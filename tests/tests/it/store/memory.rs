@@ -10,7 +10,7 @@ use opsward::store::{
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
-use opsward_core::run::{Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -238,6 +238,15 @@ impl Store for MemoryStore {
 
     fn count_runs(&self) -> Reply<'_, Vec<(RunState, u64)>> {
         self.read(Shelf::count_runs)
+    }
+
+    fn list_approvals(&self, limit: usize) -> Reply<'_, Vec<RunDetail>> {
+        self.read(move |shelf| shelf.list_approvals(limit))
+    }
+
+    fn peek_state(&self, policy: &PolicyName, key: &str) -> Reply<'_, Option<StateEntry>> {
+        let (policy, key) = (policy.clone(), key.to_owned());
+        self.read(move |shelf| shelf.peek_state(&policy, &key))
     }
 
     fn pinned_digests(&self) -> Reply<'_, Vec<Digest>> {

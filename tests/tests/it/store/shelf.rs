@@ -285,6 +285,7 @@ impl Shelf {
         let records = [record];
         self.write(at, &records);
         self.runs[at].faults = 0;
+        self.runs[at].epoch += 1;
         self.stand(at, &records, to);
         Ok(())
     }

@@ -143,6 +143,10 @@ struct PolicyState {
 }
 
 impl PolicyStates {
+    pub(super) fn peek(&self, policy: &PolicyName, key: &str) -> Option<StateEntry> {
+        self.0.get(policy.as_str())?.entries.get(key).cloned()
+    }
+
     pub(super) fn perform(&mut self, policy: &PolicyName, op: &StateOp) -> StateReply {
         let state = self.0.entry(policy.as_str().to_owned()).or_default();
         match op {

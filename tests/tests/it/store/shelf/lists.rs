@@ -2,8 +2,9 @@
 
 use super::{Run, Shelf};
 use opsward::store::{EventRow, Firing, LISTED_DEFAULT, RunDetail, RunFilter, RunRow};
-use opsward_core::id::Digest;
-use opsward_core::run::RunState;
+use opsward_core::approval::{Phase, pending};
+use opsward_core::id::{Digest, PolicyName};
+use opsward_core::run::{RunState, StateEntry};
 
 impl Shelf {
     pub(in super::super) fn list_runs(&self, filter: &RunFilter) -> Vec<RunRow> {
@@ -65,6 +66,22 @@ impl Shelf {
     pub(in super::super) fn count_runs(&self) -> Vec<(RunState, u64)> {
         let count = |state| self.runs.iter().filter(|run| run.state == state).count() as u64;
         RunState::ALL.iter().map(|state| (*state, count(*state))).collect()
+    }
+
+    pub(in super::super) fn list_approvals(&self, limit: usize) -> Vec<RunDetail> {
+        let waiting = |run: &&Run| {
+            let pending = pending(&run.ledger)?;
+            let waits = pending.phase == Phase::Waits && run.state == RunState::Ready;
+            waits.then_some((pending.asked.expires, run.new.id.clone()))
+        };
+        let mut waiting: Vec<_> = self.runs.iter().filter_map(|run| waiting(&run)).collect();
+        waiting.sort_by(|a, b| (a.0, a.1.as_str()).cmp(&(b.0, b.1.as_str())));
+        let runs = waiting.into_iter().take(rows_max(limit));
+        runs.flat_map(|(_, run)| self.find_runs(run.as_str(), 1)).collect()
+    }
+
+    pub(in super::super) fn peek_state(&self, policy: &PolicyName, key: &str) -> Option<StateEntry> {
+        self.states.peek(policy, key)
     }
 
     pub(in super::super) fn pinned_digests(&self) -> Vec<Digest> {
