@@ -6,6 +6,7 @@
 pub(crate) mod approvals;
 mod gate;
 mod halts;
+mod invoke;
 mod listen;
 pub mod tokens;
 
@@ -85,7 +86,13 @@ pub fn refused_files(status: &RegistryStatus) -> Vec<RefusedFile> {
         let name = p.file.strip_suffix(".toml").and_then(|stem| stem.parse().ok());
         Some(file(&p.file, name, p.refused.as_deref()?))
     });
-    plugins.chain(policies).collect()
+    let waiting = status.policies.iter().filter_map(|p| {
+        let name = p.file.strip_suffix(".toml").and_then(|stem| stem.parse().ok());
+        let reason =
+            [vec![p.waits.as_ref()?.to_string()], p.waits.as_ref()?.difference()].concat().join("; ");
+        Some(file(p.plugin.as_deref()?, name, &reason))
+    });
+    plugins.chain(policies).chain(waiting).collect()
 }
 
 /// The routes, each behind the scope it needs; without a caller who has it none of them is reached.
@@ -104,6 +111,7 @@ fn router(admin: Admin) -> Router {
         .route("/api/v1/halts", get(halts::list));
     let operate = Router::new()
         .route("/api/v1/runs/{id}/decision", post(decide))
+        .route("/api/v1/policies/{name}/invoke", post(invoke::invoke))
         .route("/api/v1/halt", post(halts::halt))
         .route("/api/v1/resume", post(halts::resume));
     let approve = Router::new().route("/api/v1/approvals/{id}/decision", post(approvals::decide));

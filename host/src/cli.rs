@@ -5,13 +5,16 @@
 
 pub mod approval;
 mod approval_show;
+pub mod audit;
 pub mod catalog;
 pub mod check;
 pub mod db;
 pub mod demo;
 pub mod doctor;
+pub mod enable;
 pub mod halt;
 mod host_admin;
+pub mod invoke;
 pub mod plugin;
 pub mod policy;
 pub mod resolve;
@@ -36,6 +39,8 @@ use std::time::Duration;
 const EXIT_NO_INPUT: u8 = 66;
 /// sysexits `EX_SOFTWARE`.
 pub(crate) const EXIT_SOFTWARE: u8 = 70;
+/// sysexits `EX_CANTCREAT`.
+const EXIT_CANT_CREATE: u8 = 73;
 /// sysexits `EX_CONFIG`.
 pub(crate) const EXIT_CONFIG: u8 = 78;
 /// How long blocking work may go on after a command's end.
@@ -75,6 +80,8 @@ enum Command {
         #[command(flatten)]
         doctor: doctor::DoctorArgs,
     },
+    /// Make a policy of a plugin: show what it asks for and why, and write the least of it, in dry-run
+    Enable(enable::EnableArgs),
     /// Look at one policy
     #[command(subcommand)]
     Policy(policy::Command),
@@ -95,6 +102,13 @@ enum Command {
     /// Make, list and revoke the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Run one policy once on one event
+    Invoke {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        invoke: invoke::InvokeArgs,
+    },
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -104,6 +118,9 @@ enum Command {
     /// Look after the store's file: check it, copy it, shrink it
     #[command(subcommand)]
     Db(db::Command),
+    /// Verify or export the audit chain: every effect, and every change that a person made
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Look at the plugins this binary carries
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -180,6 +197,7 @@ pub fn main() -> ExitCode {
         Command::Doctor { config, doctor } => {
             finish(async_main(doctor::run(&config.config, &doctor, &mut std::io::stdout())))
         }
+        Command::Enable(args) => finish(async_main(enable::run(args, &mut std::io::stdout()))),
         Command::Policy(command) => finish(async_main(policy::run(&command, &mut std::io::stdout().lock()))),
         Command::Token(command) => finish(token::run(command, &mut std::io::stdout().lock())),
         Command::Run(Run::Ls { config, list }) => {
@@ -194,6 +212,9 @@ pub fn main() -> ExitCode {
         Command::Resume { config, resume } => {
             finish(async_main(halt::resume(&config.config, resume, &mut std::io::stdout())))
         }
+        Command::Invoke { config, invoke } => {
+            finish(async_main(invoke::run(&config.config, invoke, &mut std::io::stdout())))
+        }
         Command::Run(Run::Resolve { config, resolve }) => {
             finish(async_main(resolve::resolve(&config.config, resolve, &mut std::io::stdout())))
         }
@@ -202,6 +223,7 @@ pub fn main() -> ExitCode {
         }
         Command::Approval(command) => finish(async_main(approval::run(command, &mut std::io::stdout()))),
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
+        Command::Audit(command) => finish(audit::run(&command, &mut std::io::stdout().lock())),
         Command::Plugin(command) => finish(plugin::run(command, &mut std::io::stdout())),
         Command::Catalog(command) => finish(catalog::run(command, &mut std::io::stdout())),
         Command::Demo => async_main(demo::run()),

@@ -10,6 +10,7 @@ mod guest;
 pub mod guests;
 pub(crate) mod imports;
 pub mod judge;
+mod lane;
 pub mod registry;
 mod wasi;
 

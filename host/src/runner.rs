@@ -5,8 +5,9 @@
 //! Tested on a running host in `tests/tests/it/runner.rs`. Why there are two: `docs/decisions/0008-two-processes.md`.
 
 mod child;
-mod confine;
+pub(crate) mod confine;
 mod frame;
+mod judging;
 mod link;
 mod message;
 mod outbox;
@@ -18,7 +19,6 @@ pub use process::main;
 
 use crate::failpoint::{haste, wrong};
 use crate::plugin::engine::{Code, Engine, Limits, Revision};
-use crate::plugin::judge::{self, RefusedPlugin};
 use crate::plugin::{Ended, GuestCalls, RunContext};
 use link::{InRunner, Link, Said};
 use message::{About, GuestEnd, ToRunner};
@@ -52,7 +52,8 @@ pub struct Runner {
     link: watch::Receiver<Option<Arc<Link>>>,
     /// One plugin describes itself at a time: each has a process meanwhile.
     judging: Mutex<()>,
-    keeping: AbortHandle,
+    /// None where it is for judging plugins alone.
+    keeping: Option<AbortHandle>,
 }
 
 impl Runner {
@@ -63,40 +64,23 @@ impl Runner {
         tell(&first);
         let (current, link) = watch::channel(Some(first.clone()));
         let keeping = tokio::spawn(keep(engine.clone(), program.clone(), first, current)).abort_handle();
-        Ok(Arc::new(Self { engine, program, link, judging: Mutex::default(), keeping }))
+        Ok(Arc::new(Self { engine, program, link, judging: Mutex::default(), keeping: Some(keeping) }))
+    }
+
+    /// The same without any run: plugins are looked at, each in a process of its own.
+    pub fn for_judging(engine: Engine, program: PathBuf) -> Arc<Self> {
+        let (_, link) = watch::channel(None);
+        Arc::new(Self { engine, program, link, judging: Mutex::default(), keeping: None })
+    }
+
+    /// The process that has the runs, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.link.borrow().as_ref().map(|link| link.pid)
     }
 
     /// The bounds of guests.
     pub fn limits(&self) -> &Limits {
         self.engine.limits()
-    }
-
-    /// Makes a revision of a plugin's bytes. It describes itself in a runner of its own, where it can harm no run and where
-    /// no other guest has been that could speak in its name.
-    pub async fn compile(&self, bytes: Vec<u8>) -> Result<Revision, RefusedPlugin> {
-        let bytes: Arc<[u8]> = bytes.into();
-        let (digest, code) = self.engine.compile_apart(bytes.clone(), false).await?;
-        let host = |e: RunnerError| RefusedPlugin::Host { problem: e.to_string() };
-        match self.judge(digest, code).await {
-            Err(Judged::NotLoaded(problem)) => {
-                tracing::warn!(%digest, %problem, "compiled plugin unusable; compiling again");
-                let (digest, code) = self.engine.compile_apart(bytes, true).await?;
-                self.judge(digest, code).await.map_err(|judged| match judged {
-                    Judged::NotLoaded(problem) => host(problem),
-                    Judged::Refused(refused) => refused,
-                })
-            }
-            Err(Judged::Refused(refused)) => Err(refused),
-            Ok(revision) => Ok(revision),
-        }
-    }
-
-    /// The revision with that digest as it was kept when it was compiled first; `None` where it was not.
-    pub async fn load_pinned(&self, digest: Digest) -> Result<Option<Revision>, RefusedPlugin> {
-        match self.engine.pinned_bytes(digest).await? {
-            Some(bytes) => self.compile(bytes).await.map(Some),
-            None => Ok(None),
-        }
     }
 
     /// Forgets what belongs to none of `keep`, here, on disk and in the runner. Gives the number of files removed.
@@ -105,33 +89,6 @@ impl Runner {
             link.forget_all_but(|digest| keep.contains(digest));
         }
         self.engine.prune_cache(keep)
-    }
-
-    async fn judge(&self, digest: Digest, code: Code) -> Result<Revision, Judged> {
-        let _one_at_a_time = self.judging.lock().await;
-        let limits = Limits { instances: 1, ..self.limits().clone() };
-        let not_loaded = Judged::NotLoaded;
-        let link =
-            Link::start(&self.program, limits, self.engine.configuration()).await.map_err(not_loaded)?;
-        let loaded = link.load(digest, async || self.read(digest, &code).await).await;
-        let judged = async {
-            let loaded = loaded.map_err(not_loaded)?;
-            judge::check_interfaces(&loaded.interfaces)?;
-            if let Some(problem) = loaded.mismatch.clone() {
-                return Err(RefusedPlugin::Mismatch { problem }.into());
-            }
-            let self_test = |problem: String| Judged::Refused(RefusedPlugin::SelfTest { problem });
-            let told = match describe(&link, digest).await {
-                Some(told) => told.map_err(self_test)?,
-                None => return Err(self_test(format!("its runner died: {}", link.has_ended().await))),
-            };
-            judge::check_description(&told)?;
-            Ok((told, loaded.interfaces.imports.clone()))
-        };
-        let judged = judged.await;
-        link.condemn("it has done its work".to_owned());
-        let (description, imports) = judged?;
-        Ok(Revision { digest, description, imports, code })
     }
 
     /// Runs `handle(event)` of a plugin in the runner. `calls` comes back however the run ended; a call under way is never
@@ -217,24 +174,12 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        self.keeping.abort();
+        if let Some(keeping) = &self.keeping {
+            keeping.abort();
+        }
         if let Some(link) = &*self.link.borrow() {
             link.condemn("this host ends".to_owned());
         }
-    }
-}
-
-/// Why a plugin is not judged good.
-enum Judged {
-    /// Its code could not be looked at.
-    NotLoaded(RunnerError),
-    /// It is not.
-    Refused(RefusedPlugin),
-}
-
-impl From<RefusedPlugin> for Judged {
-    fn from(refused: RefusedPlugin) -> Self {
-        Self::Refused(refused)
     }
 }
 
@@ -303,20 +248,6 @@ fn plain(ended: GuestEnd) -> Ended {
             let reason = "the runner ended the run by itself".to_owned();
             Ended::Stopped(Stop::Abandoned { reason })
         }
-    }
-}
-
-/// Has a plugin describe itself; `None` where the runner died of it.
-async fn describe(
-    link: &Arc<Link>,
-    digest: Digest,
-) -> Option<Result<crate::plugin::engine::Description, String>> {
-    let mut place = link.place()?;
-    place.tell(|id| ToRunner::Describe { id, digest }).ok()?;
-    match tokio::time::timeout(SILENCE_MAX, place.hear()).await {
-        Ok(Some(Said::Described(told))) => Some(told),
-        Ok(None) => None,
-        Ok(Some(_)) | Err(_) => Some(Err("it did not come to an end".to_owned())),
     }
 }
 

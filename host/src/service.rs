@@ -11,6 +11,7 @@ use crate::{notify, telemetry};
 use anyhow::Context as _;
 use opsward_core::config::{HostSettings, load_host};
 use parts::Parts;
+pub(crate) use parts::guests;
 use secrets::Secrets;
 pub(crate) use secrets::read_account;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Runs the service until it is told to end.
 pub fn serve(config: &Path, args: ServeArgs) -> ExitCode {
     telemetry::start_logging();
-    if let Err(problem) = hide::refuse_core_dumps() {
-        tracing::warn!(%problem, "core dumps stay possible: they would hold secrets");
+    if let Err(problem) = hide::close_to_others() {
+        tracing::warn!(%problem, "memory and core dumps of this process, which hold secrets, stay open to its user");
     }
     let base = config.parent().map(Path::to_owned).unwrap_or_default();
     let settings = match read_settings(config) {

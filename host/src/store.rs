@@ -112,8 +112,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Halts a policy, or all, until `resume`; a second halt of the same says anew who and why.
     fn halt(&self, halt: Halt) -> Reply<'_, ()>;
-    /// Ends the halt of a policy, or the one of all. Returns whether there was one.
-    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool>;
+    /// Ends the halt of a policy, or the one of all, as `by` says at `at`. Returns whether there was one.
+    fn resume(&self, policy: Option<PolicyName>, by: String, at: Timestamp) -> Reply<'_, bool>;
     /// The halts in force.
     fn halts(&self) -> Reply<'_, Halts>;
 

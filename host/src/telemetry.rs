@@ -1,7 +1,10 @@
 //! Logs and metrics: text on a terminal, one JSON object a line otherwise; Prometheus text for the admin listener. Leaves
-//! what is logged and counted to the places where it happens.
+//! what is logged and counted to the places where it happens, and what may be on a line to `one_line`.
+
+mod one_line;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use one_line::{Form, OneLine};
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
@@ -11,11 +14,12 @@ const DEFAULT_FILTER: &str = "warn,opsward=info,opsward_sim=info";
 /// Starts logging to standard error. `OPSWARD_LOG` takes `tracing` filter directives, such as `opsward=debug`.
 pub fn start_logging() {
     let filter = EnvFilter::try_from_env("OPSWARD_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        lines.with_target(false).init();
-    } else {
-        lines.json().flatten_event(true).init();
+    let form = if std::io::stderr().is_terminal() { Form::Text } else { Form::Json };
+    let out = move || OneLine { form, out: std::io::stderr() };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(out);
+    match form {
+        Form::Text => lines.with_target(false).init(),
+        Form::Json => lines.json().flatten_event(true).init(),
     }
 }
 

@@ -30,7 +30,7 @@
 (memory $memory 65536)
 ;;! initial-memory-over-the-limit | declare one page more than is allowed | refused memory
 (memory $memory 1025)
-;;! two-memories | declare a second memory of its own | any
+;;! two-memories | declare a second memory of its own | refused memories
 (memory $memory 2) (memory $other 16)
 ;;! many-memories | declare more memories than a place in the pool has | refused
 (memory $memory 2) (memory $a 1) (memory $b 1) (memory $c 1) (memory $d 1) (memory $e 1) (memory $f 1) (memory $g 1) (memory $h 1)
@@ -92,7 +92,7 @@
 (import "opsward:policy/log@0.1.0" "write" (func $log (param i32 i32 i32)))
 (func $handle (param i32) (result i32)
   (loop $l (call $log (i32.const 1) (i32.const 16) (i32.const 7)) (br $l)) unreachable)
-;;! log-flood-of-nothing | log empty lines, 100,000 of them | any
+;;! log-flood-of-nothing | log empty lines, 100,000 of them: a slow machine has no time for all | any
 (import "opsward:policy/log@0.1.0" "write" (func $log (param i32 i32 i32)))
 (func $handle (param i32) (result i32) (local $i i32)
   (loop $l (call $log (i32.const 0) (i32.const 0) (i32.const 0))
@@ -114,7 +114,7 @@
   (loop $l (global.set $next (i32.const 8192))
     (call $call (i32.const 16) (i32.const 7) (i32.const 16) (i32.const 7) (i32.const 0) (i32.const 0)
       (i32.const 16) (i32.const 7) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 4096)) (br $l)) unreachable)
-;;! call-flood-out-of-memory | ask the cloud for ever and never free an answer | any
+;;! call-flood-out-of-memory | ask the cloud for ever and never free an answer | trap realloc
 (import "opsward:policy/context@0.1.0" "config" (func $config (param i32)))
 (func $handle (param i32) (result i32) (loop $l (call $config (i32.const 4096)) (br $l)) unreachable)
 ;;! call-all-of-501 | put more requests into one call than are taken | size

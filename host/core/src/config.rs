@@ -8,6 +8,7 @@
 mod admin;
 mod approval;
 mod credentials;
+pub mod draft;
 mod finding;
 mod guardrails;
 mod host;
@@ -27,7 +28,7 @@ use crate::approval::Approvers;
 use crate::credential::session::PolicySession;
 use crate::grant::Grants;
 use crate::guardrail::Guardrails;
-use crate::id::{AccountName, PolicyName};
+use crate::id::{AccountName, Digest, PolicyName};
 use crate::pattern::Patterns;
 use crate::retry::RetrySettings;
 use crate::run::Mode;
@@ -58,6 +59,8 @@ pub struct PolicySettings {
     pub name: PolicyName,
     /// File name of the plugin in the same directory.
     pub plugin: String,
+    /// The one revision of it that may run; any good one where absent.
+    pub digest: Option<Digest>,
     /// The account its calls go to.
     pub account: Option<AccountName>,
     /// How its effects are treated.

@@ -5,6 +5,9 @@
 mod cloudevents;
 mod cloudmonitor;
 pub(crate) mod json;
+mod manual;
+
+pub use manual::{given, manual_source};
 
 use crate::id::SourceName;
 use crate::time::Timestamp;

@@ -10,7 +10,7 @@ pub use reply::{NOT_SHOWN, gives_ids, nothing, reply};
 
 use crate::call::{CallRequest, CallResponse};
 use crate::catalog::{self, Kind, Provider};
-use crate::run::{Answered, Entry, Record, canonical_params, parse_params};
+use crate::run::{Entry, Record, canonical_params, parse_params};
 use crate::time::Timestamp;
 use effect::Effect;
 use serde_json::{Map, Value};
@@ -152,13 +152,6 @@ impl Overlay {
         self.before(position)
             .filter_map(move |known| Effect::of(provider, known))
             .flat_map(|effect| effect.ids())
-    }
-}
-
-impl Answered {
-    /// Whether the answer is that of an effect which the host made up.
-    pub fn is_simulated(&self) -> bool {
-        matches!(self, Self::Simulated | Self::CloudDryRun)
     }
 }
 

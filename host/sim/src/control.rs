@@ -4,7 +4,7 @@
 //! `GET requests`, `GET effects` (both with `?since=<seq>`), `GET counts`, `GET|PUT state` (PUT merges: a member
 //! given as `null` is removed), `GET|POST|DELETE faults` (see `faults` for the kinds; `DELETE ?naming=<text>` leaves
 //! those that name something else), `GET|POST|DELETE subscribe`, `POST emit`, `POST revoke` (no temporary key issued so far is
-//! accepted any more). Setting
+//! accepted any more), `GET secrets` (the secret parts of all keys, and tokens, for a test to look for). Setting
 //! `clock_offset_ms` of the state lets time pass for everything, also for the age of signatures.
 
 use crate::emit::{self, EmitError, EmitRequest, Subscriber};
@@ -33,13 +33,14 @@ pub(crate) fn routes() -> Router<Arc<Simulator>> {
         .route("/_sim/subscribe", get(subscribers).post(subscribe).delete(unsubscribe))
         .route("/_sim/emit", post(emit_event))
         .route("/_sim/revoke", post(revoke))
+        .route("/_sim/secrets", get(secrets))
         .route("/_sim/{*rest}", any(unknown))
 }
 
 async fn unknown() -> Reply {
     refuse(
         StatusCode::NOT_FOUND,
-        "no such control: see requests, effects, counts, state, faults, subscribe, emit, revoke",
+        "no such control: see requests, effects, counts, state, faults, subscribe, emit, revoke, secrets",
     )
 }
 
@@ -58,6 +59,10 @@ async fn effects(State(sim): Shared, Query(query): Query<HashMap<String, String>
 
 fn since(query: &HashMap<String, String>) -> u64 {
     query.get("since").and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+async fn secrets(State(sim): Shared) -> Reply {
+    reply(StatusCode::OK, &[sim.keyring.secrets(), sim.metadata_tokens.all()].concat())
 }
 
 async fn counts(State(sim): Shared) -> Reply {

@@ -127,6 +127,14 @@ impl Keyring {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(key_id, Arc::new(key));
     }
 
+    /// The secret parts of all keys.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let parts =
+            keys.values().flat_map(|key| [Some(&key.secret), key.token.as_ref()].into_iter().flatten());
+        parts.map(|part| part.expose().to_owned()).collect()
+    }
+
     /// Has all temporary keys end now; how many.
     pub(crate) fn revoke_temporary(&self, now: Timestamp) -> usize {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);

@@ -39,6 +39,11 @@ impl Tokens {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((token, ends));
     }
 
+    pub(crate) fn all(&self) -> Vec<String> {
+        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.iter().map(|(token, _)| token.clone()).collect()
+    }
+
     fn has(&self, token: &str, now: Timestamp) -> bool {
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.iter().any(|(known, ends)| known == token && *ends > now)

@@ -64,7 +64,8 @@ pub(super) async fn resume(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let whom: Whom = told(&headers, &body)?;
-    let resumed = admin.store.resume(whom.policy.clone()).await?;
+    let Whom { policy, by, .. } = &whom;
+    let resumed = admin.store.resume(policy.clone(), caller.named(by), admin.clock.now()).await?;
     audited(&caller, "resume", &whom.target());
     Ok(json_answer(&json!({ "resumed": resumed })))
 }

@@ -2,8 +2,10 @@
 //! may ask what to `gate`. Tested in `admin/tests/access.rs`.
 
 use super::{Admin, router};
+use crate::trigger::http::{self, HookLimits};
 use anyhow::{Context as _, bail};
 use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Extension};
 use axum::serve::IncomingStream;
 use opsward_core::config::AdminSettings;
 use std::io;
@@ -15,6 +17,10 @@ use tokio::sync::watch;
 
 /// For the service's user and root alone. Others who got as far are told apart by their user id.
 const SOCKET_MODE: u32 = 0o600;
+
+/// Open connections at the address; over it the kernel's backlog waits. Monitoring and a few programs need a handful; whoever reaches
+/// the address can take the rest.
+const CONNECTIONS_MAX: usize = 128;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +40,6 @@ pub(super) enum Peer {
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         Self::Socket { uid: stream.io().peer_cred().ok().map(|peer| peer.uid()) }
-    }
-}
-
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self::Tcp { from: stream.remote_addr().ip() }
     }
 }
 
@@ -79,21 +79,22 @@ impl Listeners {
     /// Answers requests until `stopping` turns true; requests under way are finished. The socket's file is then removed.
     pub async fn serve(self, admin: Admin, stopping: watch::Receiver<bool>) -> io::Result<()> {
         let Self { socket, path, tcp } = self;
-        let service = router(admin).into_make_service_with_connect_info::<Peer>();
-        let at_socket =
-            axum::serve(socket, service.clone()).with_graceful_shutdown(stopped(stopping.clone()));
+        let router = router(admin);
+        let of_socket = router.clone().into_make_service_with_connect_info::<Peer>();
+        let at_socket = axum::serve(socket, of_socket).with_graceful_shutdown(stopped(stopping.clone()));
         let at_address = async {
-            match tcp {
-                Some(tcp) => axum::serve(tcp, service).with_graceful_shutdown(stopped(stopping)).await,
-                None => Ok(()),
+            if let Some(tcp) = tcp {
+                let limits = HookLimits { connections_max: CONNECTIONS_MAX, ..HookLimits::default() };
+                let router_for = |from| router.clone().layer(Extension(ConnectInfo(Peer::Tcp { from })));
+                http::serve(tcp, router_for, limits, stopped(stopping)).await;
             }
         };
-        let served = tokio::try_join!(at_socket.into_future(), at_address);
+        let (served, ()) = tokio::join!(at_socket.into_future(), at_address);
         // Whoever comes next would take it away as well.
         if let Err(error) = std::fs::remove_file(&path) {
             tracing::debug!(path = %path.display(), %error, "the admin socket stays");
         }
-        served.map(drop)
+        served
     }
 }
 

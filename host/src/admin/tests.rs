@@ -263,6 +263,7 @@ fn a_policy_is_shown_without_its_config() {
         session: None,
         name: "nightly-reset".parse().expect("a name"),
         plugin: "nightly-reset.wasm".into(),
+        digest: None,
         account: None,
         mode: Mode::DryRun,
         patterns: None,

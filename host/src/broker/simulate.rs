@@ -96,7 +96,8 @@ impl Session {
         position: u32,
         request: &CallRequest,
     ) -> Result<(CallReply, Answered), Stop> {
-        let Some(provider) = self.account().map(|account| account.provider) else {
+        let provider = self.account().map(|account| account.provider);
+        let Some(provider) = provider.filter(|_| !self.overlay().effects().is_empty()) else {
             return Ok((self.ask(request).await?, Answered::Cloud));
         };
         let ask = self.overlay().ask(provider, position, request);

@@ -5,13 +5,13 @@
 mod inspect;
 
 pub use inspect::{
-    CheckReport, Finding, PluginReport, PolicyReport, ProtectedReport, ScheduleReport, engine, inspect,
+    CheckReport, Finding, PluginReport, PolicyReport, ProtectedReport, ScheduleReport, guests, inspect,
 };
 
 use super::runs::Output;
 use super::text::{Align, aligned};
 use crate::clock::{Clock as _, SystemClock};
-use crate::plugin::engine::Engine;
+use crate::plugin::guests::Guests;
 use anyhow::Context as _;
 use opsward_core::grant::{MatrixRow, Standing};
 use opsward_core::time::Timestamp;
@@ -32,14 +32,14 @@ pub struct CheckArgs {
 pub async fn run(config: &Path, args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     // Thrown away afterwards: a check must not leave files of another owner in the service's own cache.
     let cache = tempfile::tempdir().context("cannot create a temporary directory")?;
-    run_at(config, SystemClock.now(), engine(cache.path())?, args.output, out).await
+    run_at(config, SystemClock.now(), guests(cache.path())?, args.output, out).await
 }
 
-/// `run`, as if it were `now`, with the plugins of `engine`.
+/// `run`, as if it were `now`, with the plugins looked at by `guests`.
 pub async fn run_at(
     config: &Path,
     now: Timestamp,
-    engine: Engine,
+    guests: impl Into<Guests>,
     output: Output,
     out: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
@@ -51,7 +51,7 @@ pub async fn run_at(
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    let report = inspect(config, &text, now, engine).await?;
+    let report = inspect(config, &text, now, guests).await?;
     match output {
         Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
         Output::Table => write!(out, "{}", show(&report))?,

@@ -99,7 +99,7 @@ pub(super) async fn resume(config: &Path, args: ResumeArgs, out: &mut dyn Write)
     let Whom { policy, by, output } = &args.whom;
     let ended = match Taker::of(&store)? {
         Taker::Store(store) => {
-            let ended = store.resume(policy.clone()).await?;
+            let ended = store.resume(policy.clone(), by.clone(), SystemClock.now()).await?;
             store.close().await?;
             ended
         }

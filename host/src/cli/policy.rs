@@ -2,10 +2,10 @@
 //! reasons. Leaves reading and judging the files to `check`. Tested in `tests/tests/it/check.rs`.
 
 use super::Config;
-use super::check::{Finding, PolicyReport, engine, grant_cells, grant_head, inspect, table};
+use super::check::{Finding, PolicyReport, grant_cells, grant_head, guests, inspect, table};
 use super::runs::Output;
 use crate::clock::{Clock as _, SystemClock};
-use crate::plugin::engine::Engine;
+use crate::plugin::guests::Guests;
 use anyhow::Context as _;
 use opsward_core::grant::MatrixRow;
 use opsward_core::time::Timestamp;
@@ -34,22 +34,22 @@ pub async fn run(command: &Command, out: &mut impl Write) -> anyhow::Result<Exit
     let Command::Show { name, config, output } = command;
     // Thrown away afterwards, as `opsward check` does.
     let cache = tempfile::tempdir().context("cannot create a temporary directory")?;
-    show_at(&config.config, name, SystemClock.now(), engine(cache.path())?, *output, out).await
+    show_at(&config.config, name, SystemClock.now(), guests(cache.path())?, *output, out).await
 }
 
-/// `show`, as if it were `now`, with the plugins of `engine`. Exit code 0: shown; 1: the policy cannot be used; 66: there
+/// `show`, as if it were `now`, with the plugins looked at by `guests`. Exit code 0: shown; 1: the policy cannot be used; 66: there
 /// is none of this name.
 pub async fn show_at(
     config: &Path,
     name: &str,
     now: Timestamp,
-    engine: Engine,
+    guests: impl Into<Guests>,
     output: Output,
     out: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
     let text =
         std::fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
-    let report = inspect(config, &text, now, engine).await?;
+    let report = inspect(config, &text, now, guests).await?;
     if let Some(policy) = report.policies.iter().find(|policy| policy.name == name) {
         match output {
             Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(policy)?)?,

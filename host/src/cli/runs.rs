@@ -7,6 +7,7 @@ use super::text::{Align, aligned, cut, span, word};
 use crate::store::sqlite::Reader;
 use crate::store::{RunDetail, RunFilter, RunRow, StoreError};
 use opsward_core::id::PolicyName;
+use opsward_core::line::{json_line, one_line};
 use opsward_core::run::{Entry, RunState};
 use opsward_core::time::Timestamp;
 use std::io::{self, Write};
@@ -102,16 +103,23 @@ pub fn show(
     out: &mut dyn Write,
 ) -> Result<(), ShowRunsError> {
     let run = find_one(store.find_runs(&args.id, CANDIDATES_MAX)?, &args.id)?;
-    match args.output {
-        Output::Json => print_json(&run, out)?,
+    Ok(print_one(&run, args.output, now, out)?)
+}
+
+/// Prints one run.
+pub(super) fn print_one(
+    run: &RunDetail,
+    output: Output,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<(), io::Error> {
+    match output {
+        Output::Json => print_json(run, out),
         Output::Table => {
-            print_head(&run, now, out)?;
-            if !run.ledger.is_empty() {
-                waterfall::print(&run, out)?;
-            }
+            print_head(run, now, out)?;
+            if run.ledger.is_empty() { Ok(()) } else { waterfall::print(run, out) }
         }
     }
-    Ok(())
 }
 
 /// Runs named where a prefix fits several: a screen is not filled.
@@ -139,8 +147,8 @@ pub(super) fn find_one(mut found: Vec<RunDetail>, prefix: &str) -> Result<RunDet
 }
 
 fn print_json(value: &impl serde::Serialize, out: &mut dyn Write) -> Result<(), io::Error> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
+    // Line ends are the printer's own: JSON has none in a text.
+    serde_json::to_string_pretty(value)?.lines().try_for_each(|line| writeln!(out, "{}", json_line(line)))
 }
 
 fn print_rows(rows: &[RunRow], now: Timestamp, out: &mut dyn Write) -> Result<(), io::Error> {
@@ -192,14 +200,14 @@ fn print_head(run: &RunDetail, now: Timestamp, out: &mut dyn Write) -> Result<()
     let mode = mode.map(|mode| format!(", {}", word(&mode))).unwrap_or_default();
     writeln!(out, "run {}  {standing}", row.id)?;
     writeln!(out, "  policy    {}, plugin {}{mode}", row.policy, row.digest.short())?;
-    writeln!(out, "  event     {}", run.event.kind)?;
-    writeln!(out, "  from      {}, id {}", run.event.source, run.event.id)?;
+    writeln!(out, "  event     {}", one_line(&run.event.kind))?;
+    writeln!(out, "  from      {}, id {}", run.event.source, one_line(&run.event.id))?;
     if let Some(subject) = &run.event.subject {
-        writeln!(out, "  subject   {subject}")?;
+        writeln!(out, "  subject   {}", one_line(subject))?;
     }
     writeln!(out, "  received  {}", instant(run.received))?;
     if let Some(note) = &row.note {
-        writeln!(out, "  {:<8}  {note}", note_title(row.state))?;
+        writeln!(out, "  {:<8}  {}", note_title(row.state), one_line(note))?;
     }
     for problem in &run.damage {
         writeln!(out, "  damaged   {}", cut(problem, NOTE_CHARS_MAX * 2))?;

@@ -1,5 +1,6 @@
 //! Columns, cuts and spans of time as people read them. Tested below.
 
+use opsward_core::line::{breaks_line, one_line};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]], aligns: [Align; N]) 
                 Align::Right => format!("{blanks}{text}"),
             }
         });
-        columns.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        // Whatever a cell repeats of a guest's or a sender's words stays on its line.
+        one_line(columns.collect::<Vec<_>>().join("  ").trim_end()).into_owned()
     };
     rows.iter().map(line).collect()
 }
@@ -40,7 +42,7 @@ fn cells(text: &str) -> usize {
 
 /// `text` in at most `chars_max` characters and on one line; a longer one ends in `…`, except an id, which is cut anywhere.
 pub(super) fn cut(text: &str, chars_max: usize) -> String {
-    let one_line = |c: char| if c.is_control() { ' ' } else { c };
+    let one_line = |c: char| if breaks_line(c) { ' ' } else { c };
     if text.chars().count() <= chars_max {
         return text.chars().map(one_line).collect();
     }

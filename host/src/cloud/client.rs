@@ -6,6 +6,7 @@ use super::credentials::{Held, Metadata, Sessions};
 use super::egress::{self, Clients};
 use crate::broker::Caller;
 use crate::clock::Clock;
+use crate::failpoint::wrong;
 use opsward_core::answer::{Answer, RESPONSE_BYTES_MAX, Remedy, Verdict, judge, no_answer, not_sent};
 use opsward_core::call::{CallError, ErrorKind};
 use opsward_core::catalog::Provider;
@@ -225,6 +226,9 @@ impl CloudClient {
             return Err(not_sent("opsward.no-randomness", "the operating system gives no random numbers"));
         };
         let (now, nonce) = (self.now_of(known), hex(&nonce));
+        if let Some(credential) = credential.filter(|_| wrong("logs-a-key")) {
+            tracing::info!(key = ?credential.key_secret.expose().as_bytes(), "seeded by a test");
+        }
         let prepared = match credential {
             Some(credential) => prepare(account.scheme, call, &endpoint, credential, now, &nonce),
             None => anonymous::prepare(account.provider, call, &endpoint, now, &nonce),

@@ -118,6 +118,15 @@ impl Cache {
         }
     }
 
+    /// Takes over from another cache the bytes of the plugin with that digest, where they are there and whole.
+    pub(super) fn take_over(&self, from: &Path, digest: &Digest) -> io::Result<()> {
+        let there = Self { dir: from.to_owned(), configuration: String::new() };
+        match there.bytes(digest)? {
+            Some(bytes) => self.write(&self.source(digest), &bytes),
+            None => Ok(()),
+        }
+    }
+
     /// Removes everything of plugins that are not in `keep`, and what was compiled for other settings. Gives the number
     /// of files removed.
     pub(super) fn prune(&self, keep: &HashSet<Digest>) -> io::Result<usize> {

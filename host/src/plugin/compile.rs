@@ -5,12 +5,14 @@ use super::bindings::exports::opsward::policy::handler;
 use super::bindings::{Policy, PolicyPre};
 use super::engine::{Code, Description, Engine, Mapped, Permission, Revision};
 use super::judge::{Interfaces, RefusedPlugin, check_bytes, check_description, check_interfaces};
+use super::lane::Pace;
 use super::{Ended, GuestCalls, RunContext};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{FaultKind, HostReply, HostRequest, Mode, Stop};
 use opsward_core::time::Timestamp;
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::Component;
 
@@ -57,6 +59,11 @@ impl Engine {
         }
     }
 
+    /// Takes over from the cache at `from` the revision with that digest, for `load_pinned` to find.
+    pub fn take_over(&self, from: &Path, digest: &Digest) -> io::Result<()> {
+        self.cache().map_err(io::Error::other)?.take_over(from, digest)
+    }
+
     /// The bytes of the plugin with that digest, where they were kept and are whole.
     pub(crate) async fn pinned_bytes(&self, digest: Digest) -> Result<Option<Vec<u8>>, RefusedPlugin> {
         let engine = self.clone();
@@ -82,7 +89,7 @@ impl Engine {
     /// Binds a plugin to what it imports.
     pub(crate) fn bind(&self, component: &Component) -> wasmtime::Result<Mapped> {
         let pre = self.linker().instantiate_pre(component)?;
-        Ok(Mapped(PolicyPre::new(pre)?))
+        Ok(Mapped { pre: PolicyPre::new(pre)?, pace: Pace::default() })
     }
 
     /// What a plugin says of itself, unchecked, or how it failed to.
@@ -96,7 +103,7 @@ impl Engine {
         };
         let mut store = self.store(SelfTest::default(), context);
         let described = async {
-            let policy: Policy = plugin.0.instantiate_async(&mut store).await?;
+            let policy: Policy = plugin.pre.instantiate_async(&mut store).await?;
             policy.opsward_policy_handler().call_describe(&mut store).await
         }
         .await;
@@ -117,7 +124,7 @@ impl Engine {
             None => {
                 let code = self.compile_code(bytes)?;
                 let kept = self.cache()?.keep(self.wasm(), &digest, bytes, &code);
-                kept.map_err(|e| RefusedPlugin::Host { problem: format!("{e:#}") })?
+                kept.map_err(|e| RefusedPlugin::Malformed { problem: format!("{e:#}") })?
             }
         };
         let interfaces = self.interfaces(&component);

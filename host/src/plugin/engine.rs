@@ -10,6 +10,7 @@ use super::cache::{Cache, configuration};
 use super::compiler::Compiler;
 use super::guest::Guest;
 use super::judge::RefusedPlugin;
+use super::lane::{self, Pace, SlowLane};
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::event::Event;
 use opsward_core::id::Digest;
@@ -17,8 +18,8 @@ use opsward_core::run::{Failure, Fault, FaultKind, Outcome};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Store;
@@ -84,6 +85,8 @@ struct Inner {
     reserved: Option<u64>,
     /// None in a process that only runs what others compiled.
     workshop: Option<Workshop>,
+    /// None where nothing interrupts guests.
+    slow_lane: OnceLock<SlowLane>,
 }
 
 /// What it takes to have plugins compiled.
@@ -106,9 +109,9 @@ pub enum StartEngineError {
         #[source]
         source: std::io::Error,
     },
-    /// The ticker's thread could not be started.
-    #[error("cannot start the thread that interrupts guests")]
-    Ticker(#[source] std::io::Error),
+    /// Threads could not be started.
+    #[error("cannot start the threads that run and interrupt guests")]
+    Threads(#[source] std::io::Error),
     /// wasmtime refuses the configuration on this machine.
     #[error("cannot set up the WebAssembly engine: {0}")]
     Wasm(String),
@@ -139,9 +142,12 @@ impl Engine {
         Self::set_up(limits).map(|inner| Self(Arc::new(inner)))
     }
 
-    /// Has guests be interrupted from now on.
+    /// Has guests be interrupted from now on, and those that compute on give way. All threads have started when this is done.
     pub(crate) fn start_ticking(&self) -> Result<(), StartEngineError> {
-        start_ticker(&self.0.wasm, self.0.ticks.clone()).map_err(StartEngineError::Ticker)
+        start_ticker(&self.0.wasm, self.0.ticks.clone()).map_err(StartEngineError::Threads)?;
+        let slow_lane = SlowLane::start().map_err(StartEngineError::Threads)?;
+        self.0.slow_lane.get_or_init(|| slow_lane);
+        Ok(())
     }
 
     /// What code must have been compiled for to be run here: settings, version and processor, as a hash.
@@ -160,7 +166,8 @@ impl Engine {
             started.map_err(|e: wasmtime::Error| StartEngineError::Wasm(format!("{e:#}")))?;
         let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
         let ticks = Arc::new(AtomicU64::new(0));
-        Ok(Inner { wasm, linker, limits, ticks, reserved, workshop: None })
+        let slow_lane = OnceLock::new();
+        Ok(Inner { wasm, linker, limits, ticks, reserved, workshop: None, slow_lane })
     }
 
     /// The bounds it was set up with.
@@ -194,12 +201,16 @@ impl Engine {
     ) -> (Ended, C) {
         let mut store = self.store(calls, context);
         let wall = self.0.limits.wall;
-        let handled = tokio::time::timeout(wall + WALL_GRACE, handle(&mut store, &plugin.0, event)).await;
-        let ended = handled.unwrap_or_else(|_| {
-            let message = format!("a call was still under way {WALL_GRACE:?} after the run's {wall:?}");
-            Ended::Faulted(Fault { kind: FaultKind::Timeout, message })
-        });
-        let guest = store.into_data();
+        let (pre, event) = (plugin.pre.clone(), event.clone());
+        let guest = async move {
+            let handled = tokio::time::timeout(wall + WALL_GRACE, handle(&mut store, &pre, &event)).await;
+            let ended = handled.unwrap_or_else(|_| {
+                let message = format!("a call was still under way {WALL_GRACE:?} after the run's {wall:?}");
+                Ended::Faulted(Fault { kind: FaultKind::Timeout, message })
+            });
+            (ended, store.into_data())
+        };
+        let (ended, guest) = lane::run(guest, &plugin.pace, self.0.slow_lane.get()).await;
         if guest.log_lines_dropped > 0 {
             tracing::debug!(run = %guest.context.run, lines = guest.log_lines_dropped, "log lines dropped");
         }
@@ -286,7 +297,10 @@ fn to_guest(event: &Event) -> events::Event<'_> {
 }
 
 /// A plugin's compiled code, mapped and ready to instantiate.
-pub(crate) struct Mapped(pub(super) PolicyPre<Guest>);
+pub(crate) struct Mapped {
+    pub(super) pre: PolicyPre<Guest>,
+    pub(super) pace: Pace,
+}
 
 /// Where a revision's compiled code is.
 pub(crate) enum Code {

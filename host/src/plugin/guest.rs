@@ -2,6 +2,7 @@
 //! building stores to `engine`. Tested by the hostile guests in `tests/`.
 
 use super::engine::{Limits, TICK};
+use super::lane;
 use super::wasi::Wasi;
 use super::{Ended, GuestCalls, RunContext};
 use futures::future::BoxFuture;
@@ -10,6 +11,7 @@ use opsward_core::time::Timestamp;
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::runtime::Handle;
 use wasmtime::{ResourceLimiter, Trap, UpdateDeadline, WasmBacktrace};
 
 /// Longest message of a fault in bytes: it is one line for people.
@@ -35,6 +37,8 @@ pub(super) struct Guest {
     ticks: Arc<AtomicU64>,
     /// The tick at which the wall-clock budget is used up.
     wall_tick: u64,
+    /// Where the host's own work is done.
+    home: Handle,
     cpu_ticks_left: u64,
     cpu_ticks_max: u64,
     /// A tick went by while the host worked for the guest: the next epoch check is not the guest's doing.
@@ -63,6 +67,7 @@ impl Guest {
             calls_max: limits.calls,
             wall_tick: ticks.load(Ordering::Relaxed).saturating_add(ticks_in(limits.wall)),
             ticks: ticks.clone(),
+            home: Handle::current(),
             cpu_ticks_left: cpu_ticks,
             cpu_ticks_max: cpu_ticks,
             excused: false,
@@ -88,7 +93,7 @@ impl Guest {
         if before >= self.wall_tick {
             return Err(self.fault(FaultKind::Timeout, "the run's time is used up".to_owned()));
         }
-        let reply = self.calls.perform(request).await;
+        let reply = lane::at_home(&self.home, self.calls.perform(request)).await;
         self.excused |= self.ticks.load(Ordering::Relaxed) != before;
         reply.map_err(|stop| self.end(Ended::Stopped(stop)))
     }

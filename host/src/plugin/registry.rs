@@ -9,8 +9,11 @@ mod files;
 mod kept;
 mod live;
 mod status;
+mod waits;
 
+pub(crate) use files::read as read_file;
 pub use status::{PluginStatus, PolicyStatus, RegistryStatus};
+pub use waits::Waits;
 
 use self::files::Stamp;
 use self::kept::{Kept, Update};
@@ -63,6 +66,8 @@ pub struct OpenRegistryError {
 struct Books {
     plugins: BTreeMap<String, Kept<Arc<Revision>>>,
     policies: BTreeMap<String, Kept<PolicySettings>>,
+    /// Pinned by a policy's file, absent from the directory, and looked for in the cache.
+    sought: HashSet<Digest>,
     /// What the present set was made of.
     live: Vec<Ingredients>,
 }
@@ -162,8 +167,22 @@ impl Registry {
                 self.look_at_policy(&mut books, name, stamp).await?;
             }
         }
+        self.seek_pinned(&mut books).await;
         self.publish(&mut books);
         Ok(unjudged)
+    }
+
+    /// Loads the revisions that policy files pin and that are no longer what lies in the directory, each once.
+    async fn seek_pinned(&self, books: &mut Books) {
+        let pins = books.policies.values().filter_map(|kept| Some(&kept.good()?.1)).filter_map(|settings| {
+            let there = books.plugins.get(&settings.plugin).and_then(Kept::digest);
+            settings.digest.filter(|pin| there != Some(*pin))
+        });
+        let pins: Vec<Digest> = pins.filter(|pin| !books.sought.contains(pin)).collect();
+        for pin in pins {
+            books.sought.insert(pin);
+            self.revision(&pin).await;
+        }
     }
 
     /// Compiles a plugin and takes it into the set, or refuses it.
@@ -200,7 +219,7 @@ impl Registry {
     }
 
     /// Forgets revisions that are neither in the directory nor in `pinned`, in memory and on disk. `pinned` is what
-    /// unfinished runs need; what was live since the last call is kept as well.
+    /// unfinished runs need; what policy files pin and what was live since the last call is kept as well.
     pub async fn prune(&self, pinned: &[Digest]) -> io::Result<usize> {
         let books = self.books.lock().await;
         let present: HashSet<Digest> = books
@@ -209,6 +228,8 @@ impl Registry {
             .flat_map(|kept| [kept.good().map(|(good, _)| *good), kept.digest()])
             .flatten()
             .collect();
+        let of_files = books.policies.values().filter_map(|kept| kept.good()?.1.digest);
+        let present: HashSet<Digest> = present.into_iter().chain(of_files).collect();
         let live: HashSet<Digest> = books.live.iter().map(|(_, _, plugin)| *plugin).collect();
         let keep = self.write_revisions(|revisions| {
             let lately_live = std::mem::replace(&mut revisions.lately_live, live);
@@ -285,7 +306,10 @@ impl Registry {
         let mut ingredients = Vec::new();
         let mut policies = Vec::new();
         for (file, kept) in &books.policies {
-            let bound = kept.good().map(|(_, settings)| live::bind(settings, &books.plugins, &before));
+            let bound = kept.good().map(|(_, settings)| {
+                let kept = settings.digest.and_then(|pin| self.loaded(&pin));
+                live::bind(settings, &books.plugins, &before, kept)
+            });
             policies.push(PolicyStatus::of(file, kept, bound.as_ref()));
             if let (Some(Ok(bound)), Some((text, settings))) = (bound, kept.good()) {
                 ingredients.push((settings.name.to_string(), *text, bound.policy.revision.digest));
@@ -293,8 +317,12 @@ impl Registry {
             }
         }
         let plugins = books.plugins.iter().map(|(file, kept)| PluginStatus::of(file, kept)).collect();
-        *self.status.write().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(RegistryStatus { plugins, policies });
+        let status = Arc::new(RegistryStatus { plugins, policies });
+        let last = std::mem::replace(
+            &mut *self.status.write().unwrap_or_else(PoisonError::into_inner),
+            status.clone(),
+        );
+        tell_waiting(&last, &status);
         if ingredients == books.live {
             return;
         }
@@ -324,6 +352,21 @@ impl Registry {
 
     fn write_revisions<R>(&self, change: impl FnOnce(&mut Revisions) -> R) -> R {
         change(&mut self.revisions.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Logs which revisions wait since the last look.
+fn tell_waiting(last: &RegistryStatus, status: &RegistryStatus) {
+    for policy in &status.policies {
+        let known = last
+            .policies
+            .iter()
+            .find(|known| known.file == policy.file)
+            .and_then(|known| known.waits.as_ref());
+        if let Some(waits) = policy.waits.as_ref().filter(|waits| known != Some(waits)) {
+            let difference = waits.difference().join("; ");
+            tracing::warn!(file = policy.file, difference, "{waits}");
+        }
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn limit_files(memory_bytes: usize) -> io::Result<()> {
 }
 
 /// Takes away every file, TCP, and what lies outside in abstract sockets and signals, from this thread and those it starts.
-pub(super) fn landlock() -> Confined {
+pub(crate) fn landlock() -> Confined {
     let newest = ABI::V10;
     let restricted = Ruleset::default()
         .handle_access(AccessFs::from_all(newest))
@@ -102,6 +102,14 @@ pub(super) fn seccomp() -> Confined {
             .iter()
             .try_for_each(|filter| seccompiler::apply_filter_all_threads(filter).map_err(|e| e.to_string()))
     });
+    let lacks = confined.err().map(|why| format!("{why}: it takes a kernel with CONFIG_SECCOMP_FILTER"));
+    Confined { by: "seccomp".to_owned(), lacks }
+}
+
+/// Has those system calls end the process that nothing innocent comes near, from this thread and those it starts.
+pub(crate) fn seccomp_deadly() -> Confined {
+    let confined =
+        filters().and_then(|[deadly, _]| seccompiler::apply_filter(&deadly).map_err(|e| e.to_string()));
     let lacks = confined.err().map(|why| format!("{why}: it takes a kernel with CONFIG_SECCOMP_FILTER"));
     Confined { by: "seccomp".to_owned(), lacks }
 }

@@ -82,11 +82,11 @@ pub(super) enum GuestEnd {
 /// One wall around the runner, or why it does not stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Confined {
+pub(crate) struct Confined {
     /// The wall, with its version where there are several.
-    pub(super) by: String,
+    pub(crate) by: String,
     /// Why it does not stand, and what it takes.
-    pub(super) lacks: Option<String>,
+    pub(crate) lacks: Option<String>,
 }
 
 /// What was received is no message, or none that may come.

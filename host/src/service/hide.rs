@@ -1,5 +1,5 @@
-//! Keeps secrets out of what the kernel shows of this process: its environment, as in `/proc/<pid>/environ`, and core dumps.
-//! Leaves reading secrets to `cloud`. Tested on a running host in `tests/`.
+//! Keeps secrets out of what the kernel shows of this process: its environment, as in `/proc/<pid>/environ`, its memory, core
+//! dumps, and the files it makes. Leaves reading secrets to `cloud`. Tested on a running host in `tests/tests/it/canary.rs`.
 
 use std::ffi::CString;
 
@@ -23,12 +23,38 @@ pub(super) unsafe fn forget_variable(name: &str) {
     unsafe { std::env::remove_var(name) };
 }
 
-/// Has the kernel write no core dump of this process.
-pub(super) fn refuse_core_dumps() -> std::io::Result<()> {
+/// Has others than this user read no file that is made from here on, and the kernel show nobody but root this process's memory
+/// and environment, nor write them into a core dump. The limit alone would not do: a program that takes core dumps
+/// (`core(5)`, `core_pattern` with a pipe) gets them whatever it is. A program that is started begins as others do.
+pub(super) fn close_to_others() -> std::io::Result<()> {
+    // SAFETY: changes a number of this process, while it has one thread.
+    unsafe { libc::umask(OTHERS) };
+    let done = |code: libc::c_int| if code == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the limit lives through the call, which only reads it.
-    match unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) } {
-        0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
+    done(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) })?;
+    // SAFETY: takes numbers.
+    done(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) })
+}
+
+/// The bits of a file's mode that are taken from others than its owner.
+const OTHERS: libc::mode_t = 0o077;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_closed_to_others() {
+        close_to_others().expect("closed");
+        let mut core = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
+        // SAFETY: the limit lives through the call, which writes it; the others take and give numbers.
+        let (dumpable, umask) = unsafe {
+            assert_eq!(libc::getrlimit(libc::RLIMIT_CORE, &raw mut core), 0);
+            (libc::prctl(libc::PR_GET_DUMPABLE), libc::umask(0o022))
+        };
+        assert_eq!((core.rlim_cur, core.rlim_max, dumpable, umask), (0, 0, 0, 0o077));
+        // SAFETY: takes numbers. Whoever looks for what is wrong with a test may look.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) }, 0);
     }
 }

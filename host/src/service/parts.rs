@@ -73,8 +73,7 @@ impl Parts {
         let store = SqliteStore::open(&file).context("cannot open the store")?;
         let keep = settings.store_keep;
         let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
-        let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
-        let guests = guests(&base.join(cache), args).await?;
+        let guests = guests(&base.join(settings.cache_dir()), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
         let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
@@ -141,7 +140,8 @@ impl Parts {
         tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
         tasks.spawn(named("timer", timer.run(stopping.clone())));
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
-        tasks.spawn(named("webhooks", http::serve(hooks, router, limits, stopped(stopping))));
+        tasks
+            .spawn(named("webhooks", http::serve(hooks, move |_| router.clone(), limits, stopped(stopping))));
         let (stop_admin, admin_stopping) = watch::channel(false);
         let showing = tokio::spawn(admin_listeners.serve(front, admin_stopping));
         Ok(Self { listen, admin, socket, store, tasks, showing, ready, stop, stop_admin })
@@ -176,7 +176,7 @@ impl Parts {
 }
 
 /// Where guests run: in a process that holds no key, unless the operator wants it otherwise.
-async fn guests(cache: &Path, args: ServeArgs) -> anyhow::Result<Guests> {
+pub(crate) async fn guests(cache: &Path, args: ServeArgs) -> anyhow::Result<Guests> {
     let (limits, compiler) = (Limits::default(), Compiler::in_this_program());
     if args.single_process {
         tracing::warn!(

@@ -5,8 +5,12 @@
 
 mod apply;
 mod approvals;
+mod audit;
+mod audit_check;
+mod audit_export;
 mod budget;
 mod check;
+mod checkpoints;
 mod claimed;
 mod compact;
 mod copy;
@@ -36,6 +40,8 @@ mod standing;
 mod statements;
 mod writer;
 
+pub use audit_check::{AuditReport, Expected, FirstBad, read_checkpoints, verify_audit};
+pub use audit_export::{AuditFilter, AuditRow, ExportAuditError, export_audit};
 pub use budget::Failing;
 pub use check::{StoreReport, TableRows, check};
 pub use compact::{Compacted, compact};
@@ -51,8 +57,9 @@ use approvals::Waits;
 use budget::Spending;
 use effect::EffectRecord;
 use late::event_key;
-use ledger::lines;
+use ledger::Lines;
 use note::{note, one_line};
+use opsward_core::audit::Change;
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, Record, RunState, StateEntry, StateOp, StateReply};
@@ -112,7 +119,7 @@ impl SqliteStore {
     async fn hold_unreadable(&self, claim: Claim, error: &StoreError) -> Result<(), StoreError> {
         tracing::error!(run = %claim.run, %error, "run held: its ledger cannot be read");
         let note = Some(one_line(&error.to_string()));
-        let (records, to, waits) = (String::new(), Standing::Held, Waits::Not);
+        let (records, to, waits) = (Lines::default(), Standing::Held, Waits::Not);
         self.ask(Op::Finish { claim, records, to, note, waits, at: None }).await.map(drop)
     }
 }
@@ -184,7 +191,7 @@ impl Store for SqliteStore {
         let effect = EffectRecord {
             key: key.map(|key| (key, once::Change::of(record.as_ref()))),
             spending: Spending::of(limits, record.as_ref()),
-            records: lines(record.as_slice()),
+            records: Lines::of(&claim.run, record.as_slice()),
             ends: lock::ended_by(record.as_slice()),
         };
         let op = Op::AppendEffect { claim: claim.clone(), effect };
@@ -231,7 +238,7 @@ impl Store for SqliteStore {
             note: note(&record),
             waits: Waits::of(std::slice::from_ref(&record), to),
             at: record.at,
-            records: lines(&[record]),
+            records: Lines::of(&claim.run, &[record]),
             to,
         };
         let op = Op::Intervene(Box::new(decided));
@@ -242,9 +249,11 @@ impl Store for SqliteStore {
         Box::pin(async move { self.ask(Op::Halt(Box::new(halt))).await.map(drop) })
     }
 
-    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool> {
+    fn resume(&self, policy: Option<PolicyName>, by: String, at: Timestamp) -> Reply<'_, bool> {
+        let target = halt::target(policy.as_ref());
+        let change = Change { actor: by, what: "resume".to_owned(), target, at };
         Box::pin(async move {
-            let Answer::Resumed(ended) = self.ask(Op::Resume(policy)).await? else {
+            let Answer::Resumed(ended) = self.ask(Op::Resume(policy, Box::new(change))).await? else {
                 unreachable!("{IN_KIND}")
             };
             Ok(ended)
@@ -277,7 +286,7 @@ impl Store for SqliteStore {
     fn finish(&self, claim: &Claim, records: Vec<Record>, to: Standing) -> Reply<'_, ()> {
         let op = Op::Finish {
             claim: claim.clone(),
-            records: lines(&records),
+            records: Lines::of(&claim.run, &records),
             to,
             note: records.iter().rev().find_map(note),
             waits: Waits::of(&records, to),
@@ -376,7 +385,7 @@ fn append(claim: &Claim, records: &[Record]) -> Op {
     };
     Op::Append {
         claim: claim.clone(),
-        records: lines(records),
+        records: Lines::of(&claim.run, records),
         ends: lock::ended_by(records),
         progress: records.iter().any(says_more),
     }

@@ -4,10 +4,10 @@
 
 use crate::clock::Clock;
 use crate::failpoint;
-use crate::policy::{Policies, PolicySet};
+use crate::policy::{LivePolicy, Policies, PolicySet};
 use crate::store::{Acceptance, NewEvent, NewRun, Store, StoreError};
 use opsward_core::event::Event;
-use opsward_core::id::RunId;
+use opsward_core::id::{RunId, SourceName};
 use opsward_core::run::Mode;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -39,8 +39,27 @@ impl Accept {
             received,
             event,
         });
+        self.record(&sources, new.collect()).await
+    }
+
+    /// Records an event that a person gives to `policy`, whatever that is woken by, and names its run. One that was given to it
+    /// before begins nothing.
+    pub async fn invoke(&self, event: Event, policy: &LivePolicy) -> Result<(RunId, Acceptance), StoreError> {
+        let run = new_run(&event, policy);
+        let (id, sources) = (run.id.clone(), [event.source.clone()]);
+        let new = NewEvent { runs: vec![run], raw: Vec::new(), received: self.clock.now(), event };
+        let accepted = self.record(&sources, vec![new]).await?;
+        let one = accepted.into_iter().next();
+        Ok((id, one.unwrap_or(Acceptance::Duplicate)))
+    }
+
+    async fn record(
+        &self,
+        sources: &[SourceName],
+        new: Vec<NewEvent>,
+    ) -> Result<Vec<Acceptance>, StoreError> {
         failpoint::hit("before-accept");
-        let accepted = self.store.accept(new.collect()).await;
+        let accepted = self.store.accept(new).await;
         failpoint::hit("after-accept");
         let results = match &accepted {
             Ok(list) => list.iter().map(result).collect(),
@@ -58,14 +77,13 @@ impl Accept {
 
 fn runs_of(event: &Event, live: &PolicySet) -> Vec<NewRun> {
     let woken = live.index.matches(event).into_iter().filter_map(|at| live.policies.get(at));
-    woken
-        .filter(|policy| policy.settings.mode != Mode::Off)
-        .map(|policy| {
-            let name = policy.settings.name.clone();
-            let id = RunId::derive(&event.source, &event.id, &name);
-            NewRun { id, policy: name, digest: policy.revision.digest }
-        })
-        .collect()
+    woken.filter(|policy| policy.settings.mode != Mode::Off).map(|policy| new_run(event, policy)).collect()
+}
+
+fn new_run(event: &Event, policy: &LivePolicy) -> NewRun {
+    let name = policy.settings.name.clone();
+    let id = RunId::derive(&event.source, &event.id, &name);
+    NewRun { id, policy: name, digest: policy.revision.digest }
 }
 
 fn result(acceptance: &Acceptance) -> &'static str {

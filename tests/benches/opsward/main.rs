@@ -6,6 +6,7 @@ mod bare;
 mod cloud;
 mod dropped;
 mod durable;
+mod hostile;
 mod idle;
 mod machine;
 mod matching;
@@ -26,7 +27,7 @@ struct Benchmark {
     run: fn(&mut Report) -> anyhow::Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 7] = [
+const BENCHMARKS: [Benchmark; 8] = [
     Benchmark {
         name: "sandbox",
         about: "one event in a fresh guest, two calls answered from memory, against bare wasmtime",
@@ -46,6 +47,11 @@ const BENCHMARKS: [Benchmark; 7] = [
         name: "durable",
         about: "group commit, first calls at a steady pace, a start with many unfinished runs",
         run: durable::run,
+    },
+    Benchmark {
+        name: "hostile",
+        about: "a good policy's runs with five hostile policies running beside it, and without",
+        run: hostile::run,
     },
     Benchmark { name: "dropped", about: "events that no policy wants", run: dropped::run },
     Benchmark {

@@ -7,6 +7,7 @@ use crate::machine;
 use crate::measure::{Report, Target, median};
 use crate::scene::{self, Scene};
 use anyhow::{Context as _, ensure};
+use opsward::plugin::guests::Guests;
 use opsward::store::{Acceptance, Store};
 use opsward::telemetry;
 use opsward::trigger::accept::Accept;
@@ -42,18 +43,21 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
 
 async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let mut one = Side::start(Scene::new().await?);
-    let mut two = Side::start(Scene::in_two_processes().await?);
+    let mut two = Side::start(Scene::in_two_processes(&[]).await?);
     // The first sample warms up. In turns, so that both meet the same machine.
     for sample in 0..=SAMPLES {
         one.sample(sample).await?;
         two.sample(sample).await?;
     }
-    let times = one.times.clone();
+    let times = [&one, &two].map(|side| median(&side.times));
     let (one, two) = (one.end().await?, two.end().await?);
     report.against("runs: guests in the runner, whole machine", two, "runs/s", Target::AtLeast(RATE_MIN));
     report.figure("runs: guests in one process with the host, whole machine", one, "runs/s");
     report.against("runs: the runner against one process", two / one, "x", Target::AtLeast(RUNNER_SHARE_MIN));
-    report.figure("runs: processor time in one process", median(&times), "us/run");
+    let [in_one, in_two] = times;
+    report.figure("runs: processor time, host and runner together", in_two, "us/run");
+    report.figure("runs: processor time in one process", in_one, "us/run");
+    report.figure("runs: the same figures as runs/s, the runner against one process", in_one / in_two, "x");
     Ok(())
 }
 
@@ -78,15 +82,24 @@ impl Side {
     }
 
     async fn sample(&mut self, sample: usize) -> anyhow::Result<()> {
-        let (began, used) = (Instant::now(), machine::cpu_time(std::process::id())?);
+        let (began, used) = (Instant::now(), self.cpu_time()?);
         accept_all(&self.accept, &self.cloud, sample).await?;
         all_done(self.scene.store.as_ref(), (sample + 1) * RUNS).await?;
         if sample > 0 {
             self.rates.push(RUNS as f64 / began.elapsed().as_secs_f64());
-            let used = machine::cpu_time(std::process::id())? - used;
+            let used = self.cpu_time()? - used;
             self.times.push(used.as_secs_f64() * 1e6 / RUNS as f64);
         }
         Ok(())
+    }
+
+    /// What this process has used, and the runner if there is one. The other side does nothing meanwhile.
+    fn cpu_time(&self) -> anyhow::Result<Duration> {
+        let here = machine::cpu_time(std::process::id())?;
+        match &self.scene.guests {
+            Guests::Apart(runner) => Ok(here + machine::cpu_time(runner.pid().context("no runner")?)?),
+            Guests::Here(_) => Ok(here),
+        }
     }
 
     /// Its rate, once it has stopped and every effect is accounted for.

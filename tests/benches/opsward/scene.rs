@@ -82,32 +82,38 @@ pub(crate) struct Scene {
 impl Scene {
     /// With guests in this process.
     pub(crate) async fn new() -> anyhow::Result<Self> {
-        Self::with(async |cache| Ok(Engine::new(Limits::default(), cache, compiler())?.into())).await
+        Self::with(&[], async |cache| Ok(Engine::new(Limits::default(), cache, compiler())?.into())).await
     }
 
-    /// With guests in a runner, as `opsward serve` has them.
-    pub(crate) async fn in_two_processes() -> anyhow::Result<Self> {
-        Self::with(async |cache| {
+    /// With guests in a runner, as `opsward serve` has them, and more files in the plugins directory.
+    pub(crate) async fn in_two_processes(files: &[(String, &[u8])]) -> anyhow::Result<Self> {
+        Self::with(files, async |cache| {
             let engine = Engine::without_ticks(Limits::default(), cache, compiler())?;
             Ok(Runner::start(engine, PROGRAM.into()).await?.into())
         })
         .await
     }
 
-    async fn with(guests: impl AsyncFnOnce(&Path) -> anyhow::Result<Guests>) -> anyhow::Result<Self> {
+    async fn with(
+        files: &[(String, &[u8])],
+        guests: impl AsyncFnOnce(&Path) -> anyhow::Result<Guests>,
+    ) -> anyhow::Result<Self> {
         let directory = directory()?;
         let base = directory.path();
         std::fs::create_dir(base.join("plugins.d"))?;
         std::fs::write(base.join("plugins.d/bench.wasm"), GUEST)?;
         std::fs::write(base.join("plugins.d/bench.toml"), include_str!("bench.toml"))?;
+        for (name, bytes) in files {
+            std::fs::write(base.join("plugins.d").join(name), bytes)?;
+        }
         let guests = guests(&base.join("cache")).await?;
         let policies = Arc::new(Policies::default());
         let (settings, changed) = (settings()?, Arc::new(Notify::new()));
         let registry =
             Registry::open(guests.clone(), base.to_owned(), settings, policies.clone(), changed).await?;
         anyhow::ensure!(
-            policies.load().policies.len() == 1,
-            "the policy is not live: {:?}",
+            !registry.status().has_refusals(),
+            "not every policy is live: {:?}",
             registry.status()
         );
         let store = SqliteStore::open(&base.join("opsward.db"))?;

@@ -136,7 +136,7 @@ async fn an_effect_whose_policy_is_halted_at_the_last_moment_is_made_when_it_is_
     assert_eq!(lab.cloud.sent("ResetInstance"), 0);
     lab.store.finish(&claim, records, Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
 
-    assert!(lab.store.resume(None).await.expect("resumed"));
+    assert!(lab.store.resume(None, "ops".to_owned(), Timestamp::from_ms(1)).await.expect("resumed"));
     lab.broker.halted.look(lab.store.as_ref()).await;
     lab.cloud.gate.add_permits(9);
     let made = lab.claimed().await.perform(reset()).await;

@@ -200,6 +200,7 @@ pub(crate) async fn judge(world: &World, host: &Host, sender: &mut Sender) {
     let effects = effects.as_array().expect("a list");
     judge_snapshots(sender, &runs, effects);
     judge_resets(&runs, effects);
+    world.audited().await;
 }
 
 fn judge_snapshots(sender: &Sender, runs: &[Value], effects: &[Value]) {

@@ -45,6 +45,7 @@ async fn deliver_all(events: usize, random: &mut u64) {
     let runs = world.settled_runs(&host, events).await;
     assert!(runs.len() == events && runs.iter().all(|run| run["state"] == "done"), "{} runs", runs.len());
     judge(&world, &disks[0], events.div_ceil(2)).await;
+    world.audited().await;
     println!("{events} events, {} deliveries, {} runs", deliveries.len() + late.len(), runs.len());
 }
 

@@ -147,7 +147,7 @@ pub(crate) async fn shows_what_was_simulated(wrong: &str) -> Result<(), String> 
     let shown = &instances["Instances"]["Instance"][0];
     let tags = shown["Tags"]["Tag"].as_array().map(Vec::as_slice).unwrap_or_default();
     if shown["Status"] != "Stopped" || !tags.contains(&json!({ "TagKey": "dry", "TagValue": "yes" })) {
-        return Err(format!("the instance is shown as it was: {shown}"));
+        return Err(format!("the instance is shown as it was: {} with {}", shown["Status"], shown["Tags"]));
     }
     let listed = snapshots["Snapshots"]["Snapshot"].as_array().expect("a list");
     let new = listed.iter().find(|item| item["SnapshotId"] == made["SnapshotId"]);

@@ -90,19 +90,10 @@ async fn a_run_over_which_the_host_panics_is_tried_again_and_says_so() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_kernel_shows_no_secret_of_a_running_host_and_dumps_no_core() {
+async fn a_running_host_dumps_no_core() {
     let world = World::new().await;
     let host = world.start().await;
     let proc = std::path::Path::new("/proc").join(host.child.id().expect("running").to_string());
-    let environment =
-        String::from_utf8_lossy(&std::fs::read(proc.join("environ")).expect("readable")).into_owned();
-    assert!(environment.contains("OPSWARD_LOG"), "{environment}");
-    let keys = &world.sim.keys;
-    for secret in
-        [&keys.alibaba.access_key_secret, &keys.tencent.secret_key, &crate::harness::TOKEN.to_owned()]
-    {
-        assert!(!environment.contains(secret.as_str()), "{environment}");
-    }
     let limits = std::fs::read_to_string(proc.join("limits")).expect("readable");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("listed");
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");

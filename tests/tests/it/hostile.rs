@@ -247,6 +247,13 @@ pub(crate) struct Broker {
     log: Vec<(LogLevel, String)>,
 }
 
+impl Broker {
+    /// One whose answers take this long.
+    pub(crate) fn taking(takes: Duration) -> Self {
+        Self { takes, ..Self::default() }
+    }
+}
+
 impl GuestCalls for Broker {
     async fn perform(&mut self, request: HostRequest) -> Result<HostReply, Stop> {
         let answer =

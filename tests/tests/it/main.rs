@@ -2,7 +2,9 @@
 
 mod admin;
 mod approval;
+mod audit;
 mod broker;
+mod canary;
 mod catalog;
 mod chaos;
 mod check;
@@ -14,6 +16,7 @@ mod disk;
 mod doubt;
 mod dry_run;
 mod egress;
+mod enable;
 mod endings;
 mod events;
 mod grants;
@@ -22,6 +25,8 @@ mod harness;
 mod held;
 mod hostile;
 mod hostile_pack;
+mod hostile_text;
+mod invoke;
 mod lies;
 mod once;
 mod registry;

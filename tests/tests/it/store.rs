@@ -235,8 +235,10 @@ const SINCE_4: &str =
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
 /// And since format 6.
 const SINCE_6: &str = "DROP TABLE approvals;";
-/// Makes what format 7 had of what only the newest format has.
-const SINCE_7: &str = "DROP TABLE spent;
+/// And since format 7.
+const SINCE_7: &str = "DROP TABLE audit;";
+/// Makes what the format before the newest had of what that has.
+const SINCE_8: &str = "DROP TABLE spent;
     CREATE TABLE spent (
       scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
       PRIMARY KEY (scope, at, run, position)

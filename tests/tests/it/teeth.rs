@@ -5,10 +5,12 @@ use crate::admin::a_reader_halts_nothing;
 use crate::approval::an_approval_expires;
 use crate::approval::changes::changed_facts_are_asked_again;
 use crate::approval::links::a_used_link_approves_nothing_more;
+use crate::canary::a_log_without_keys;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
 use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
 use crate::egress::a_name_that_stands_for_this_machine;
+use crate::enable::{a_pin_holds, what_is_not_asked_is_not_called};
 use crate::guardrails::pace::a_ramp_holds_through_a_kill;
 use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
@@ -51,7 +53,12 @@ const VARIANTS: &[&str] = &[
     "no-approval-expiry",
     "link-twice",
     "no-scopes",
+    "unasked-calls",
+    "no-pin",
+    "audit-after",
+    "no-prev-hash",
     "any-address",
+    "logs-a-key",
     "effect-dies-with-runner",
 ];
 
@@ -90,12 +97,17 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "trusts-success" => a_success_while_stopping(wrong).await,
         "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
+        "unasked-calls" => what_is_not_asked_is_not_called(wrong).await,
+        "no-pin" => a_pin_holds(wrong).await,
         "approves-any-plan" => changed_facts_are_asked_again(wrong).await,
         "no-approval-expiry" => an_approval_expires(wrong).await,
         "link-twice" => a_used_link_approves_nothing_more(wrong).await,
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
+        "logs-a-key" => a_log_without_keys(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
+        "audit-after" => a_killed_hosts_effects_have_their_rows(wrong).await,
+        "no-prev-hash" => a_row_does_not_fit_once_the_one_before_is_replaced(wrong).await,
         "no-dry-run-flag" => asks_the_cloud_for_no_more_than_a_check(wrong).await,
         "no-overlay" => shows_what_was_simulated(wrong).await,
         other => panic!("no scenario for {other}"),
@@ -257,6 +269,25 @@ async fn a_lost_answer_is_got_again(wrong: &str) -> Result<(), String> {
     world.post(&host, &executed(&instance, "e-again")).await;
     let runs = world.settled_runs(&host, 1).await;
     if runs[0]["state"] == "done" { Ok(()) } else { Err(format!("the run ended with {}", runs[0]["note"])) }
+}
+
+async fn a_killed_hosts_effects_have_their_rows(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let (instance, _) = world.machine(3).await;
+    let env = [("OPSWARD_FAILPOINT", "after-intent:1"), ("OPSWARD_WRONG", wrong)];
+    let mut host = world.start_with(&env).await.expect("ready");
+    world.post(&host, &executed(&instance, "e-teeth")).await;
+    host.died().await;
+    world.try_audited().await.map(drop)
+}
+
+async fn a_row_does_not_fit_once_the_one_before_is_replaced(wrong: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
+    let (instance, _) = world.machine(3).await;
+    world.post(&host, &executed(&instance, "e-teeth")).await;
+    world.settled_runs(&host, 1).await;
+    world.try_audited().await.map(drop)
 }
 
 /// How often the clouds received `action`, whatever became of it.

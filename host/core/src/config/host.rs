@@ -43,6 +43,14 @@ pub struct HostSettings {
     pub protected: Vec<Protected>,
 }
 
+impl HostSettings {
+    /// Where compiled plugins are kept: beside the store where the operator names no place.
+    pub fn cache_dir(&self) -> PathBuf {
+        let StoreSettings::Sqlite { path } = &self.store;
+        self.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"))
+    }
+}
+
 /// Where the ledger is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreSettings {
@@ -58,7 +66,7 @@ pub enum StoreSettings {
 pub struct PluginSettings {
     /// The directory that is watched.
     pub dir: PathBuf,
-    /// Where compiled plugins are kept; the host's choice where absent.
+    /// Where compiled plugins are kept, as the operator named it.
     pub cache_dir: Option<PathBuf>,
 }
 

@@ -8,13 +8,16 @@ use super::typed::PolicyFile;
 use super::{PolicySettings, approval, defaults, guardrails, retry};
 use crate::credential::session::PolicySession;
 use crate::grant::{AllowEntry, GrantFinding, GrantProblem, Grants};
-use crate::id::{AccountName, PolicyName};
+use crate::id::{AccountName, Digest, PolicyName};
 use crate::pattern::{OnEntry, Patterns};
 use crate::run::Mode;
 use crate::schedule::{Schedule, ScheduleEntry};
 use serde_json::{Map, Number, Value};
 use std::sync::Arc;
 use toml::de::DeValue;
+
+/// How a pinned digest begins.
+pub(super) const DIGEST: &str = "sha256:";
 
 pub(super) fn resolve(
     source: &Source<'_>,
@@ -32,6 +35,17 @@ pub(super) fn resolve(
         let fix = "write the file's name in this directory, such as `my-policy.wasm`";
         errors.push(source.error(place!["plugin"], format!("`{}` is not a plugin's file", file.plugin), fix));
     }
+    let digest = file.digest.as_deref().and_then(|text| {
+        let pinned = text.strip_prefix(DIGEST).map(|hex| Digest::try_from(hex.to_owned()));
+        let problem = |()| {
+            errors.push(source.error(
+                place!["digest"],
+                format!("`{text}` is not a plugin's digest"),
+                "write `sha256:` and 64 hex digits, as `opsward enable` does",
+            ))
+        };
+        pinned.transpose().ok().flatten().ok_or(()).map_err(problem).ok()
+    });
     let known: Vec<&str> = host.accounts.keys().map(AccountName::as_str).collect();
     let account = file
         .account
@@ -76,6 +90,7 @@ pub(super) fn resolve(
             name,
             session,
             plugin: file.plugin,
+            digest,
             account: account.flatten(),
             mode: file.mode.unwrap_or(defaults::MODE),
             patterns,

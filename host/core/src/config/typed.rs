@@ -145,6 +145,7 @@ pub(super) struct EventSource {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct PolicyFile {
     pub(super) plugin: String,
+    pub(super) digest: Option<String>,
     pub(super) account: Option<String>,
     pub(super) mode: Option<Mode>,
     pub(super) on: Option<Vec<OnEntry>>,

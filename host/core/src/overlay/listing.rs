@@ -3,6 +3,7 @@
 //! known, so that a change never brings a real resource into a list. Tested in `tests.rs`.
 
 use super::effect::{Effect, list_at, within};
+use super::reply::NOBODY;
 use crate::catalog::Kind;
 use serde_json::{Map, Value, json};
 
@@ -189,7 +190,7 @@ pub(super) fn like(value: &Value, ids: &[&String]) -> Value {
 
 /// An answer that lists nothing.
 pub(super) fn empty(kind: &Kind) -> String {
-    let mut answer = json!({ TOTAL: 0, "RequestId": "dryrun" });
+    let mut answer = json!({ TOTAL: 0, "RequestId": NOBODY });
     list_at(&mut answer, &kind.items).expect("nothing is in its place");
     answer.to_string()
 }

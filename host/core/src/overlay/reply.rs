@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 /// The field of a simulated reply that says that no later read shows the effect.
 pub const NOT_SHOWN: &str = "OpswardDryRun";
+/// The request id of an answer that no cloud gave.
+pub(super) const NOBODY: &str = "dryrun";
 /// Most ids that one reply makes up: the longest list that either vendor makes at a time.
 const IDS_MAX: u64 = 100;
 /// Hex digits of a made-up id: no two of a run are alike, and it is no longer than a real one.
@@ -42,7 +44,7 @@ pub fn reply(run: &RunId, provider: Provider, position: u32, request: &CallReque
 
 /// The answer to a read that asks for nothing the cloud knows.
 pub fn nothing(body: String) -> CallResponse {
-    CallResponse { request_id: String::new(), body, simulated: false }
+    CallResponse { request_id: NOBODY.to_owned(), body, simulated: false }
 }
 
 /// Whether `body` gives ids of what the action makes: then it was carried out.

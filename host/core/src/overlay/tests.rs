@@ -3,6 +3,7 @@
 use super::*;
 use crate::catalog::Provider::{Alibaba, Tencent};
 use crate::id::RunId;
+use crate::run::Answered;
 use serde_json::json;
 
 fn request(action: &str, params: Value) -> CallRequest {

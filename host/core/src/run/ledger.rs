@@ -237,3 +237,10 @@ pub enum Answered {
         run: RunId,
     },
 }
+
+impl Answered {
+    /// Whether it is about an effect that a dry run did not make.
+    pub fn is_simulated(&self) -> bool {
+        matches!(self, Self::Simulated | Self::CloudDryRun)
+    }
+}

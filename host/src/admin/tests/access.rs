@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 
 /// Every route but those that everybody may ask, and what it needs.
-const ROUTES: [(&str, &str, Scope); 10] = [
+const ROUTES: [(&str, &str, Scope); 13] = [
     ("GET", "/metrics", Scope::Read),
     ("GET", "/api/v1/policies", Scope::Read),
     ("GET", "/api/v1/events", Scope::Read),
@@ -14,6 +14,9 @@ const ROUTES: [(&str, &str, Scope); 10] = [
     ("GET", "/api/v1/runs/3f9a", Scope::Read),
     ("GET", "/api/v1/schedules", Scope::Read),
     ("GET", "/api/v1/halts", Scope::Read),
+    ("GET", "/api/v1/approvals", Scope::Read),
+    ("GET", "/api/v1/approvals/ffff", Scope::Read),
+    ("POST", "/api/v1/approvals/ffff/decision", Scope::Approve),
     ("POST", "/api/v1/runs/ffff/decision", Scope::Operate),
     ("POST", "/api/v1/halt", Scope::Operate),
     ("POST", "/api/v1/resume", Scope::Operate),
@@ -230,4 +233,20 @@ async fn what_is_recorded_names_the_caller_whatever_they_say() {
     assert_eq!(desk.send_tcp("POST", path, &headers, retry).await.0, 200);
     let (_, run) = desk.json("/api/v1/runs/3f9a").await;
     assert!(run["ledger"].to_string().contains("token:bot for alice"), "{run}");
+}
+
+#[tokio::test]
+async fn who_asks_without_end_is_cut_off_and_the_socket_still_answers() {
+    let desk = Desk::open().await;
+    // More than there is room for; each holds its place for the ten seconds that the head of a request may take.
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut connection = TcpStream::connect(desk.address).await.expect("connected");
+        connection.write_all(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ").await.expect("begun");
+        held.push(connection);
+    }
+    assert_eq!(desk.ask("GET", "/livez").await.0, 200);
+    let mut rest = Vec::new();
+    held[0].read_to_end(&mut rest).await.expect("ended");
+    assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&rest));
 }

@@ -2,12 +2,15 @@
 //! say the same. Leaves printing to the parent.
 
 use crate::cloud::is_readable_by_others;
-use crate::plugin::compiler::Compiler;
+use crate::plugin::compiler::{Compiler, THIS_PROGRAM};
 use crate::plugin::engine::{Engine, Limits, Permission, StartEngineError};
+use crate::plugin::guests::Guests;
 use crate::plugin::registry::{PluginStatus, PolicyStatus, Registry, RegistryStatus};
 use crate::policy::{Policies, PolicySet};
+use crate::runner::Runner;
 use opsward_core::config::{ConfigError, HostSettings, Severity, load_host, load_policy};
 use opsward_core::grant::{GrantRow, MatrixRow};
+use opsward_core::line::one_line;
 use opsward_core::secret::SecretRef;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
@@ -137,9 +140,11 @@ impl From<ConfigError> for Finding {
     }
 }
 
-/// An engine for looking at plugins, with compiled ones kept in `cache`.
-pub fn engine(cache: &Path) -> Result<Engine, StartEngineError> {
-    Engine::new(Limits { instances: 1, ..Limits::default() }, cache, Compiler::in_this_program())
+/// What looks at plugins, each in a process of its own, with compiled ones kept in `cache`.
+pub fn guests(cache: &Path) -> Result<Guests, StartEngineError> {
+    let limits = Limits { instances: 1, ..Limits::default() };
+    let engine = Engine::without_ticks(limits, cache, Compiler::in_this_program())?;
+    Ok(Runner::for_judging(engine, THIS_PROGRAM.into()).into())
 }
 
 /// Reads and judges everything that `config`, whose content is `text`, names.
@@ -147,7 +152,7 @@ pub async fn inspect(
     config: &Path,
     text: &str,
     now: Timestamp,
-    engine: Engine,
+    guests: impl Into<Guests>,
 ) -> anyhow::Result<CheckReport> {
     let mut report = CheckReport { config: config.display().to_string(), ..CheckReport::default() };
     let host = match load_host(&report.config, text) {
@@ -159,13 +164,14 @@ pub async fn inspect(
     };
     let base = config.parent().unwrap_or(Path::new(""));
     check_secrets(&host, base, &mut report);
+    take_over_pinned(&engine, &host, base, &mut report);
     report.protected.extend(host.protected.iter().map(|protected| ProtectedReport {
         resources: protected.to_string(),
         account: protected.account.as_ref().map(ToString::to_string),
     }));
     let policies = Arc::new(Policies::default());
     let opened =
-        Registry::open(engine, base.to_owned(), host.clone(), policies.clone(), Arc::default()).await;
+        Registry::open(guests, base.to_owned(), host.clone(), policies.clone(), Arc::default()).await;
     let registry = match opened {
         Ok(registry) => registry,
         Err(problem) => {
@@ -183,6 +189,30 @@ pub async fn inspect(
         tell_policy(policy, &set, &host, base, now, &mut report);
     }
     Ok(report)
+}
+
+/// Takes over the revisions that policy files pin from where the host keeps them: the plugins directory may hold others by now.
+fn take_over_pinned(engine: &Engine, host: &HostSettings, base: &Path, report: &mut CheckReport) {
+    // A directory that cannot be read is reported with the plugins.
+    for file in std::fs::read_dir(base.join(&host.plugins.dir)).into_iter().flatten().flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(file.path()).ok().filter(|_| name.ends_with(".toml"));
+        let settings = text.and_then(|text| load_policy(&name, stem(&name), &text, host).ok());
+        let Some(pin) = settings.and_then(|settings| settings.digest) else { continue };
+        let kept = base.join(host.cache_dir());
+        if let Err(problem) = engine.take_over(&kept, &pin) {
+            let message = format!(
+                "cannot see whether the host has sha256:{}: {}: {problem}",
+                pin.short(),
+                kept.display()
+            );
+            report.findings.push(warning(
+                &shown(host, &name),
+                message,
+                "run this as the service's user".into(),
+            ));
+        }
+    }
 }
 
 /// Whether what the secrets are referred to is there. This shell's environment need not be the service's: a warning.
@@ -225,7 +255,8 @@ fn tell_plugin(
 ) {
     if let Some(reason) = &plugin.refused {
         let file = shown(host, &plugin.file);
-        let finding = ConfigError::about_file(&file, format!("the plugin is refused: {reason}"), "");
+        let finding =
+            ConfigError::about_file(&file, format!("the plugin is refused: {}", one_line(reason)), "");
         report.findings.push(finding.into());
     }
     let users = status.policies.iter().filter(|policy| policy.plugin.as_ref() == Some(&plugin.file));
@@ -258,6 +289,12 @@ fn tell_policy(
     };
     let settings = &live.settings;
     report.findings.extend(settings.warnings.iter().cloned().map(Finding::from));
+    if let Some(waits) = &policy.waits {
+        let fix = format!("see it with `opsward enable {} --update`", settings.name);
+        let mut finding = warning(&file, waits.to_string(), fix);
+        finding.text.extend(waits.difference().iter().map(|line| format!("\n    {line}")));
+        report.findings.push(finding);
+    }
     for action in &policy.asked_not_granted {
         let message = format!("the plugin asks for `{action}`, which is not granted");
         let fix = format!("add `[[allow]]` with `action = \"{action}\"` if it should be");
@@ -290,7 +327,9 @@ fn refusals(path: &Path, file: &str, stem: &str, reason: &str, host: &HostSettin
     let text = std::fs::read_to_string(path).unwrap_or_default();
     match load_policy(file, stem, &text, host) {
         Err(errors) => errors.into_iter().map(Finding::from).collect(),
-        Ok(_) => vec![ConfigError::about_file(file, format!("the policy is refused: {reason}"), "").into()],
+        Ok(_) => vec![
+            ConfigError::about_file(file, format!("the policy is refused: {}", one_line(reason)), "").into(),
+        ],
     }
 }
 

@@ -127,6 +127,10 @@ fn step<'r>(record: &'r Record, after: Took, later: &[Record]) -> Option<(String
         // Told with its intent.
         Entry::Result { .. } | Entry::NotExecuted { .. } => None,
         Entry::State { op, reply, .. } => text("state", state(op, reply)),
+        Entry::Slept { ms, until, .. } if later.first().is_some_and(|next| next.at < *until) => {
+            let slept = span(Duration::from_millis(*ms));
+            text("slept", format!("{slept}, and nobody waited: what was simulated shows at once"))
+        }
         Entry::Slept { ms, until, .. } => {
             let slept = Took::For(Duration::from_millis(*ms));
             Some(("slept".to_owned(), slept, Said::Text(format!("until {}", super::instant(*until)))))

@@ -252,8 +252,15 @@ async fn the_broker_gives_a_request_and_the_catalog_version_and_token_field() {
     let sent = String::from_utf8(server.requests().remove(0)).expect("text");
     assert!(sent.starts_with("POST /?ClientToken=t-1&DiskId=d-1&RegionId=cn-hangzhou HTTP/1.1"), "{sent}");
     assert!(sent.contains("x-acs-version: 2014-05-26"), "{sent}");
+    let dry = request("ecs", "DeleteImage");
+    let verdict = Sender::send(&client, Caller::of(&account), &dry, Stamp::DryRun).await;
+    assert!(matches!(verdict, Verdict::Answered(Ok(_))), "{verdict:?}");
+    let sent = String::from_utf8(server.requests().remove(1)).expect("text");
+    assert!(sent.starts_with("POST /?DiskId=d-1&DryRun=true&RegionId=cn-hangzhou HTTP/1.1"), "{sent}");
     for (request, stamp, code) in [
         (request("ecs", "RebootInstance"), Stamp::Token("t-1"), "opsward.no-token"),
+        (request("ecs", "CreateSnapshot"), Stamp::DryRun, "opsward.no-dry-run"),
+        (request("ecs", "PurgeThings"), Stamp::DryRun, "opsward.no-dry-run"),
         (request("nosuch", "CreateSnapshot"), Stamp::Plain, "opsward.unknown-service"),
     ] {
         let Verdict::Answered(Err(error)) =
@@ -263,5 +270,5 @@ async fn the_broker_gives_a_request_and_the_catalog_version_and_token_field() {
         };
         assert_eq!(error.code, code);
     }
-    assert_eq!(server.requests().len(), 1);
+    assert_eq!(server.requests().len(), 2);
 }

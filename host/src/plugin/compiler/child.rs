@@ -4,6 +4,7 @@
 
 use super::{COMPILED, OUT_OF_MEMORY, REASON_BYTES_MAX, REFUSED};
 use crate::plugin::engine::settings;
+use crate::runner::confine;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -55,6 +56,13 @@ fn confine(args: &CompileArgs) -> io::Result<()> {
     }
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_no_new_privs(true)?;
+    // Neither refuses a call that compiling takes; where the kernel lacks one, the limits below hold all the same. Before
+    // them, since the rules of one are a descriptor for a moment.
+    for wall in [confine::landlock(), confine::seccomp_deadly()] {
+        if let Some(lacks) = wall.lacks {
+            eprintln!("compiling without {}: {lacks}", wall.by);
+        }
+    }
     let seconds = args.cpu_seconds;
     let most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
     let seconds = Rlimit { current: Some(seconds), maximum: Some(seconds.saturating_add(CPU_GRACE_SECONDS)) };

@@ -5,7 +5,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -57,7 +57,7 @@ pub(super) fn list(dir: &Path) -> io::Result<BTreeMap<String, Stamp>> {
 }
 
 /// The bytes of a regular file of at most `max` bytes, or why there are none.
-pub(super) fn read(path: &Path, max: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, String> {
     let unreadable = |e: io::Error| format!("it cannot be read: {e}");
     let named = fs::symlink_metadata(path).map_err(unreadable)?;
     if named.is_symlink() {
@@ -66,7 +66,9 @@ pub(super) fn read(path: &Path, max: usize) -> Result<Vec<u8>, String> {
     if !named.is_file() {
         return Err("it is not a regular file".to_owned());
     }
-    let file = File::open(path).map_err(unreadable)?;
+    // What it was may be something else by the time it is opened: a link is not followed, and a pipe is not waited for.
+    let no_surprise = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = File::options().read(true).custom_flags(no_surprise).open(path).map_err(unreadable)?;
     let opened = file.metadata().map_err(unreadable)?;
     // Replaced, perhaps by a link, between the look and the opening: the next scan looks again.
     if !opened.is_file() || (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {

@@ -2,9 +2,12 @@
 //! judging either of them to the registry.
 
 use super::kept::Kept;
+use super::waits::Waits;
+use crate::failpoint::wrong;
 use crate::plugin::engine::Revision;
 use crate::policy::{LivePolicy, PolicySet};
 use opsward_core::config::PolicySettings;
+use opsward_core::id::Digest;
 use opsward_core::pattern::Patterns;
 use opsward_core::run::Mode;
 use std::collections::BTreeMap;
@@ -14,15 +17,17 @@ use std::sync::Arc;
 pub(super) struct Bound {
     /// With the patterns and grants that are in effect.
     pub(super) policy: LivePolicy,
-    /// Why it is served by an older revision than the plugin's last good one.
-    pub(super) waits: Option<String>,
+    /// The plugin's last good revision, where another serves.
+    pub(super) waits: Option<Waits>,
 }
 
-/// Binds a policy file to its plugin, or says why it cannot be. `before` is the set so far.
+/// Binds a policy file to its plugin, or says why it cannot be. `before` is the set so far, `kept` the revision that the file
+/// pins, where the host has it.
 pub(super) fn bind(
     settings: &PolicySettings,
     plugins: &BTreeMap<String, Kept<Arc<Revision>>>,
     before: &PolicySet,
+    kept: Option<Arc<Revision>>,
 ) -> Result<Bound, String> {
     let file = &settings.plugin;
     let Some(plugin) = plugins.get(file) else {
@@ -30,27 +35,24 @@ pub(super) fn bind(
             "its plugin `{file}` is not in the directory: copy it there, or correct `plugin`"
         ));
     };
-    let Some((_, newest)) = plugin.good() else {
-        return Err(match plugin.refused() {
-            Some(problem) => format!("its plugin `{file}` is refused: {problem}"),
-            None => format!("its plugin `{file}` is still being compiled"),
-        });
-    };
+    let newest = plugin.good().map(|(_, newest)| newest);
     let serving = before.find(&settings.name).filter(|p| p.settings.plugin == *file).map(|p| &p.revision);
-    let (revision, waits) = match serving.map(|serving| (serving, newly_asked(settings, serving, newest))) {
-        Some((serving, more)) if !more.is_empty() => {
-            let waits = format!(
-                "revision {} asks for {} more than revision {}, which goes on serving: grant it with `[[allow]]`",
-                newest.digest.short(),
-                more.join(", "),
-                serving.digest.short()
-            );
-            (serving.clone(), Some(waits))
+    let revision = match (settings.digest.filter(|_| !wrong("no-pin")), newest) {
+        (Some(pin), _) => pinned(settings, pin, plugin, kept.as_ref(), serving)?,
+        (None, Some(newest)) => {
+            let asks_more =
+                |serving: &&Arc<Revision>| !Waits::between(settings, serving, newest).adds.is_empty();
+            serving.filter(asks_more).unwrap_or(newest)
         }
-        _ => (newest.clone(), None),
+        (None, None) => return Err(no_revision(file, plugin)),
     };
+    let revision = revision.clone();
+    let waits = newest.filter(|newest| newest.digest != revision.digest);
+    let waits = waits.map(|newest| Waits::between(settings, &revision, newest));
     let mut settings = settings.clone();
-    settings.grants = settings.grants.asked_by(&revision.description.actions());
+    if !wrong("unasked-calls") {
+        settings.grants = settings.grants.asked_by(&revision.description.actions());
+    }
     let own = Patterns::from_types(&revision.description.triggers)
         .map_err(|e| format!("the triggers of `{file}` are unusable: {e}"))?;
     settings.patterns = Some(match settings.patterns.take() {
@@ -61,15 +63,41 @@ pub(super) fn bind(
     Ok(Bound { policy: LivePolicy { settings, revision }, waits })
 }
 
-/// What the newest revision asks for and is not granted, and the serving one did not ask for.
-fn newly_asked(settings: &PolicySettings, serving: &Revision, newest: &Revision) -> Vec<String> {
-    if serving.digest == newest.digest {
-        return Vec::new();
+/// The one revision that may serve a policy whose file pins `pin`. While that is compiled, the one that serves so far goes on.
+fn pinned<'a>(
+    settings: &PolicySettings,
+    pin: Digest,
+    plugin: &Kept<Arc<Revision>>,
+    known: Option<&'a Arc<Revision>>,
+    serving: Option<&'a Arc<Revision>>,
+) -> Result<&'a Arc<Revision>, String> {
+    if let Some(known) = known.filter(|known| known.digest == pin) {
+        return Ok(known);
     }
-    let known = serving.description.actions();
-    let asked = newest.description.actions();
-    let missing = settings.grants.asked_not_granted(&asked);
-    missing.into_iter().filter(|action| !known.iter().any(|k| k == action)).map(str::to_owned).collect()
+    let file = &settings.plugin;
+    match plugin.digest() {
+        Some(there) if there == pin => match (plugin.refused(), serving) {
+            (None, Some(serving)) => Ok(serving),
+            _ => Err(no_revision(file, plugin)),
+        },
+        there => {
+            let there =
+                there.map_or_else(|| "not readable".to_owned(), |there| format!("sha256:{}", there.short()));
+            Err(format!(
+                "its file pins sha256:{}, which the host does not have, and `{file}` is {there}: put the pinned one back, or see \
+                 what the other changes with `opsward enable {} --update`",
+                pin.short(),
+                settings.name
+            ))
+        }
+    }
+}
+
+fn no_revision(file: &str, plugin: &Kept<Arc<Revision>>) -> String {
+    match plugin.refused() {
+        Some(problem) => format!("its plugin `{file}` is refused: {problem}"),
+        None => format!("its plugin `{file}` is still being compiled"),
+    }
 }
 
 /// Logs what a new set changes, with what each policy may do.

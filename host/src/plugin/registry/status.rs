@@ -2,6 +2,7 @@
 
 use super::kept::Kept;
 use super::live::Bound;
+use super::waits::Waits;
 use crate::plugin::engine::{Permission, Revision};
 use opsward_core::config::PolicySettings;
 use opsward_core::grant::{GrantRow, MatrixRow};
@@ -78,8 +79,8 @@ pub struct PolicyStatus {
     pub live: bool,
     /// The plugin revision that serves it.
     pub serving: Option<Digest>,
-    /// Why an older revision serves it than the plugin's last good one.
-    pub waits: Option<String>,
+    /// The plugin's last good revision, where another serves.
+    pub waits: Option<Waits>,
     /// The plugin's file name.
     pub plugin: Option<String>,
     /// Where its calls go.

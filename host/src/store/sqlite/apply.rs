@@ -2,10 +2,11 @@
 //! force and how many runs stand where. Both follow the transaction: kept when it commits, undone when it does not.
 //! Leaves transactions and answers to `writer`. Tested by the conformance suite.
 
+use super::audit::Chain;
 use super::claimed::{RawClaimed, taken};
 use super::effect::end_effect;
 use super::late::Late;
-use super::ledger::{self, LedgerRow};
+use super::ledger::{self, LedgerRow, Lines};
 use super::reserve::Room;
 use super::schema::{code, stored};
 use super::statements::Statements;
@@ -13,7 +14,7 @@ use super::writer::{Answer, Arrival, Op};
 use super::{halt, policy_state, retain};
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, StoreError};
-use opsward_core::id::{PolicyName, RunId};
+use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -29,6 +30,7 @@ pub(super) struct Ledgers {
     rows: BTreeMap<i64, String>,
     tally: [i64; 6],
     late: Late,
+    chain: Chain,
     /// Added to the epoch of every claim: more than any that was handed out and did not reach the disk.
     outdated: u64,
     /// The time of the latest claim; the end of time before the first.
@@ -39,19 +41,21 @@ pub(super) struct Ledgers {
 }
 
 /// A claim in force.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Live {
     pub(super) seq: i64,
     epoch: u64,
     /// Whether crashes are counted against the run.
     pub(super) is_suspect: bool,
+    /// Whose account its calls go to, by its own record.
+    account: Option<AccountName>,
 }
 
 /// How far the clock may have been ahead when a run was accepted, without that the run is roused once it is set back.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 impl Ledgers {
-    pub(super) fn open(conn: &Connection, late: Late) -> Result<Self, rusqlite::Error> {
+    pub(super) fn open(conn: &Connection, late: Late, chain: Chain) -> Result<Self, rusqlite::Error> {
         let next_run = conn.query_row("SELECT coalesce(max(seq), 0) + 1 FROM runs", [], |row| row.get(0))?;
         Ok(Self {
             claims: HashMap::new(),
@@ -59,6 +63,7 @@ impl Ledgers {
             rows: BTreeMap::new(),
             tally: [0; 6],
             late,
+            chain,
             outdated: 0,
             claimed_at: Timestamp::from_ms(i64::MAX),
             next_run,
@@ -107,13 +112,21 @@ impl Ledgers {
             }
             Op::Halt(halted) => {
                 halt::halt(conn, halted)?;
+                self.chain.add(halt::change(halted).into());
                 Ok(Answer::Written)
             }
-            Op::Resume(policy) => Ok(Answer::Resumed(halt::resume(conn, policy.as_ref())?)),
+            Op::Resume(policy, change) => {
+                let resumed = halt::resume(conn, policy.as_ref())?;
+                if resumed {
+                    self.chain.add((**change).clone().into());
+                }
+                Ok(Answer::Resumed(resumed))
+            }
             Op::State { claim, policy, position, op, at } => {
                 self.check(claim)?;
                 let reply = policy_state::perform(&mut sql.policy_state, policy, op)?;
-                let live = self.append(claim, &policy_state::record(*position, op, &reply, *at))?;
+                let live =
+                    self.append(claim, &policy_state::record(&claim.run, *position, op, &reply, *at))?;
                 if live.is_suspect {
                     self.clear(sql, claim, live)?;
                 }
@@ -229,7 +242,7 @@ impl Ledgers {
             }
             sql.mark_running.execute(params![*seq, run.claim.epoch.cast_signed(), now.ms()])?;
             let is_suspect = run.crashes > 0;
-            let live = Live { seq: *seq, epoch: run.claim.epoch, is_suspect };
+            let live = Live { seq: *seq, epoch: run.claim.epoch, is_suspect, account: None };
             self.change(&run.claim.run, Some(live));
         }
         self.count(RunState::Ready, -stored(claimed.len()));
@@ -237,9 +250,13 @@ impl Ledgers {
         Ok(claimed.into_iter().map(|(_, run)| run).collect())
     }
 
-    pub(super) fn append(&mut self, claim: &Claim, records: &str) -> Result<Live, StoreError> {
-        let live = self.check(claim)?;
-        self.add(live.seq, records);
+    pub(super) fn append(&mut self, claim: &Claim, records: &Lines) -> Result<Live, StoreError> {
+        let mut live = self.check(claim)?;
+        if records.account.is_some() {
+            live.account.clone_from(&records.account);
+            self.change(&claim.run, Some(live.clone()));
+        }
+        self.add(live.seq, records, live.account.as_ref());
         Ok(live)
     }
 
@@ -255,7 +272,10 @@ impl Ledgers {
         Ok(())
     }
 
-    pub(super) fn add(&mut self, run: i64, records: &str) {
+    /// Adds records of a run, and what the audit chain says of them.
+    pub(super) fn add(&mut self, run: i64, lines: &Lines, account: Option<&AccountName>) {
+        self.chain.add_records(run, lines, account);
+        let records = lines.text.as_str();
         if !records.is_empty() {
             let row = self.rows.entry(run).or_default();
             if !row.is_empty() {
@@ -303,6 +323,7 @@ impl Ledgers {
         for (run, records) in &self.rows {
             sql.append.execute(params![run, records, ledger::sum(*run, records.as_bytes())])?;
         }
+        self.chain.write(&mut sql.audit)?;
         for (state, change) in (0_i64..).zip(self.tally).filter(|(_, change)| *change != 0) {
             sql.tally.execute(params![state, change])?;
         }
@@ -320,7 +341,13 @@ impl Ledgers {
         self.rows.clear();
         self.tally = [0; 6];
         self.late.keep();
+        self.chain.keep();
         self.next_run_kept = self.next_run;
+    }
+
+    /// Nothing more will be written. Returns whether the end of the audit chain is on disk as a checkpoint.
+    pub(super) fn close(&mut self) -> bool {
+        self.chain.close()
     }
 
     /// The transaction did not happen.
@@ -334,12 +361,13 @@ impl Ledgers {
         self.rows.clear();
         self.tally = [0; 6];
         self.late.roll_back();
+        self.chain.roll_back();
         self.next_run = self.next_run_kept;
     }
 
     pub(super) fn check(&self, claim: &Claim) -> Result<Live, StoreError> {
         let live = self.claims.get(&claim.run).filter(|live| live.epoch == claim.epoch);
-        live.copied().ok_or_else(|| StoreError::Lost(claim.run.clone()))
+        live.cloned().ok_or_else(|| StoreError::Lost(claim.run.clone()))
     }
 
     pub(super) fn change(&mut self, run: &RunId, live: Option<Live>) {

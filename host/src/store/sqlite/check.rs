@@ -9,6 +9,7 @@ use super::ledger::LedgerRow;
 use super::read::{EVENT_COLUMNS, RUN_COLUMN_COUNT, RUN_COLUMNS, Reader, event_at, firing_row, run_row};
 use crate::store::{Restored, StoreError};
 use opsward_core::call::CallResponse;
+use opsward_core::line::one_line;
 use opsward_core::run::RunState;
 use rusqlite::{Connection, Row};
 use serde::Serialize;
@@ -89,8 +90,7 @@ pub fn check(path: &Path) -> Result<StoreReport, StoreError> {
 impl StoreReport {
     fn find(&mut self, finding: String) {
         // It may repeat what a damaged file has in it.
-        let finding = finding.chars().map(|c| if c.is_control() { ' ' } else { c });
-        let finding: String = finding.take(FINDING_CHARS_MAX).collect();
+        let finding: String = one_line(&finding).chars().take(FINDING_CHARS_MAX).collect();
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         } else {
@@ -151,7 +151,7 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
 }
 
 /// Tables whose rows are told.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "events",
     "runs",
     "ledger",
@@ -162,6 +162,7 @@ const TABLES: [&str; 10] = [
     "halts",
     "approvals",
     "policy_state",
+    "audit",
 ];
 
 fn whole(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Error> {

@@ -3,7 +3,7 @@
 //! and the tables to `schema`, and being careful to the broker. Tested in `tests/tests/it/db.rs`.
 
 use super::check::{StoreReport, check};
-use super::{damage, schema};
+use super::{audit, damage, schema};
 use crate::store::{Restored, StoreError};
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
@@ -146,6 +146,7 @@ pub(super) fn note_opened(conn: &mut Connection, now: Timestamp) -> Result<(), r
     let note = "INSERT INTO restored (taken_at, opened_at) VALUES (?1, ?2)";
     tx.execute(note, [mark.taken_at.ms(), now.ms()])?;
     tx.execute("DELETE FROM copy", [])?;
+    audit::note_restored(&tx, mark.taken_at, now)?;
     tx.commit()?;
     tracing::warn!(
         backup_of = mark.backup_of, taken_at = %mark.taken_at, opened_at = %now,

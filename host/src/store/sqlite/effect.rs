@@ -3,6 +3,7 @@
 
 use super::apply::Ledgers;
 use super::budget::Spending;
+use super::ledger::Lines;
 use super::lock::Ended;
 use super::once;
 use super::statements::Statements;
@@ -13,7 +14,7 @@ use crate::store::{Claim, OnceKey, StoreError};
 pub(super) struct EffectRecord {
     pub(super) key: Option<(OnceKey, once::Change)>,
     pub(super) spending: Option<Spending>,
-    pub(super) records: String,
+    pub(super) records: Lines,
     pub(super) ends: Option<Ended>,
 }
 
@@ -41,7 +42,7 @@ impl Ledgers {
             sql.once.perform(&claim.run, key, change)?;
         }
         end_effect(sql, claim, *ends)?;
-        if live.is_suspect && !records.is_empty() {
+        if live.is_suspect && !records.text.is_empty() {
             self.clear(sql, claim, live)?;
         }
         Ok(Answer::Written)

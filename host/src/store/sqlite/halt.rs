@@ -3,6 +3,7 @@
 
 use super::budget;
 use super::read::parsed;
+use opsward_core::audit::Change;
 use opsward_core::guardrail::Halt;
 use opsward_core::id::PolicyName;
 use opsward_core::time::Timestamp;
@@ -22,6 +23,21 @@ pub(super) fn resume(conn: &Connection, policy: Option<&PolicyName>) -> Result<b
         None => false,
     };
     Ok(ended > 0 || forgotten)
+}
+
+/// What the audit chain says of it.
+pub(super) fn change(halt: &Halt) -> Change {
+    Change {
+        actor: halt.by.clone(),
+        what: "halt".to_owned(),
+        target: target(halt.policy.as_ref()),
+        at: halt.at,
+    }
+}
+
+/// Whom a halt stops, for people.
+pub(super) fn target(policy: Option<&PolicyName>) -> String {
+    policy.map_or_else(|| "all policies".to_owned(), |policy| format!("policy {policy}"))
 }
 
 pub(super) fn list(conn: &Connection) -> Result<Vec<Halt>, rusqlite::Error> {

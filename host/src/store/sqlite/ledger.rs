@@ -3,8 +3,9 @@
 //! `tests/tests/it/store/damage.rs`.
 
 use crate::store::StoreError;
-use opsward_core::id::RunId;
-use opsward_core::run::Record;
+use opsward_core::audit;
+use opsward_core::id::{AccountName, RunId};
+use opsward_core::run::{Entry, Record};
 use ring::digest::{Context, SHA256};
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -60,6 +61,11 @@ impl LedgerRow {
         matches!(self.sum, Sum::None)
     }
 
+    /// Its lines, whatever they say, where it holds any.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.as_deref().and_then(|text| std::str::from_utf8(text).ok()).into_iter().flat_map(str::lines)
+    }
+
     /// Its records, or what is wrong with it.
     pub(super) fn records(&self) -> Result<Vec<Record>, String> {
         let text = self.text.as_deref().ok_or("the row holds no text")?;
@@ -76,10 +82,30 @@ impl LedgerRow {
     }
 }
 
-/// Records as the ledger keeps them: one JSON text a line.
-pub(super) fn lines(records: &[Record]) -> String {
-    let texts = records.iter().map(|record| serde_json::to_string(record).expect("a record is plain data"));
-    texts.collect::<Vec<_>>().join("\n")
+/// Records as they are written: one JSON text a line, with what the audit chain says of them.
+#[derive(Default)]
+pub(super) struct Lines {
+    pub(super) text: String,
+    pub(super) audit: Vec<audit::Entry>,
+    /// Whose account the calls of this claim go to, where a record says so.
+    pub(super) account: Option<AccountName>,
+}
+
+impl Lines {
+    /// Records of `run`.
+    pub(super) fn of(run: &RunId, records: &[Record]) -> Self {
+        let mut lines = Self::default();
+        for record in records {
+            let text = serde_json::to_string(record).expect("a record is plain data");
+            lines.audit.extend(audit::Entry::of(run, record, &text));
+            if let Entry::Started { account, .. } = &record.entry {
+                lines.account.clone_from(account);
+            }
+            lines.text.push_str(if lines.text.is_empty() { "" } else { "\n" });
+            lines.text.push_str(&text);
+        }
+        lines
+    }
 }
 
 /// The records of `rows`, which are those of `run`.

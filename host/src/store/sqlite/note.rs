@@ -1,6 +1,7 @@
 //! What a list of runs says of a run in one line, taken from its latest record that says anything. Leaves writing it to
 //! `standing`. Tested by the conformance suite.
 
+use opsward_core::line;
 use opsward_core::run::{Answered, Entry, Record};
 
 pub(super) fn note(record: &Record) -> Option<String> {
@@ -31,7 +32,7 @@ pub(super) fn note(record: &Record) -> Option<String> {
 }
 
 pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NOTE_CHARS_MAX).collect()
+    line::one_line(text).chars().take(NOTE_CHARS_MAX).collect()
 }
 
 /// Longest note of a run, in characters: one line of a wide terminal.

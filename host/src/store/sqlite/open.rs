@@ -1,6 +1,7 @@
 //! Opening the store's file: what is put right first, and the writer that is started. Leaves the file's format to `schema`, its
 //! health to `damage`. Tested with the store's file.
 
+use super::audit::Chain;
 use super::early::Early;
 use super::late::{self, Late};
 use super::queue::Queue;
@@ -54,6 +55,7 @@ impl SqliteStore {
         reserve.keep();
         let restored = copy::restored(&conn)?;
         let late = Late::open(&conn, bounds.indexed_at)?;
+        let chain = Chain::open(&conn, path)?;
         if released > 0 {
             tracing::info!(runs = released, "runs of a host that died will be continued");
         }
@@ -61,7 +63,7 @@ impl SqliteStore {
         let (of_writer, early) = (queue.clone(), Early::after(was_closed));
         let writer = std::thread::Builder::new()
             .name("opsward-store".to_owned())
-            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve, early))
+            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve, early, chain))
             .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
         Ok(Arc::new(Self { queue, readers, writer: Mutex::new(Some(writer)), restored }))

@@ -1,9 +1,10 @@
 //! The durable state of a policy: get, set, delete, compare-and-set within the bounds of `wit/policy.wit`. Leaves the
 //! transaction and the ledger to `apply`. Tested by the conformance suite.
 
+use super::ledger::Lines;
 use super::schema::stored;
 use crate::store::{STATE_KEY_BYTES_MAX, STATE_KEYS_MAX, STATE_VALUE_BYTES_MAX};
-use opsward_core::id::PolicyName;
+use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::{Entry, Record, StateEntry, StateError, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
@@ -56,9 +57,9 @@ fn entry(row: &Row<'_>) -> Result<StateEntry, rusqlite::Error> {
 }
 
 /// The ledger's line for it.
-pub(super) fn record(position: u32, op: &StateOp, reply: &StateReply, at: Timestamp) -> String {
+pub(super) fn record(run: &RunId, position: u32, op: &StateOp, reply: &StateReply, at: Timestamp) -> Lines {
     let entry = Entry::State { position, op: op.clone(), reply: reply.clone() };
-    serde_json::to_string(&Record::new(at, entry)).expect("a record is plain data")
+    Lines::of(run, &[Record::new(at, entry)])
 }
 
 fn is_key(key: &str) -> bool {

@@ -177,7 +177,7 @@ impl Queue {
 
 fn bytes_of(op: &Op) -> usize {
     match op {
-        Op::Append { records, .. } => records.len() + JOB_BYTES,
+        Op::Append { records, .. } => records.text.len() + JOB_BYTES,
         _ => JOB_BYTES,
     }
 }

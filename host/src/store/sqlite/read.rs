@@ -128,6 +128,15 @@ impl Reader {
         Ok(events)
     }
 
+    /// The latest event with this id, of whatever source.
+    pub fn find_event(&self, id: &str) -> Result<Option<Event>, StoreError> {
+        let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1 ORDER BY e.seq DESC LIMIT 1");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query([id])?;
+        let event = |row: &Row<'_>| event_at(row, 0).map(|(event, _)| event);
+        Ok(rows.next()?.map(event).transpose()?)
+    }
+
     /// Decisions on schedules, newest first.
     pub fn list_firings(&self, limit: usize) -> Result<Vec<Firing>, StoreError> {
         let mut statement = self.conn.prepare_cached(

@@ -4,7 +4,7 @@
 
 #[cfg(feature = "failpoints")]
 use super::faulty_disk;
-use super::{approvals, copy, damage, in_use};
+use super::{approvals, audit, copy, damage, in_use};
 use crate::failpoint::wrong;
 use crate::store::StoreError;
 use opsward_core::run::RunState;
@@ -35,7 +35,7 @@ pub(super) fn open_for_writing(
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
     let synchronous = if wrong("sync-normal") { "NORMAL" } else { "FULL" };
     conn.pragma_update(None, "synchronous", synchronous)?;
-    create_tables(&mut conn)?;
+    create_tables(&mut conn, now)?;
     // A copy is not in WAL mode: its mark is gone from the file itself before there is a WAL.
     copy::note_opened(&mut conn, now)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
@@ -149,7 +149,7 @@ fn check_format(conn: &Connection, path: &Path, may_be_empty: MayBeEmpty) -> Res
     Ok(format)
 }
 
-fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
+fn create_tables(conn: &mut Connection, now: Timestamp) -> Result<(), rusqlite::Error> {
     let tx = conn.transaction()?;
     let format: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if format < FORMAT {
@@ -160,13 +160,15 @@ fn create_tables(conn: &mut Connection) -> Result<(), rusqlite::Error> {
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         tx.pragma_update(None, "user_version", FORMAT)?;
     }
+    audit::begin(&tx, now)?;
     tx.commit()
 }
 
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&str; 8] = [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP, GUARDRAILS, approvals::TABLE, OUTCOMES];
+const STEPS: [&str; 9] =
+    [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP, GUARDRAILS, approvals::TABLE, audit::STEP, OUTCOMES];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
 /// The first format whose ledger has checksums.
@@ -174,7 +176,7 @@ pub(super) const SUMMED_FORMAT: i64 = 5;
 /// The first format that can keep halts.
 pub(super) const HALTS_FORMAT: i64 = 6;
 /// The first format that keeps what became of effects.
-pub(super) const OUTCOMES_FORMAT: i64 = 8;
+pub(super) const OUTCOMES_FORMAT: i64 = 9;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.

@@ -4,6 +4,7 @@
 use super::apply::Ledgers;
 use super::approvals::Waits;
 use super::effect::end_effect;
+use super::ledger::Lines;
 use super::schema::{code, stored};
 use super::statements::Statements;
 use super::writer::Intervention;
@@ -17,7 +18,7 @@ impl Ledgers {
         &mut self,
         sql: &mut Statements<'_>,
         claim: &Claim,
-        records: &str,
+        records: &Lines,
         to: Standing,
         (note, waits): (Option<&str>, Waits),
         at: Option<Timestamp>,
@@ -41,7 +42,7 @@ impl Ledgers {
         let stands =
             found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(*from), claim.epoch));
         let Some((seq, ..)) = stands else { return Err(StoreError::Lost(claim.run.clone())) };
-        self.add(seq, records);
+        self.add(seq, records, None);
         sql.forgive.execute([seq])?;
         self.stand(sql, claim, seq, (*from, *to), (note.as_deref(), *waits), Some(*at))?;
         if let Some((key, change)) = key {

@@ -2,7 +2,7 @@
 
 use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
-use super::{approvals, budget, late, lock, once, policy_state, retain};
+use super::{approvals, audit, budget, late, lock, once, policy_state, retain};
 use crate::store::SUSPECT_AT;
 use rusqlite::{Connection, Statement};
 
@@ -37,6 +37,7 @@ pub(super) struct Statements<'c> {
     pub(super) lock: lock::Statements<'c>,
     pub(super) budget: budget::Statements<'c>,
     pub(super) approvals: approvals::Statements<'c>,
+    pub(super) audit: audit::Statements<'c>,
     pub(super) standing: Statement<'c>,
     pub(super) clear: Statement<'c>,
     pub(super) forgive: Statement<'c>,
@@ -103,6 +104,7 @@ impl<'c> Statements<'c> {
             lock: lock::Statements::prepare(conn)?,
             budget: budget::Statements::prepare(conn)?,
             approvals: approvals::Statements::prepare(conn)?,
+            audit: audit::Statements::prepare(conn)?,
             standing: sql(
                 "SELECT seq, state, epoch FROM runs WHERE id = ?1 AND seq IN (
                    SELECT run FROM run_ids WHERE id = ?1

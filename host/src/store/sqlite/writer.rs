@@ -6,11 +6,13 @@
 
 use super::apply::Ledgers;
 use super::approvals::Waits;
+use super::audit::Chain;
 use super::claimed::RawClaimed;
 use super::damage;
 use super::early::Early;
 use super::effect::EffectRecord;
 use super::late::{EventKey, Late};
+use super::ledger::Lines;
 use super::lock::Ended;
 use super::once;
 use super::queue::Queue;
@@ -20,6 +22,7 @@ use crate::failpoint;
 use crate::store::{
     Acceptance, Claim, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
 };
+use opsward_core::audit::Change;
 use opsward_core::guardrail::{Halt, Over};
 use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::{RunState, StateOp, StateReply};
@@ -49,7 +52,7 @@ pub(super) enum Op {
     ScheduleState(PolicyName, String),
     Append {
         claim: Claim,
-        records: String,
+        records: Lines,
         ends: Option<Ended>,
         /// Whether it says more than that the run was begun again.
         progress: bool,
@@ -65,7 +68,7 @@ pub(super) enum Op {
     },
     Intervene(Box<Intervention>),
     Halt(Box<Halt>),
-    Resume(Option<PolicyName>),
+    Resume(Option<PolicyName>, Box<Change>),
     State {
         claim: Claim,
         policy: PolicyName,
@@ -75,7 +78,7 @@ pub(super) enum Op {
     },
     Finish {
         claim: Claim,
-        records: String,
+        records: Lines,
         to: Standing,
         note: Option<String>,
         waits: Waits,
@@ -95,7 +98,7 @@ pub(super) struct Intervention {
     pub(super) from: RunState,
     pub(super) key: Option<(OnceKey, once::Change)>,
     pub(super) ends: Option<Ended>,
-    pub(super) records: String,
+    pub(super) records: Lines,
     pub(super) to: Standing,
     pub(super) note: Option<String>,
     pub(super) waits: Waits,
@@ -146,16 +149,21 @@ pub(super) fn run(
     late: Late,
     reserve: Reserve,
     early: Early,
+    chain: Chain,
 ) {
     // Whatever ends this thread, nobody is left waiting.
     let _fail_on_exit = FailOnExit(queue);
-    let ended = write_until_closed(&conn, queue, late, reserve, early);
-    if let Err(error) = ended {
-        tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
-        queue.fail(&error.to_string());
-        return;
-    }
-    if let Err(error) = damage::note_closed(&conn) {
+    let ended = write_until_closed(&conn, queue, late, reserve, early, chain);
+    let is_checkpointed = match ended {
+        Ok(is_checkpointed) => is_checkpointed,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
+            queue.fail(&error.to_string());
+            return;
+        }
+    };
+    // A store that counts as closed ends with a checkpoint.
+    if is_checkpointed && let Err(error) = damage::note_closed(&conn) {
         tracing::warn!(%error, "the store is not marked as closed; the next start checks it");
     }
     // One round is bounded by the size of the WAL; what a reader keeps from being copied is copied at the next opening.
@@ -166,21 +174,23 @@ pub(super) fn run(
     drop(lock);
 }
 
+/// Returns whether the end of the audit chain is on disk as a checkpoint.
 fn write_until_closed(
     conn: &Connection,
     queue: &Queue,
     late: Late,
     reserve: Reserve,
     early: Early,
-) -> Result<(), rusqlite::Error> {
-    let (sql, ledgers) = (Statements::prepare(conn)?, Ledgers::open(conn, late)?);
+    chain: Chain,
+) -> Result<bool, rusqlite::Error> {
+    let (sql, ledgers) = (Statements::prepare(conn)?, Ledgers::open(conn, late, chain)?);
     let mut writer = Writer { conn, sql, ledgers, reserve, early, revoked: Vec::new(), wrote: false };
     while let Some(jobs) = queue.take() {
         writer.reserve.restore();
         writer.release_revoked()?;
         writer.settle(jobs)?;
     }
-    Ok(())
+    Ok(writer.ledgers.close())
 }
 
 struct FailOnExit<'a>(&'a Queue);

@@ -7,6 +7,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +20,11 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long to wait when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `shutdown` resolves; then takes no connection more, finishes the requests begun, and returns.
-/// Dropping the future cuts all connections.
+/// Serves each connection with the `router_for` where it comes from until `shutdown` resolves; then takes no connection more,
+/// finishes the requests begun, and returns. Dropping the future cuts all connections.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    router_for: impl Fn(IpAddr) -> Router,
     limits: HookLimits,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -32,13 +33,13 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, slot) = tokio::select! {
+        let (stream, from, slot) = tokio::select! {
             () = &mut shutdown => break,
             next = next_connection(&listener, &slots) => next,
             // Only frees what ended.
             Some(_) = connections.join_next() => continue,
         };
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(router_for(from));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.read_timeout)
@@ -60,16 +61,16 @@ pub async fn serve(
 async fn next_connection(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
+) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
     let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 // Answers are small: waiting to fill a packet would only delay them.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "connection stays with Nagle's algorithm");
                 }
-                return (stream, slot);
+                return (stream, from.ip(), slot);
             }
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");

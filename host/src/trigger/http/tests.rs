@@ -44,7 +44,8 @@ impl World {
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
-            serve(listener, router, limits, async { stopped.await.expect("the test stops it") }).await;
+            serve(listener, |_| router.clone(), limits, async { stopped.await.expect("the test stops it") })
+                .await;
         });
         Self { address, store, stop, served, _dir: dir }
     }

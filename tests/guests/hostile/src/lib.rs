@@ -38,6 +38,18 @@ impl Policy for Hostile {
                 }
                 Ok(Outcome::new("logged"))
             }
+            "hostile.text" => {
+                let text = event.first_text(&["/text"]).unwrap_or_default();
+                run.info(text.as_str());
+                run.warn(text.as_str());
+                if let Err(failure) = run.call(Call::new(&text, &text).region(&text)) {
+                    run.info(failure.message);
+                }
+                if event.first_text(&["/panic"]).is_some() {
+                    panic!("{text}");
+                }
+                Err(Failure::new(&text, &text).retryable(true))
+            }
             "panic" => panic!("on purpose"),
             "trap" => core::arch::wasm32::unreachable(),
             "sleep" => {

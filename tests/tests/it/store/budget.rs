@@ -103,9 +103,9 @@ pub(super) async fn a_halt_lasts_until_it_is_ended_also_through_a_kill<L: Lab>()
     let killed = lab.killed();
     let store = killed.open();
     assert_eq!(store.halts().await.expect("asked").0, [halt(None, "all"), halt(Some("a"), "second")]);
-    assert!(store.resume(None).await.expect("resumed"));
-    assert!(!store.resume(None).await.expect("asked"), "it is over");
-    assert!(!store.resume(Some(policy("b"))).await.expect("asked"), "it was none");
+    assert!(store.resume(None, "ops".to_owned(), NOW).await.expect("resumed"));
+    assert!(!store.resume(None, "ops".to_owned(), NOW).await.expect("asked"), "it is over");
+    assert!(!store.resume(Some(policy("b")), "ops".to_owned(), NOW).await.expect("asked"), "it was none");
     assert_eq!(store.halts().await.expect("asked").0, [halt(Some("a"), "second")]);
 }
 

@@ -202,7 +202,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn resume(&self, policy: Option<PolicyName>) -> Reply<'_, bool> {
+    fn resume(&self, policy: Option<PolicyName>, _by: String, _at: Timestamp) -> Reply<'_, bool> {
         self.write("resume", None, move |shelf| Ok(shelf.resume(policy.as_ref())))
     }
 

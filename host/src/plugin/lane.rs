@@ -1,0 +1,189 @@
+//! Two lanes for guests. A run begins on the threads of whoever asks for it, and goes on there while it keeps them for
+//! moments only, as policies do. One that computes on moves to threads of its own, which the system runs when no other wants
+//! to; the next run of a plugin whose last two did so begins there. So a policy that uses up its computing time, run after
+//! run, takes it from none of the others. Leaves how much a run may compute to `guest`. Tested below.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinSet;
+
+/// How long a run may keep a thread in all before it moves: dozens of times what a policy in Rust takes, and less than a tick.
+const QUICK: Duration = Duration::from_millis(4);
+/// Runs of a plugin in a row that were not quick until the next begins in the slow lane: one may have been the machine's fault.
+const SLOW_RUNS: u8 = 2;
+/// How much the slow lane's threads give way: the system prefers others to them ten to one, and at once, but they go on.
+const NICE: i32 = 10;
+
+/// The threads for runs that compute on.
+pub(super) struct SlowLane(Option<Runtime>);
+
+impl SlowLane {
+    /// Starts as many threads as there are processors, and waits until they have started: nothing of it is left to be done in a
+    /// process that walls itself in. They wait for time only; what waits for anything else is done at home.
+    pub(super) fn start() -> io::Result<Self> {
+        // Asks the system alone: a walled-in process has no files to ask.
+        let threads = rustix::thread::sched_getaffinity(None)?.count().max(1) as usize;
+        let (started, has_started) = mpsc::channel();
+        let give_way = move || {
+            // Of one thread only, on Linux.
+            started.send(rustix::process::nice(NICE)).ok();
+        };
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(threads).thread_name("slow-guests").on_thread_start(give_way).enable_time();
+        let runtime = builder.build()?;
+        for given_way in has_started.iter().take(threads) {
+            if let Err(problem) = given_way {
+                tracing::warn!(%problem, "guests that compute for long do not give way to others");
+            }
+        }
+        Ok(Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref().map(Runtime::handle)
+    }
+}
+
+impl Drop for SlowLane {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Waiting for its threads is not allowed where this may happen.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// How the last runs of a plugin went.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    slow_runs: AtomicU8,
+}
+
+impl Pace {
+    fn is_slow(&self) -> bool {
+        self.slow_runs.load(Ordering::Relaxed) >= SLOW_RUNS
+    }
+
+    fn note(&self, kept: Duration) {
+        let slow = self.slow_runs.load(Ordering::Relaxed);
+        // Two runs that end at once may count as one: the next makes up for it.
+        let slow = if kept < QUICK { slow.saturating_sub(1) } else { (slow + 1).min(SLOW_RUNS) };
+        self.slow_runs.store(slow, Ordering::Relaxed);
+    }
+}
+
+/// Runs a guest to its end, in the lane it belongs in. Dropped, it ends the guest.
+pub(super) async fn run<T: Send + 'static>(
+    guest: impl Future<Output = T> + Send + 'static,
+    pace: &Pace,
+    slow: Option<&SlowLane>,
+) -> T {
+    let Some(slow) = slow.and_then(SlowLane::handle) else { return guest.await };
+    let mut guest = Timed { guest: Box::pin(guest), kept: Duration::ZERO };
+    if !pace.is_slow() {
+        let ended = poll_fn(|context| match Pin::new(&mut guest).poll(context) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if guest.kept >= QUICK => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Some((ended, kept)) = ended.await {
+            pace.note(kept);
+            return ended;
+        }
+    }
+    // Its task is ended with this one.
+    let mut moved = JoinSet::new();
+    moved.spawn_on(guest, slow);
+    match moved.join_next().await {
+        Some(Ok((ended, kept))) => {
+            pace.note(kept);
+            ended
+        }
+        Some(Err(failed)) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+        // The lane is being shut down, and so is everything that waits for its guests.
+        Some(Err(_)) | None => std::future::pending().await,
+    }
+}
+
+/// A guest, and how long it has kept the threads it ran on.
+struct Timed<G: Future> {
+    guest: Pin<Box<G>>,
+    kept: Duration,
+}
+
+impl<G: Future> Future for Timed<G> {
+    type Output = (G::Output, Duration);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let begun = Instant::now();
+        let polled = self.guest.as_mut().poll(context);
+        self.kept += begun.elapsed();
+        polled.map(|ended| (ended, self.kept))
+    }
+}
+
+/// Work for a guest in the runtime that the host's own work is done in, whichever lane the guest is in: connections and timers
+/// that it leaves behind serve the others as well.
+pub(super) async fn at_home<T>(home: &Handle, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|context| {
+        let _inside = home.enter();
+        work.as_mut().poll(context)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::{self, ThreadId};
+
+    /// A guest that keeps its thread so long each time, and tells where it ended.
+    async fn keep(each: Duration, times: u32) -> ThreadId {
+        for _ in 0..times {
+            thread::sleep(each);
+            tokio::task::yield_now().await;
+        }
+        thread::current().id()
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_computes_on_moves_and_the_next_of_its_plugin_begin_apart() {
+        let (here, slow) = (thread::current().id(), SlowLane::start().expect("threads"));
+        let pace = Pace::default();
+        let quick = || run(keep(Duration::ZERO, 3), &pace, Some(&slow));
+        let heavy = || run(keep(QUICK, 2), &pace, Some(&slow));
+        assert_eq!(quick().await, here);
+        assert_ne!(heavy().await, here);
+        assert_ne!(heavy().await, here);
+        assert!(pace.is_slow());
+        assert_ne!(quick().await, here, "begins apart, and is quick there");
+        assert!(!pace.is_slow());
+    }
+
+    #[tokio::test]
+    async fn without_a_slow_lane_every_guest_stays() {
+        let here = thread::current().id();
+        assert_eq!(run(keep(QUICK, 2), &Pace::default(), None).await, here);
+    }
+
+    #[tokio::test]
+    async fn what_the_host_does_for_a_guest_apart_is_done_at_home() {
+        let (home, slow) = (Handle::current(), SlowLane::start().expect("threads"));
+        let of_host = home.id();
+        let guest = async move {
+            tokio::task::yield_now().await;
+            (Handle::current().id(), at_home(&home, async { Handle::current().id() }).await)
+        };
+        let pace = Pace { slow_runs: SLOW_RUNS.into() };
+        let (of_guest, seen) = run(guest, &pace, Some(&slow)).await;
+        assert_ne!(of_guest, of_host);
+        assert_eq!(seen, of_host);
+    }
+}
