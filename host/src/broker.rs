@@ -10,13 +10,15 @@ mod known;
 mod once;
 mod readback;
 mod send;
+mod simulate;
 mod turns;
 
 pub use approve::{Approving, Planned as PlannedRun};
 pub use halted::Halted;
-pub use send::{AccountFacts, Caller, Sender};
+pub use send::{AccountFacts, Caller, Sender, Stamp};
 
 use known::Known;
+use simulate::Simulation;
 use turns::Turns;
 
 use crate::clock::Clock;
@@ -25,7 +27,7 @@ use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Restored, Store, StoreError};
 use futures::StreamExt as _;
 use opsward_core::admit;
-use opsward_core::call::{CallError, CallReply, CallRequest, CallResponse, ErrorKind};
+use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::catalog::Class;
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
@@ -81,6 +83,7 @@ pub struct Session {
     mode: Mode,
     /// How far it is with an approval, in approve mode.
     approving: Option<Approving>,
+    simulation: Simulation,
     source: SourceName,
     event_id: String,
     /// When the event took place, and when it was received.
@@ -133,6 +136,7 @@ impl Broker {
             policy,
             mode,
             approving: None,
+            simulation: Simulation::new(mode, &claimed.ledger),
             source: claimed.event.source,
             event_id: claimed.event.id,
             event_time: claimed.event.time,
@@ -152,7 +156,7 @@ impl GuestCalls for Session {
                 let planned = self.plan(request)?;
                 let noted = self.note(&planned)?;
                 let (reply, at) = self.make(planned).await?;
-                self.replay.advance(at);
+                self.came_past(&reply, at);
                 self.heard(noted, &reply)?;
                 Ok(HostReply::Call(reply))
             }
@@ -212,11 +216,17 @@ impl Session {
         }
         let mut replies = Vec::with_capacity(made.len());
         for ((reply, at), noted) in made.into_iter().flatten().zip(noted) {
-            self.replay.advance(at);
+            self.came_past(&reply, at);
             self.heard(noted, &reply)?;
             replies.push(reply);
         }
         Ok(HostReply::CallAll(replies))
+    }
+
+    /// The guest sees this reply: the run's time moves on.
+    fn came_past(&mut self, reply: &CallReply, at: Timestamp) {
+        self.replay.advance(at);
+        self.simulation.came_past(reply);
     }
 
     fn plan(&mut self, request: CallRequest) -> Result<Planned, Stop> {
@@ -283,7 +293,7 @@ impl Session {
     ) -> Result<Timed, Stop> {
         let account =
             self.account().ok_or_else(|| Stop::Abandoned { reason: "the account is gone".to_owned() })?;
-        let admitted = match self.admit(&request, params, account.provider).await? {
+        let admitted = match self.admit(position, &request, params, account.provider).await? {
             Ok(admitted) => admitted,
             Err(error) => return self.refuse(position, request, error),
         };
@@ -295,14 +305,17 @@ impl Session {
                 refusal(ErrorKind::Denied, "opsward.AnswersTooLarge", message),
             );
         }
-        match (admitted.class, self.mode) {
+        match (admitted.class, self.simulation.is_on()) {
             (Class::Read, _) => self.read(position, request).await,
-            (_, Mode::Enforce) => self.effect(position, request, params, &admitted, disproofs).await,
-            (_, Mode::Approve) => match self.may_be_sent(position)? {
-                true => self.effect(position, request, params, &admitted, disproofs).await,
-                false => self.simulate(position, request),
-            },
-            (_, Mode::DryRun | Mode::Off) => self.simulate(position, request),
+            (_, false) => {
+                self.may_be_sent(position)?;
+                self.effect(position, request, params, &admitted, disproofs).await
+            }
+            // Rare where it matters how fast it is: kept out of every call's future.
+            (_, true) => {
+                self.may_be_planned()?;
+                Box::pin(self.simulate(position, request, params, &admitted)).await
+            }
         }
     }
 
@@ -323,18 +336,6 @@ impl Session {
         self.answered(position, request, Err(error), Answered::Host)
     }
 
-    /// Dry run: the effect is recorded and answered, and nothing is sent.
-    fn simulate(&self, position: u32, request: CallRequest) -> Result<Timed, Stop> {
-        let request_id = format!("dry-run-{position}");
-        let body = format!(r#"{{"RequestId":"{request_id}"}}"#);
-        self.answered(
-            position,
-            request,
-            Ok(CallResponse { request_id, body, simulated: true }),
-            Answered::Simulated,
-        )
-    }
-
     /// Records request and answer at once: nothing outside changed, so it need not be on disk before the guest goes on. Nothing is
     /// recorded of what is only looked ahead at.
     fn answered(
@@ -344,6 +345,7 @@ impl Session {
         reply: CallReply,
         answered: Answered,
     ) -> Result<Timed, Stop> {
+        self.look_ahead_from(&reply);
         let at = match self.looks_ahead() {
             true => self.broker.clock.now(),
             false => self.append_later(Entry::Call { position, request, reply: reply.clone(), answered })?,
@@ -351,15 +353,22 @@ impl Session {
         Ok((reply, at))
     }
 
+    /// After a simulated effect the guest waits for what is shown already: its time moves on, and nobody waits.
     fn sleep(&mut self, ms: u64) -> Result<HostReply, Stop> {
         let now = self.broker.clock.now();
         match self.replay.sleep(ms) {
-            Next::Recorded(until) if until <= now => Ok(HostReply::Unit),
-            Next::Recorded(until) => Err(Stop::SleepUntil(until)),
+            Next::Recorded(until) if until <= now || self.simulation.has_shown() => Ok(HostReply::Unit),
             Next::Live(_) if self.looks_ahead() => {
                 self.replay.advance(self.replay.now() + Duration::from_millis(ms));
                 Ok(HostReply::Unit)
             }
+            Next::Live(position) if self.simulation.has_shown() => {
+                let until = now.max(self.replay.now()) + Duration::from_millis(ms);
+                self.append_later(Entry::Slept { position, ms, until })?;
+                self.replay.advance(until);
+                Ok(HostReply::Unit)
+            }
+            Next::Recorded(until) => Err(Stop::SleepUntil(until)),
             Next::Live(position) => {
                 let until = now + Duration::from_millis(ms);
                 self.last_records.push(Record::new(now, Entry::Slept { position, ms, until }));

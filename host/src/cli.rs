@@ -52,7 +52,15 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the service
-    Serve(Config),
+    Serve {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        serve: ServeArgs,
+    },
+    /// Run guests for `serve`, which starts this
+    #[command(hide = true)]
+    Runner,
     /// Show what each policy may do and when it fires next, and what is wrong in any file
     Check {
         #[command(flatten)]
@@ -143,6 +151,14 @@ enum Run {
     },
 }
 
+/// How the service is run.
+#[derive(clap::Args, Debug, Clone, Copy)]
+pub struct ServeArgs {
+    /// Run plugins in the process that holds the keys, for development: a plugin that breaks out has them
+    #[arg(long)]
+    pub single_process: bool,
+}
+
 /// Where the configuration is.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Config {
@@ -156,7 +172,8 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     crate::cloud::install_tls();
     match arguments.command {
-        Command::Serve(config) => crate::service::serve(&config.config),
+        Command::Runner => crate::runner::main(),
+        Command::Serve { config, serve } => crate::service::serve(&config.config, serve),
         Command::Check { config, check } => {
             finish(async_main(check::run(&config.config, &check, &mut std::io::stdout().lock())))
         }

@@ -13,6 +13,7 @@ pub mod notify;
 pub mod plugin;
 pub mod policy;
 pub mod resolve;
+pub mod runner;
 pub mod service;
 pub mod store;
 pub mod telemetry;

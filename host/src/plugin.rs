@@ -7,13 +7,16 @@ pub mod compile;
 pub mod compiler;
 pub mod engine;
 mod guest;
-mod imports;
+pub mod guests;
+pub(crate) mod imports;
+pub mod judge;
 pub mod registry;
 mod wasi;
 
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::{Failure, Fault, HostReply, HostRequest, Mode, Outcome, Stop};
 use opsward_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -26,7 +29,7 @@ pub trait GuestCalls: Send + 'static {
 }
 
 /// What the engine tells a guest about its run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunContext {
     /// The run; also the seed of the guest's random numbers.
     pub run: RunId,
@@ -51,4 +54,9 @@ pub enum Ended {
     Stopped(Stop),
     /// A bound of the sandbox ended it, or the guest trapped.
     Faulted(Fault),
+    /// The process that had it died.
+    Crashed {
+        /// How, in one line.
+        how: String,
+    },
 }

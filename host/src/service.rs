@@ -6,7 +6,7 @@ mod parts;
 mod retention;
 mod secrets;
 
-use crate::cli::{EXIT_CONFIG, EXIT_SOFTWARE};
+use crate::cli::{EXIT_CONFIG, EXIT_SOFTWARE, ServeArgs};
 use crate::{notify, telemetry};
 use anyhow::Context as _;
 use opsward_core::config::{HostSettings, load_host};
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs the service until it is told to end.
-pub fn serve(config: &Path) -> ExitCode {
+pub fn serve(config: &Path, args: ServeArgs) -> ExitCode {
     telemetry::start_logging();
     if let Err(problem) = hide::refuse_core_dumps() {
         tracing::warn!(%problem, "core dumps stay possible: they would hold secrets");
@@ -39,7 +39,7 @@ pub fn serve(config: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    match crate::cli::async_main(run(settings, secrets, base)) {
+    match crate::cli::async_main(run(settings, secrets, base, args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -58,11 +58,11 @@ pub(crate) fn read_settings(config: &Path) -> anyhow::Result<HostSettings> {
     })
 }
 
-async fn run(settings: HostSettings, secrets: Secrets, base: PathBuf) -> anyhow::Result<()> {
+async fn run(settings: HostSettings, secrets: Secrets, base: PathBuf, args: ServeArgs) -> anyhow::Result<()> {
     // Heard from the beginning: a host that is told to end as it becomes ready drains as well.
     let mut told = Told::listen()?;
     let mut parts = tokio::select! {
-        parts = Parts::start(settings, secrets, base) => parts?,
+        parts = Parts::start(settings, secrets, base, args) => parts?,
         () = told.until_end() => return Ok(()),
     };
     let admin = parts.admin.map(|address| address.to_string());

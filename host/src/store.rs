@@ -70,6 +70,9 @@ pub trait Store: Send + Sync + 'static {
         record: Option<Record>,
     ) -> Reply<'_, Once>;
 
+    /// What was spent under each of these scopes: when and how much, newest first. Only looks.
+    fn spent(&self, scopes: Vec<String>) -> Reply<'_, Vec<Vec<(Timestamp, u32)>>>;
+
     /// Takes all of `resources` for the effect at `position`, or none where another effect has one of them: `Some` names the
     /// run. They stay taken, through restarts, until the effect has a result, is found not to have taken place or is not made
     /// after all (a `Call` at its position), or the run ends other than held.

@@ -25,6 +25,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, metrics_exporter_prometheus::
     metrics::describe_counter!("opsward_events_total", "Events by source and result");
     metrics::describe_counter!("opsward_runs_total", "Claims of runs that ended, by result");
     metrics::describe_counter!("opsward_run_faults_total", "Tries of runs that the sandbox ended");
+    metrics::describe_counter!("opsward_runner_deaths_total", "Deaths of the process that runs plugins");
     metrics::describe_counter!(
         "opsward_cloud_calls_total",
         "Cloud calls sent, by account, action and verdict"

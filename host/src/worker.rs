@@ -6,7 +6,8 @@ mod outage;
 
 use crate::broker::{Broker, HALTED_PAUSE};
 use crate::failpoint::{haste, hit, wrong};
-use crate::plugin::engine::{Engine, Revision};
+use crate::plugin::engine::Revision;
+use crate::plugin::guests::Guests;
 use crate::plugin::registry::Registry;
 use crate::plugin::{Ended, RunContext};
 use crate::policy::{LivePolicy, Policies};
@@ -39,8 +40,8 @@ pub const DRAIN: Duration = Duration::from_secs(15);
 
 /// What workers share.
 pub struct Worker {
-    /// The sandbox.
-    pub engine: Arc<Engine>,
+    /// The sandbox, here or in a process of its own.
+    pub guests: Guests,
     /// Finds plugin revisions.
     pub registry: Arc<Registry>,
     /// The live policies.
@@ -167,7 +168,7 @@ impl Worker {
 
     /// A run over which hosts keep dying is given up, so that the others go on.
     async fn park(&self, run: &Claimed) -> Result<(), StoreError> {
-        let message = format!("{} hosts died, one after the other, while they had this run", run.crashes);
+        let message = format!("{} processes died, one after the other, while they had this run", run.crashes);
         let fault = Fault { kind: FaultKind::Host, message };
         self.fault(&run.claim, retry::FAULTS_MAX, vec![], fault).await
     }
@@ -242,7 +243,7 @@ impl Worker {
         }
         let retries = policy.settings.retry;
         let session = self.broker.session(run, policy, effects).approving(approving);
-        let (ended, mut session) = self.engine.run(revision, &event, context, session).await;
+        let (ended, mut session) = self.guests.run(revision, &event, context, session).await;
         let ended = match (ended, session.unreached()) {
             (Ended::Done(_) | Ended::Failed(_), Some(position)) => {
                 let message = format!("call {position} was made before, but the policy now ends without it");
@@ -315,6 +316,7 @@ impl Worker {
                 return self.fault(&claim, faults, records, fault).await;
             }
             Ended::Faulted(fault) => return self.fault(&claim, faults, records, fault).await,
+            Ended::Crashed { how } => return self.crashed(&claim, records, how).await,
         };
         metrics::counter!("opsward_runs_total", "result" => result).increment(1);
         records.push(Record::new(now, entry));
@@ -351,6 +353,19 @@ impl Worker {
         tracing::error!(run = %claim.run, reason, "run held: a person must settle it");
         records.push(Record::new(now, Entry::Held { position, reason }));
         self.broker.store.finish(claim, records, Standing::Held).await
+    }
+
+    /// The process that had the guest died: counted as the death of a host would be, and tried again at once.
+    async fn crashed(&self, claim: &Claim, mut records: Vec<Record>, how: String) -> Result<(), StoreError> {
+        let now = self.broker.clock.now();
+        tracing::warn!(run = %claim.run, how, "the runner died while it had the run");
+        metrics::counter!("opsward_run_faults_total").increment(1);
+        let message = format!("the runner died while it had this run: {how}");
+        records.push(Record::new(now, Entry::Faulted { fault: Fault { kind: FaultKind::Host, message } }));
+        self.broker.store.finish(claim, records, Standing::Crashed { at: now }).await?;
+        self.next_wake.fetch_min(now.ms(), Ordering::AcqRel);
+        self.work.notify_one();
+        Ok(())
     }
 
     /// An effect of the run whose result nobody knows: intents are on disk before anything is sent.

@@ -7,6 +7,7 @@ mod form;
 use crate::call::{CallError, CallRequest, ErrorKind};
 use crate::catalog::{self, Action, Class, Facts, FactsRead, Provider};
 use crate::grant::{Grants, Question};
+use crate::guardrail::{Protected, protected};
 use crate::retry::refusal;
 use crate::run::{canonical_params, parse_params};
 use crate::time::Timestamp;
@@ -30,6 +31,19 @@ pub struct Admitted {
     pub resources: Vec<String>,
     /// Further regions that it changes something in.
     pub elsewhere: Vec<String>,
+}
+
+impl Admitted {
+    /// What is known of a call, whether or not it may be made.
+    pub fn of(request: &CallRequest, params: &Value, provider: Provider) -> Self {
+        let CallRequest { service, action, .. } = request;
+        Self {
+            action: catalog::find(provider, service, action),
+            class: catalog::class_of(provider, service, action),
+            resources: catalog::resources(provider, service, action, params),
+            elsewhere: catalog::other_regions(params),
+        }
+    }
 }
 
 /// Brings a request into the form that is compared, recorded, authorised and sent: the account's default region filled in,
@@ -76,12 +90,7 @@ pub fn inspect(request: &CallRequest, params: &Value, provider: Provider) -> Res
         let message = format!("{service}:{action} answers with credentials, which never enter a policy");
         return Err(refusal(ErrorKind::Denied, "opsward.Credentials", message));
     }
-    let admitted = Admitted {
-        action: catalog::find(provider, service, action),
-        class: catalog::class_of(provider, service, action),
-        resources: catalog::resources(provider, service, action, params),
-        elsewhere: catalog::other_regions(params),
-    };
+    let admitted = Admitted::of(request, params, provider);
     form::check(request, params, provider, &admitted)
         .map_err(|odd| refusal(ErrorKind::Invalid, odd.code(), odd.to_string()))?;
     if let (Some(action), Some(params)) = (admitted.action, params.as_object()) {
@@ -118,15 +127,36 @@ pub fn reads_before(
     params: &Value,
     grants: &Grants,
 ) -> Result<Vec<FactsRead>, CallError> {
-    let wanted = grants.facts_wanted(question);
+    reads_of(&grants.facts_wanted(question), question, admitted, params)
+}
+
+/// The reads that must be made before `clear` can tell, beside those that have shown `facts`.
+pub fn reads_before_clearing(
+    question: &Question<'_>,
+    admitted: &Admitted,
+    params: &Value,
+    protected: &[Protected],
+    facts: &Facts,
+) -> Result<Vec<FactsRead>, CallError> {
+    let mut wanted = protected::facts_wanted(protected, question, params);
+    wanted.retain(|id| !facts.contains_key(id));
+    reads_of(&wanted, question, admitted, params)
+}
+
+fn reads_of(
+    wanted: &[String],
+    question: &Question<'_>,
+    admitted: &Admitted,
+    params: &Value,
+) -> Result<Vec<FactsRead>, CallError> {
     if wanted.len() > SELECTED_MAX {
         let message = format!(
-            "the call names {} resources that only a selector could grant: at most {SELECTED_MAX} at a time",
+            "the call names {} resources of which a read must show what they are: at most {SELECTED_MAX} at a time",
             wanted.len()
         );
         return Err(refusal(ErrorKind::Invalid, "opsward.TooManyResources", message));
     }
-    let reads = |action: &'static Action| action.facts_reads(params, &wanted, question.region);
+    let reads = |action: &'static Action| action.facts_reads(params, wanted, question.region);
     Ok(admitted.action.map(reads).unwrap_or_default())
 }
 
@@ -135,11 +165,22 @@ pub fn authorize(question: &Question<'_>, grants: &Grants, facts: &Facts) -> Res
     grants.authorize(question, facts).map_err(|denied| refusal(ErrorKind::Denied, denied.code, denied.reason))
 }
 
-/// The refusal of a call whose reads before it failed: nobody knows whether it is granted.
+/// Refuses a call that would change what is protected, whatever was granted.
+pub fn clear(
+    question: &Question<'_>,
+    params: &Value,
+    protected: &[Protected],
+    facts: &Facts,
+) -> Result<(), CallError> {
+    protected::check(protected, question, params, facts)
+        .map_err(|untouchable| refusal(ErrorKind::Denied, untouchable.code(), untouchable.to_string()))
+}
+
+/// The refusal of a call whose reads before it failed: nobody knows whether it may be made.
 pub fn facts_unread(read: &FactsRead, error: &CallError) -> CallError {
     let CallRequest { service, action, .. } = &read.request;
     let message =
-        format!("whether the call is granted must be seen by {service}:{action}, which failed: {error}");
+        format!("whether the call may be made must be seen by {service}:{action}, which failed: {error}");
     CallError { retryable: true, ..refusal(error.kind, "opsward.FactsUnread", message) }
 }
 

@@ -5,6 +5,7 @@
 mod codes;
 mod entry;
 mod facts;
+mod makes;
 mod model;
 mod params;
 mod read_back;
@@ -12,8 +13,9 @@ mod read_back;
 pub use codes::{Code, Meaning, codes, meaning};
 pub use entry::{Action, Paging, ParamsIn, Rate};
 pub use facts::{Facts, FactsRead, ResourceFacts};
+pub use makes::{Kind, Makes, kinds};
 pub use params::{
-    RegionConflict, is_resource_id, odd_name, other_regions, place_region, reserved, resources,
+    RegionConflict, is_resource_id, odd_name, other_regions, place_region, reserved, resources, values,
 };
 pub use read_back::{Baseline, Judgement, Proof, ReadBack, Sight, judge};
 

@@ -3,7 +3,7 @@
 //! begins at the directory of `opsward.toml`.
 //!
 //! `source` knows where in the text each key stands, `finding` is what is said about it, `typed` decodes, `host`,
-//! `admin`, `credentials`, `keep` and `policy` resolve. Tested in `tests` by the text an operator sees.
+//! `admin`, `credentials`, `keep`, `policy`, `guardrails` and `protected` resolve. Tested in `tests` by the text an operator sees.
 
 mod admin;
 mod approval;
@@ -13,6 +13,7 @@ mod guardrails;
 mod host;
 mod keep;
 mod policy;
+mod protected;
 mod retry;
 mod source;
 mod typed;

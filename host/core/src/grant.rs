@@ -12,6 +12,7 @@ mod window;
 
 pub use matrix::{MatrixRow, Standing};
 pub use problem::{GrantFinding, GrantProblem};
+pub(crate) use resource::glob_matches;
 pub use resource::{ResourceEntry, Selector};
 pub use window::{Window, WindowEntry, WindowError};
 

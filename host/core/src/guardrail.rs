@@ -3,8 +3,10 @@
 //! that a crash or a restart makes no room, and the kill switch to `halt`. Tested below.
 
 mod halt;
+pub mod protected;
 
 pub use halt::{Halt, Halts};
+pub use protected::Protected;
 
 use crate::call::{CallError, ErrorKind};
 use crate::catalog::Class;
@@ -25,6 +27,8 @@ pub struct Guardrails {
     /// How long after an effect of class *once* on a resource the next one may come, whichever policies make them; zero for no
     /// such time.
     pub cool_down: Duration,
+    /// What it may not change in its account: the host's, not the policy's, to say.
+    pub protected: Vec<Protected>,
 }
 
 impl Default for Guardrails {
@@ -35,21 +39,27 @@ impl Default for Guardrails {
             effects: None,
             once_effects: Some(Quota { max: 10, per: Duration::from_secs(3600) }),
             cool_down: Duration::from_secs(20 * 3600),
+            protected: Vec::new(),
         }
     }
 }
 
 impl Guardrails {
     /// Each key with its value as an operator would write it.
-    pub fn shown(&self) -> [(&'static str, String); 3] {
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
         let quota = |quota: Option<Quota>| quota.map_or_else(|| "none".to_owned(), |quota| quota.to_string());
         let cool_down =
             if self.cool_down.is_zero() { "none".to_owned() } else { interval::show(self.cool_down) };
-        [
+        let mut shown = vec![
             ("cool-down", cool_down),
             ("effects", quota(self.effects)),
             ("once-effects", quota(self.once_effects)),
-        ]
+        ];
+        if !self.protected.is_empty() {
+            let protected: Vec<String> = self.protected.iter().map(ToString::to_string).collect();
+            shown.push(("protected", protected.join(", ")));
+        }
+        shown
     }
 }
 
@@ -267,7 +277,7 @@ mod tests {
             ]
         );
         let effects = Some(Quota::parse("50/hour").expect("valid"));
-        let own = Guardrails { effects, once_effects: None, cool_down: Duration::ZERO };
+        let own = Guardrails { effects, once_effects: None, cool_down: Duration::ZERO, ..default };
         assert_eq!(of(&own, Class::Token), [("policy p".to_owned(), Some(50), 3)]);
         let counted: Vec<_> = of(&own, Class::Once).into_iter().map(|(_, max, _)| max).collect();
         assert_eq!(counted, [Some(50), None, None, None], "counted for other policies' sake");

@@ -17,6 +17,7 @@ pub mod event;
 pub mod grant;
 pub mod guardrail;
 pub mod id;
+pub mod overlay;
 pub mod pace;
 pub mod pattern;
 pub mod retry;

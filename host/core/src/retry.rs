@@ -57,6 +57,11 @@ pub const FAULTS_MAX: u32 = 5;
 /// Hosts that may die, one after the other, while they have a run, before it is given up as the likely cause.
 pub const CRASHES_MAX: u32 = 5;
 
+/// The first pause before a process that runs guests is started again; doubles each time.
+pub const RESTART_PAUSE_FIRST: Duration = Duration::from_millis(50);
+/// The longest one: events wait meanwhile, within what an operator who watches will bear.
+pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// What to do after a sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum After {
@@ -173,6 +178,15 @@ pub fn after_fault(kind: FaultKind, faults: u32) -> Option<Duration> {
         | FaultKind::Stack
         | FaultKind::Instantiate
         | FaultKind::Host => (faults < FAULTS_MAX).then(|| Duration::from_secs(1 << faults.min(10))),
+    }
+}
+
+/// How long to wait before the process that runs guests is started again; `died_soon` is how many, one after the other, died
+/// soon after they were started. One death is no reason to wait; a hundred must not keep the machine busy.
+pub fn restart_pause(died_soon: u32) -> Duration {
+    match died_soon {
+        0 | 1 => Duration::ZERO,
+        more => RESTART_PAUSE_FIRST.saturating_mul(1 << (more - 2).min(10)).min(RESTART_PAUSE_MAX),
     }
 }
 

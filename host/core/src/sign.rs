@@ -9,6 +9,7 @@ pub mod alibaba_roa_v1;
 pub mod alibaba_rpc_v1;
 pub mod anonymous;
 pub mod aws_sigv4;
+mod dry_run;
 pub mod encoding;
 pub mod keyed_hash;
 pub mod params;
@@ -74,6 +75,8 @@ pub struct OutboundCall<'a> {
     pub params: &'a str,
     /// The idempotency token: the vendor's field name and the value.
     pub token: Option<(&'a str, &'a str)>,
+    /// The vendor's field that has it only check the request. Where it is given, nothing is signed without it.
+    pub dry_run: Option<&'a str>,
 }
 
 /// A request ready to be sent. Its `Debug` shows neither query, headers nor body: they may hold secrets.
@@ -127,10 +130,16 @@ pub fn prepare(
     now: Timestamp,
     nonce: &str,
 ) -> Result<SignedRequest, InvalidParams> {
-    match scheme {
+    let request = match scheme {
         Scheme::AlibabaAcs3 => alibaba_acs3::prepare(call, endpoint, credential, now, nonce),
         Scheme::AlibabaRpcV1 => alibaba_rpc_v1::prepare(call, endpoint, credential, now, nonce),
         Scheme::TencentTc3 => tencent_tc3::prepare(call, endpoint, credential, now),
+    }?;
+    match call.dry_run {
+        Some(field) if !dry_run::is_asked_for(scheme.provider(), field, &request) => {
+            Err(InvalidParams::NotDry)
+        }
+        _ => Ok(request),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::failpoint::wrong;
 use opsward_core::admit::{self, Admitted};
 use opsward_core::call::{CallError, CallRequest, ErrorKind, secrets_named};
 use opsward_core::catalog::{Facts, FactsRead, Provider};
+use opsward_core::grant::Question;
 use opsward_core::retry::refusal;
 use opsward_core::run::Stop;
 use serde_json::Value;
@@ -15,6 +16,7 @@ impl Session {
     /// What a call would do, if the policy may make it. What its grants select by is read afresh.
     pub(super) async fn admit(
         &self,
+        position: u32,
         request: &CallRequest,
         params: &Value,
         provider: Provider,
@@ -28,14 +30,38 @@ impl Session {
         };
         let question = admit::question(request, &admitted, provider, self.broker.clock.now());
         let shown = match admit::reads_before(&question, &admitted, params, grants) {
+            Ok(reads) => self.facts(position, reads).await?,
+            Err(error) => Err(error),
+        };
+        let granted = shown.and_then(|facts| admit::authorize(&question, grants, &facts).map(|()| facts));
+        let facts = match granted {
+            Err(error) if !wrong("no-grant-check") => return Ok(Err(error)),
+            granted => granted.unwrap_or_default(),
+        };
+        let cleared = self.clear(&question, &admitted, params, facts).await?;
+        Ok(cleared.map(|()| admitted))
+    }
+
+    /// Whether the call leaves alone what is protected. What the reads for its grants have shown is not read again.
+    async fn clear(
+        &self,
+        question: &Question<'_>,
+        admitted: &Admitted,
+        params: &Value,
+        mut facts: Facts,
+    ) -> Result<Result<(), CallError>, Stop> {
+        let protected = &self.policy.settings.guardrails.protected;
+        if wrong("no-protection") {
+            return Ok(Ok(()));
+        }
+        let shown = match admit::reads_before_clearing(question, admitted, params, protected, &facts) {
             Ok(reads) => self.facts(reads).await?,
             Err(error) => Err(error),
         };
-        let allowed = shown.and_then(|facts| admit::authorize(&question, grants, &facts));
-        Ok(match allowed {
-            Err(error) if !wrong("no-grant-check") => Err(error),
-            _ => Ok(admitted),
-        })
+        Ok(shown.and_then(|shown| {
+            facts.extend(shown);
+            admit::clear(question, params, protected, &facts)
+        }))
     }
 
     /// A policy's calls refer only to secrets that its file lists.
@@ -53,10 +79,10 @@ impl Session {
     }
 
     /// What these reads show; a retryable refusal where one fails, because then nobody knows whether the call is granted.
-    async fn facts(&self, reads: Vec<FactsRead>) -> Result<Result<Facts, CallError>, Stop> {
+    async fn facts(&self, position: u32, reads: Vec<FactsRead>) -> Result<Result<Facts, CallError>, Stop> {
         let mut facts = Facts::new();
         for read in reads {
-            let body = self.ask(&read.request).await?.map(|response| response.body);
+            let body = self.look(position, &read.request).await?.0.map(|response| response.body);
             let unreadable = || {
                 refusal(
                     ErrorKind::Unavailable,

@@ -87,7 +87,10 @@ impl Approving {
 
 impl Session {
     /// The same session, in approve mode.
-    pub fn approving(self, approving: Option<Approving>) -> Self {
+    pub fn approving(mut self, approving: Option<Approving>) -> Self {
+        if matches!(approving, Some(Approving::Follow(_))) {
+            self.simulation.end();
+        }
         Self { approving, ..self }
     }
 
@@ -118,9 +121,8 @@ impl Session {
         }
     }
 
-    /// Whether the effect at `position` may be sent; if not, it is simulated. One that is another than what was approved stops the
-    /// run.
-    pub(super) fn may_be_sent(&self, position: u32) -> Result<bool, Stop> {
+    /// Stops the run where the effect at `position` is another than what was approved.
+    pub(super) fn may_be_sent(&self, position: u32) -> Result<(), Stop> {
         match &self.approving {
             Some(Approving::Follow(following)) => {
                 if !following.approved.contains(&position) && !wrong("approves-any-plan") {
@@ -134,17 +136,30 @@ impl Session {
                     return Err(Stop::WaitUntil { at: now, why });
                 }
                 following.begun.store(true, Ordering::Relaxed);
-                Ok(true)
+                Ok(())
             }
-            // What this try has done is not part of a plan: the next try has it behind it.
+            _ if self.makes_effects() => Ok(()),
+            _ => Err(Stop::Unapproved { why: "nothing was approved".to_owned() }),
+        }
+    }
+
+    /// Stops a run that has begun effects without asking: what this try has done is not part of a plan, the next try has it behind
+    /// it.
+    pub(super) fn may_be_planned(&self) -> Result<(), Stop> {
+        match &self.approving {
             Some(Approving::Plan(_)) if self.replay.has_begun() => {
                 Err(Stop::Unapproved { why: "its effects need an approval by now".to_owned() })
             }
-            Some(Approving::Plan(planning)) => {
-                planning.ahead.store(true, Ordering::Relaxed);
-                Ok(false)
-            }
-            None => Ok(false),
+            _ => Ok(()),
+        }
+    }
+
+    /// An answer is about to be recorded: from the first one on that is simulated it is only looked ahead.
+    pub(super) fn look_ahead_from(&self, reply: &CallReply) {
+        if let (Some(Approving::Plan(planning)), Ok(response)) = (&self.approving, reply)
+            && response.simulated
+        {
+            planning.ahead.store(true, Ordering::Relaxed);
         }
     }
 
@@ -232,10 +247,13 @@ impl Planning {
                 self.ahead.store(true, Ordering::Relaxed);
                 (Fate::Effect, response.body.clone())
             }
+            // Of another run's effect, by its natural key. It is not recorded, and is answered so again when it comes for real.
+            Ok(response) if !replayed && self.ahead.load(Ordering::Relaxed) => {
+                (Fate::Effect, response.body.clone())
+            }
             Ok(_) => (Fate::Made, String::new()),
             Err(error) => (Fate::Refused { code: error.code.clone() }, String::new()),
         };
-        debug_assert!(fate != Fate::Made || replayed, "nothing is sent by a session that plans");
         self.plan.calls.push(PlannedCall { request, fate, answer });
         match self.plan.is_full() {
             true => Err(Stop::Planned { cut: "no more calls fit into one plan".to_owned() }),

@@ -2,7 +2,7 @@
 //! resource's state to `readback`.
 
 use super::once::Turn;
-use super::send::{Before, Sent};
+use super::send::{Before, Sent, Stamp};
 use super::{Session, Timed, stop};
 use crate::failpoint::{haste, hit, unhasted, wrong};
 use opsward_core::admit::Admitted;
@@ -53,7 +53,7 @@ impl Session {
         if class == Class::Once {
             hit("after-lock");
         }
-        let baseline = match self.baseline(&request, params, admitted).await? {
+        let baseline = match self.baseline(position, &request, params, admitted).await? {
             Ok(baseline) => baseline,
             Err(error) => return self.refuse(position, request, error),
         };
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// The guardrails that the effect falls under.
-    fn limits(&self, request: &CallRequest, admitted: &Admitted) -> Vec<Limit> {
+    pub(super) fn limits(&self, request: &CallRequest, admitted: &Admitted) -> Vec<Limit> {
         let PolicySettings { name: policy, account, guardrails, grants, .. } = &self.policy.settings;
         let Some(account) = account else { return Vec::new() };
         let CallRequest { service, action: name, .. } = request;
@@ -168,7 +168,7 @@ impl Session {
     /// must be seen by a read that fails for now, the run waits.
     async fn may_still_send(&self, position: u32, open: &OpenEffect, params: &Value) -> Result<bool, Stop> {
         let Some(account) = self.account().filter(|_| self.makes_effects()) else { return Ok(false) };
-        match self.admit(&open.request, params, account.provider).await? {
+        match self.admit(position, &open.request, params, account.provider).await? {
             Ok(_) => Ok(true),
             Err(error) if error.retryable => {
                 Err(self.wait(retry::UNCLEAR_PAUSE, position, &open.request, &error.message))
@@ -184,7 +184,8 @@ impl Session {
         params: &Value,
         before: Before,
     ) -> Result<Timed, Stop> {
-        let (sent, sends) = self.send(&open.request, open.class, open.token.as_deref(), before).await?;
+        let (sent, sends) =
+            self.send(&open.request, open.class, Stamp::token(open.token.as_deref()), before).await?;
         hit("after-send");
         match sent {
             Sent::Reply(Err(error)) if error.code.starts_with(TOKEN_OF_OTHER_PARAMETERS) => self.hold(

@@ -16,6 +16,7 @@ impl Session {
     /// cannot be read refuses the effect: without it nobody could tell later whether it took place.
     pub(super) async fn baseline(
         &self,
+        position: u32,
         request: &CallRequest,
         params: &Value,
         admitted: &Admitted,
@@ -26,7 +27,8 @@ impl Session {
         let Some((recipe, resource)) = admitted.action.and_then(|action| recipe(action, params)) else {
             return Ok(Ok(None));
         };
-        Ok(match self.reading(recipe, &resource, &request.region).await? {
+        let (reply, _) = self.look(position, &recipe.request(&resource, &request.region)).await?;
+        Ok(match reply.map(|response| seen(recipe, &resource, &response.body)) {
             Ok(Sight::Shown(baseline)) => {
                 Ok(Some(serde_json::to_string(&baseline).expect("strings serialise")))
             }
@@ -46,7 +48,9 @@ impl Session {
         let before = open.baseline.as_deref().and_then(|text| serde_json::from_str::<Baseline>(text).ok());
         let (Some(action), Some(before)) = (action, before) else { return Ok(Judgement::Unknown) };
         let Some((recipe, resource)) = recipe(action, params) else { return Ok(Judgement::Unknown) };
-        Ok(match self.reading(recipe, &resource, &request.region).await? {
+        // As the cloud has it: what was simulated proves nothing.
+        let reply = self.ask(&recipe.request(&resource, &request.region)).await?;
+        Ok(match reply.map(|response| seen(recipe, &resource, &response.body)) {
             Ok(Sight::Shown(after)) => match self.broker.known.age(&resource, &after, open.since) {
                 Age::Behind => Judgement::NotYet,
                 // Not the effect in question, even where a baseline that lagged behind did not show it.
@@ -71,18 +75,12 @@ impl Session {
             self.broker.known.add(resource, &response.request_id, self.broker.clock.now());
         }
     }
+}
 
-    async fn reading(
-        &self,
-        recipe: &ReadBack,
-        resource: &str,
-        region: &str,
-    ) -> Result<Result<Sight, CallError>, Stop> {
-        let reply = self.ask(&recipe.request(resource, region)).await?;
-        Ok(reply.map(|response| match recipe.sight(resource, &response.body) {
-            Sight::Shown(shown) if wrong("trusts-success") => Sight::Shown(trusting(shown, recipe)),
-            sight => sight,
-        }))
+fn seen(recipe: &ReadBack, resource: &str, body: &str) -> Sight {
+    match recipe.sight(resource, body) {
+        Sight::Shown(shown) if wrong("trusts-success") => Sight::Shown(trusting(shown, recipe)),
+        sight => sight,
     }
 }
 

@@ -10,7 +10,7 @@ use opsward_core::credential::session::PolicySession;
 use opsward_core::guardrail::Halt;
 use opsward_core::id::AccountName;
 use opsward_core::retry::{self, After, refusal};
-use opsward_core::run::{Answered, Stop};
+use opsward_core::run::Stop;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ pub trait Sender: Send + Sync + 'static {
         &'a self,
         caller: Caller<'a>,
         request: &'a CallRequest,
-        token: Option<&'a str>,
+        stamp: Stamp<'a>,
     ) -> BoxFuture<'a, Verdict>;
     /// A random number that keeps runs from retrying in step.
     fn spread(&self) -> u8;
@@ -42,6 +42,32 @@ impl<'a> Caller<'a> {
     /// The account itself.
     pub fn of(account: &'a AccountName) -> Self {
         Self { account, session: None }
+    }
+}
+
+/// What the host puts beside a policy's parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stamp<'a> {
+    /// Nothing.
+    Plain,
+    /// The idempotency token of an effect.
+    Token(&'a str),
+    /// The flag that has the cloud only check the request. What cannot bear it is not sent.
+    DryRun,
+}
+
+impl<'a> Stamp<'a> {
+    /// The token of an effect that has one.
+    pub fn token(token: Option<&'a str>) -> Self {
+        token.map_or(Self::Plain, Self::Token)
+    }
+
+    /// Its token, where it is one.
+    pub fn as_token(self) -> Option<&'a str> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Plain | Self::DryRun => None,
+        }
     }
 }
 
@@ -75,13 +101,18 @@ pub(super) enum Sent {
 
 impl Session {
     pub(super) async fn read(&self, position: u32, request: CallRequest) -> Result<Timed, Stop> {
-        let reply = self.ask(&request).await?;
-        self.answered(position, request, reply, Answered::Cloud)
+        let (reply, answered) = self.look(position, &request).await?;
+        self.answered(position, request, reply, answered)
     }
 
     /// Sends a read, which is the guest's or the host's own.
     pub(super) async fn ask(&self, request: &CallRequest) -> Result<CallReply, Stop> {
-        match self.send(request, Class::Read, None, Before::NotSent).await?.0 {
+        self.ask_with(request, Stamp::Plain).await
+    }
+
+    /// The same, or the question what the cloud would say to an effect: that is a read as well.
+    pub(super) async fn ask_with(&self, request: &CallRequest, stamp: Stamp<'_>) -> Result<CallReply, Stop> {
+        match self.send(request, Class::Read, stamp, Before::NotSent).await?.0 {
             Sent::Reply(reply) => Ok(reply),
             Sent::Halted(halt) => Err(self.until_resumed(&halt)),
             Sent::ReadBack(_) | Sent::Sleep(_) => unreachable!("`retry::after_send` settles a read"),
@@ -93,7 +124,7 @@ impl Session {
         &self,
         request: &CallRequest,
         class: Class,
-        token: Option<&str>,
+        stamp: Stamp<'_>,
         before: Before,
     ) -> Result<(Sent, u32), Stop> {
         let Some(account) = &self.policy.settings.account else {
@@ -106,7 +137,7 @@ impl Session {
         let mut in_doubt = before == Before::MayBeSent;
         loop {
             sends += 1;
-            let verdict = match self.send_once(account, request, token, sends).await {
+            let verdict = match self.send_once(account, request, stamp, sends).await {
                 Ok(verdict) => verdict,
                 Err(halt) if in_doubt && class == Class::Token => {
                     tracing::debug!(%halt, "an effect that may have taken place waits");
@@ -140,7 +171,7 @@ impl Session {
         &self,
         account: &AccountName,
         request: &CallRequest,
-        token: Option<&str>,
+        stamp: Stamp<'_>,
         sends: u32,
     ) -> Result<Verdict, Halt> {
         let turns = &self.broker.turns;
@@ -154,15 +185,18 @@ impl Session {
         if let Some(halt) = self.halted() {
             return Err(halt);
         }
-        let salted =
-            token.filter(|_| wrong("random-token")).map(|token| format!("{sends:02}{}", &token[2..]));
+        let salted = match stamp {
+            Stamp::Token(token) if wrong("random-token") => Some(format!("{sends:02}{}", &token[2..])),
+            _ => None,
+        };
         let changed = (wrong("changed-params") && sends > 1).then(|| {
             let params = request.params.replacen('{', r#"{"ResourceGroupId":"rg-again","#, 1);
             CallRequest { params, ..request.clone() }
         });
         let sent = changed.as_ref().unwrap_or(request);
         let caller = Caller { account, session: self.policy.settings.session.as_ref() };
-        let verdict = self.broker.cloud.send(caller, sent, salted.as_deref().or(token)).await;
+        let verdict =
+            self.broker.cloud.send(caller, sent, salted.as_deref().map_or(stamp, Stamp::Token)).await;
         turns.learn(account, request, &verdict);
         Ok(verdict)
     }

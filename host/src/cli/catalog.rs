@@ -138,6 +138,7 @@ fn show(action: &Action, out: &mut impl Write) -> std::io::Result<()> {
         ("resources", (!resources.is_empty()).then(|| resources.join(", "))),
         ("token in", action.token_field.clone()),
         ("dry run by", action.dry_run_field.clone()),
+        ("simulated", simulated(action)),
         ("region in", action.region_field.clone()),
         ("rate", action.rate.map(|rate| format!("{rate} per account and region"))),
         ("pages by", action.paging.map(|paging| super::text::word(&paging))),
@@ -177,6 +178,16 @@ const CODES_SHOWN: [(&str, Meaning, &str); 6] = [
     ("unclear", Meaning::Unclear, "may or may not have taken place"),
 ];
 
+/// What a dry run shows of it.
+fn simulated(action: &Action) -> Option<String> {
+    let shown = match &action.makes {
+        Some(makes) if makes.shows() => format!("later reads of a dry run show {makes}"),
+        Some(_) => "a dry run answers with a made-up id, and no read shows it".to_owned(),
+        None => "a dry run answers with a request id only, and no read shows it".to_owned(),
+    };
+    (action.class != Class::Read).then_some(shown)
+}
+
 fn params_in(action: &Action) -> String {
     match (action.params_in, &action.rest) {
         (ParamsIn::Rest, rest) => {
@@ -199,6 +210,7 @@ fn as_json(action: &Action) -> Value {
         "resources": action.resource_params().collect::<Vec<_>>(),
         "token_field": action.token_field,
         "dry_run_field": action.dry_run_field,
+        "makes": simulated(action),
         "region_field": action.region_field,
         "rate": action.rate.map(|rate| rate.to_string()),
         "paging": action.paging,

@@ -4,7 +4,9 @@
 
 mod inspect;
 
-pub use inspect::{CheckReport, Finding, PluginReport, PolicyReport, ScheduleReport, engine, inspect};
+pub use inspect::{
+    CheckReport, Finding, PluginReport, PolicyReport, ProtectedReport, ScheduleReport, engine, inspect,
+};
 
 use super::runs::Output;
 use super::text::{Align, aligned};
@@ -68,6 +70,9 @@ fn show(report: &CheckReport) -> String {
     sections.extend(table(head, report.policies.iter().flat_map(policy_rows).collect()));
     let schedules = report.policies.iter().flat_map(schedule_rows).collect();
     sections.extend(table(["POLICY", "SCHEDULE", "FIRES NEXT"], schedules));
+    let account = |protected: &ProtectedReport| protected.account.clone().unwrap_or_else(|| "any".to_owned());
+    let protected = report.protected.iter().map(|one| [one.resources.clone(), account(one)]).collect();
+    sections.extend(table(["PROTECTED", "ACCOUNT"], protected));
     sections.extend(report.findings.iter().map(|finding| format!("{}\n", finding.text)));
     sections.push(format!("{}\n", summary(report)));
     sections.join("\n")

@@ -13,6 +13,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use wasmtime::component::Component;
 
+/// A hash of what compiled code depends on beside the plugin.
+pub(super) fn configuration(wasm: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    wasm.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The directory of compiled plugins.
 #[derive(Debug)]
 pub(super) struct Cache {
@@ -33,9 +40,7 @@ impl Cache {
             fs::set_permissions(dir, Permissions::from_mode(0o700))?;
         }
         check_own(&fs::symlink_metadata(dir)?)?;
-        let mut hasher = DefaultHasher::new();
-        wasm.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self { dir: dir.to_owned(), configuration: format!("{:016x}", hasher.finish()) })
+        Ok(Self { dir: dir.to_owned(), configuration: format!("{:016x}", configuration(wasm)) })
     }
 
     /// The compiled plugin, where it is there and fits.
@@ -89,6 +94,18 @@ impl Cache {
     pub(super) fn keep_code(&self, digest: &Digest, bytes: &[u8], code: &[u8]) -> io::Result<()> {
         self.write(&self.source(digest), bytes)?;
         self.write(&self.compiled(digest), code)
+    }
+
+    /// The compiled code of the plugin with that digest, as it lies there; nothing of it is mapped.
+    pub(super) fn code(&self, digest: &Digest) -> io::Result<Vec<u8>> {
+        let path = self.compiled(digest);
+        check_own(&fs::symlink_metadata(&path)?)?;
+        fs::read(path)
+    }
+
+    /// Whether there is compiled code of the plugin with that digest.
+    pub(super) fn has_code(&self, digest: &Digest) -> bool {
+        fs::symlink_metadata(self.compiled(digest)).is_ok_and(|found| check_own(&found).is_ok())
     }
 
     /// The bytes of the plugin with that digest, where they were kept and are whole.

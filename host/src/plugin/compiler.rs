@@ -9,7 +9,7 @@ mod child;
 
 pub use child::{CompileArgs, run};
 
-use super::compile::RefusedPlugin;
+use super::judge::RefusedPlugin;
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// The hidden command of this program that compiles a plugin.
 const COMMAND: &str = "compile-plugin";
 /// This program as it runs, whatever has become of its file since.
-const THIS_PROGRAM: &str = "/proc/self/exe";
+pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
 /// What an answer begins with: its kind, and how many bytes follow the eight that say so.
 const COMPILED: u8 = b'C';
 const REFUSED: u8 = b'R';

@@ -2,26 +2,27 @@
 //! before the first instruction. Leaves turning bytes into revisions to `compile`, what imports answer to `imports`, and
 //! waiting for a free place to the worker's semaphore. Tested by the hostile guests in `tests/`.
 
+pub(super) mod settings;
+
 use super::bindings::opsward::policy::events;
 use super::bindings::{Policy, PolicyPre};
-use super::cache::Cache;
-use super::compile::RefusedPlugin;
+use super::cache::{Cache, configuration};
 use super::compiler::Compiler;
-use super::guest::{BACKTRACE_FRAMES_MAX, Guest};
+use super::guest::Guest;
+use super::judge::RefusedPlugin;
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::event::Event;
 use opsward_core::id::Digest;
 use opsward_core::run::{Failure, Fault, FaultKind, Outcome};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
 /// How often guest code is interrupted: the grain of the CPU budget, and the longest a guest keeps a thread.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -32,23 +33,9 @@ pub const TICK: Duration = Duration::from_millis(10);
 const WALL_GRACE: Duration = Duration::from_secs(900);
 /// Most component-model resource handles a guest may hold.
 const HANDLES_MAX: usize = 1_000;
-/// Places in the pool beside those of runs: for `describe` of plugins being loaded.
-const SPARE_PLACES: u32 = 4;
-/// What a component of another toolchain needs of each, at most: componentize-py links about 40 core instances, QuickJS and
-/// Python share 20 tables. Only address space is set aside for them.
-const CORE_INSTANCES_PER_PLACE: u32 = 48;
-const TABLES_PER_PLACE: u32 = 20;
-const MEMORIES_PER_PLACE: u32 = 4;
-/// Kept resident of each memory between two runs, in bytes, instead of being given back to the kernel: more than a Rust
-/// policy's whole memory. Without it each run pays for page faults and TLB shoot-downs, which grows with the cores.
-const MEMORY_RESIDENT_BYTES: usize = 256 * 1024;
-/// The same for tables.
-const TABLE_RESIDENT_BYTES: usize = 64 * 1024;
-/// Largest stack of the guest's machine code, in bytes; the rest of the fiber's 2 MiB is the host's.
-const WASM_STACK_BYTES: usize = 512 * 1024;
 
 /// Bounds of guests.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Limits {
     /// Runs at a time; the worker admits no more.
     pub instances: u32,
@@ -93,11 +80,18 @@ struct Inner {
     limits: Limits,
     /// Ticks since the start; the epoch itself cannot be read.
     ticks: Arc<AtomicU64>,
-    cache: Cache,
-    compiler: Compiler,
     /// What is reserved for a memory in bytes where there is no pool of them.
     reserved: Option<u64>,
-    compiling: Semaphore,
+    /// None in a process that only runs what others compiled.
+    workshop: Option<Workshop>,
+}
+
+/// What it takes to have plugins compiled.
+struct Workshop {
+    cache: Cache,
+    compiler: Compiler,
+    /// One plugin is compiled at a time, so that serving keeps its share of the processors.
+    one_at_a_time: Semaphore,
 }
 
 /// Why the engine could not be set up.
@@ -125,32 +119,48 @@ impl Engine {
     /// grants no address space for the pool (a limit on virtual memory), memory is mapped for each run instead: slower,
     /// with the same bounds.
     pub fn new(limits: Limits, cache: &Path, compiler: Compiler) -> Result<Self, StartEngineError> {
-        let engine = Self::set_up(limits, cache, compiler)?;
-        start_ticker(&engine.0.wasm, engine.0.ticks.clone()).map_err(StartEngineError::Ticker)?;
+        let engine = Self::without_ticks(limits, cache, compiler)?;
+        engine.start_ticking()?;
         Ok(engine)
     }
 
-    /// An engine that interrupts no guest: with one thread and a turned clock, tasks then take turns the same way each time.
-    #[cfg(any(test, feature = "failpoints"))]
+    /// An engine that interrupts no guest: for one that runs none, and for tests in which tasks take turns the same way each
+    /// time.
     pub fn without_ticks(limits: Limits, cache: &Path, compiler: Compiler) -> Result<Self, StartEngineError> {
-        Self::set_up(limits, cache, compiler)
+        let mut inner = Self::set_up(limits)?;
+        let cache = Cache::open(cache, &inner.wasm)
+            .map_err(|source| StartEngineError::Cache { path: cache.to_owned(), source })?;
+        inner.workshop = Some(Workshop { cache, compiler, one_at_a_time: Semaphore::new(1) });
+        Ok(Self(Arc::new(inner)))
     }
 
-    fn set_up(limits: Limits, cache: &Path, compiler: Compiler) -> Result<Self, StartEngineError> {
-        let pooled = wasmtime::Engine::new(&pooled(&limits)).map(|wasm| (wasm, None));
+    /// An engine for code that is compiled already, and not ticking yet: no thread is started.
+    pub(crate) fn for_running(limits: Limits) -> Result<Self, StartEngineError> {
+        Self::set_up(limits).map(|inner| Self(Arc::new(inner)))
+    }
+
+    /// Has guests be interrupted from now on.
+    pub(crate) fn start_ticking(&self) -> Result<(), StartEngineError> {
+        start_ticker(&self.0.wasm, self.0.ticks.clone()).map_err(StartEngineError::Ticker)
+    }
+
+    /// What code must have been compiled for to be run here: settings, version and processor, as a hash.
+    pub(crate) fn configuration(&self) -> u64 {
+        configuration(&self.0.wasm)
+    }
+
+    fn set_up(limits: Limits) -> Result<Inner, StartEngineError> {
+        let pooled = wasmtime::Engine::new(&settings::pooled(&limits)).map(|wasm| (wasm, None));
         let started = pooled.or_else(|problem| {
             tracing::warn!(%problem, "no address space for the pool of guests; runs will start more slowly");
             let reserved = Some(limits.memory_bytes as u64);
-            Ok((wasmtime::Engine::new(&settings_of_code(reserved))?, reserved))
+            Ok((wasmtime::Engine::new(&settings::of_code(reserved))?, reserved))
         });
         let (wasm, reserved) =
             started.map_err(|e: wasmtime::Error| StartEngineError::Wasm(format!("{e:#}")))?;
-        let cache = Cache::open(cache, &wasm)
-            .map_err(|source| StartEngineError::Cache { path: cache.to_owned(), source })?;
         let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
         let ticks = Arc::new(AtomicU64::new(0));
-        let compiling = Semaphore::new(1);
-        Ok(Self(Arc::new(Inner { wasm, linker, limits, ticks, cache, compiler, reserved, compiling })))
+        Ok(Inner { wasm, linker, limits, ticks, reserved, workshop: None })
     }
 
     /// The bounds it was set up with.
@@ -167,9 +177,24 @@ impl Engine {
         context: RunContext,
         calls: C,
     ) -> (Ended, C) {
+        let Code::Mapped(plugin) = &revision.code else {
+            let message = "the plugin's code is not mapped in this process".to_owned();
+            return (Ended::Faulted(Fault { kind: FaultKind::Instantiate, message }), calls);
+        };
+        self.handle(plugin, event, context, calls).await
+    }
+
+    /// Runs `handle(event)` of a mapped plugin.
+    pub(crate) async fn handle<C: GuestCalls>(
+        &self,
+        plugin: &Mapped,
+        event: &Event,
+        context: RunContext,
+        calls: C,
+    ) -> (Ended, C) {
         let mut store = self.store(calls, context);
         let wall = self.0.limits.wall;
-        let handled = tokio::time::timeout(wall + WALL_GRACE, handle(&mut store, &revision.pre, event)).await;
+        let handled = tokio::time::timeout(wall + WALL_GRACE, handle(&mut store, &plugin.0, event)).await;
         let ended = handled.unwrap_or_else(|_| {
             let message = format!("a call was still under way {WALL_GRACE:?} after the run's {wall:?}");
             Ended::Faulted(Fault { kind: FaultKind::Timeout, message })
@@ -201,18 +226,25 @@ impl Engine {
         &self.0.linker
     }
 
-    pub(super) fn cache(&self) -> &Cache {
-        &self.0.cache
+    /// Where compiled code is kept.
+    pub(super) fn cache(&self) -> Result<&Cache, RefusedPlugin> {
+        self.workshop().map(|workshop| &workshop.cache)
     }
 
     /// The compiled code of a plugin, made by another process.
     pub(super) fn compile_code(&self, bytes: &[u8]) -> Result<Vec<u8>, RefusedPlugin> {
-        self.0.compiler.compile(bytes, self.0.reserved)
+        self.workshop()?.compiler.compile(bytes, self.0.reserved)
     }
 
-    /// One plugin is compiled at a time, so that serving keeps its share of the processors.
-    pub(super) fn compiling(&self) -> &Semaphore {
-        &self.0.compiling
+    /// The right to have a plugin compiled.
+    pub(super) async fn turn_to_compile(&self) -> Result<SemaphorePermit<'_>, RefusedPlugin> {
+        let turn = self.workshop()?.one_at_a_time.acquire().await;
+        turn.map_err(|e| RefusedPlugin::Host { problem: e.to_string() })
+    }
+
+    fn workshop(&self) -> Result<&Workshop, RefusedPlugin> {
+        let problem = || "this process compiles nothing".to_owned();
+        self.0.workshop.as_ref().ok_or_else(|| RefusedPlugin::Host { problem: problem() })
     }
 }
 
@@ -253,7 +285,20 @@ fn to_guest(event: &Event) -> events::Event<'_> {
     }
 }
 
-/// A plugin's bytes, compiled and ready to instantiate.
+/// A plugin's compiled code, mapped and ready to instantiate.
+pub(crate) struct Mapped(pub(super) PolicyPre<Guest>);
+
+/// Where a revision's compiled code is.
+pub(crate) enum Code {
+    /// In this process.
+    Mapped(Mapped),
+    /// In the cache, for another process.
+    Kept,
+    /// In memory, for another process, since the cache could not take it.
+    Held(Arc<[u8]>),
+}
+
+/// A plugin's bytes, compiled.
 pub struct Revision {
     /// SHA-256 of the bytes.
     pub digest: Digest,
@@ -261,7 +306,7 @@ pub struct Revision {
     pub description: Description,
     /// Every interface it imports: an exact list of what it can do.
     pub imports: Vec<String>,
-    pub(super) pre: PolicyPre<Guest>,
+    pub(crate) code: Code,
 }
 
 impl fmt::Debug for Revision {
@@ -275,7 +320,7 @@ impl fmt::Debug for Revision {
 }
 
 /// What a plugin says of itself; field meanings in `wit/policy.wit`, `handler.description`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Description {
     /// The plugin's name.
@@ -301,7 +346,7 @@ impl Description {
 }
 
 /// One thing a plugin asks to be allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permission {
     /// `service:Action`.
     pub action: String,
@@ -330,45 +375,4 @@ fn start_ticker(wasm: &wasmtime::Engine, ticks: Arc<AtomicU64>) -> std::io::Resu
         }
     };
     std::thread::Builder::new().name("guest-ticker".to_owned()).spawn(tick).map(drop)
-}
-
-/// Settings that the compiled code depends on. The pool does not change them; where there is none, what is `reserved` for a
-/// memory in bytes does.
-pub(super) fn settings_of_code(reserved: Option<u64>) -> Config {
-    let mut config = Config::new();
-    if let Some(bytes) = reserved {
-        // What a guest may use and not the 4 GiB that spare it bounds checks: address space is what is short.
-        config.memory_reservation(bytes).memory_guard_size(64 << 10);
-    }
-    config
-        .epoch_interruption(true)
-        // Replay needs the same bits for the same input on every machine.
-        .cranelift_nan_canonicalization(true)
-        .relaxed_simd_deterministic(true)
-        // Imports are synchronous; the machinery for the other kind costs 15 % of a short run.
-        .concurrency_support(false)
-        .memory_init_cow(true)
-        .max_wasm_stack(WASM_STACK_BYTES)
-        // Only its depth is of use: plugins are stripped.
-        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
-    config
-}
-
-fn pooled(limits: &Limits) -> Config {
-    let places = limits.instances.saturating_add(SPARE_PLACES);
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(places)
-        .total_core_instances(places.saturating_mul(CORE_INSTANCES_PER_PLACE))
-        .total_memories(places.saturating_mul(MEMORIES_PER_PLACE))
-        .total_tables(places.saturating_mul(TABLES_PER_PLACE))
-        .total_stacks(places)
-        .max_unused_warm_slots(places)
-        .max_memory_size(limits.memory_bytes)
-        .linear_memory_keep_resident(MEMORY_RESIDENT_BYTES)
-        .table_keep_resident(TABLE_RESIDENT_BYTES)
-        // Resets only the pages that were written; Linux 6.7 and later.
-        .pagemap_scan(Enabled::Auto);
-    let mut config = settings_of_code(None);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    config
 }

@@ -16,9 +16,9 @@ const CALL_ALL_CONCURRENCY_MAX: u32 = 16;
 /// Longest sleep in milliseconds: seven days, as `wit/policy.wit` promises.
 const SLEEP_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Longest log line in bytes; the rest is cut.
-const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
 /// Charged to the log budget for each line beside its text, so that empty lines are not free.
-const LOG_LINE_OVERHEAD_BYTES: usize = 64;
+pub(crate) const LOG_LINE_OVERHEAD_BYTES: usize = 64;
 
 impl cloud::Host for Guest {
     async fn call(

@@ -14,7 +14,8 @@ pub use status::{PluginStatus, PolicyStatus, RegistryStatus};
 
 use self::files::Stamp;
 use self::kept::{Kept, Update};
-use super::engine::{Engine, Revision};
+use super::engine::Revision;
+use super::guests::Guests;
 use crate::policy::{Policies, PolicySet};
 use opsward_core::config::{FILE_BYTES_MAX, HostSettings, PolicySettings, load_policy};
 use opsward_core::id::Digest;
@@ -34,7 +35,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// What is known of the plugins directory.
 pub struct Registry {
-    engine: Engine,
+    guests: Guests,
     dir: PathBuf,
     settings: HostSettings,
     policies: Arc<Policies>,
@@ -87,7 +88,7 @@ impl Registry {
     /// Reads the directory named in `settings` below `base`, makes the first set of policies and stores it in `policies`.
     /// `changed` is told of each later change.
     pub async fn open(
-        engine: Engine,
+        guests: impl Into<Guests>,
         base: PathBuf,
         settings: HostSettings,
         policies: Arc<Policies>,
@@ -95,7 +96,7 @@ impl Registry {
     ) -> Result<Arc<Self>, OpenRegistryError> {
         let dir = base.join(&settings.plugins.dir);
         let registry = Self {
-            engine,
+            guests: guests.into(),
             dir,
             settings,
             policies,
@@ -168,7 +169,7 @@ impl Registry {
     /// Compiles a plugin and takes it into the set, or refuses it.
     async fn judge(&self, plugin: Unjudged) {
         let Unjudged { name, digest, bytes } = plugin;
-        let judged = self.engine.compile(bytes).await.map(|revision| self.remember(revision));
+        let judged = self.guests.compile(bytes).await.map(|revision| self.remember(revision));
         let mut books = self.books.lock().await;
         // Other content may have come meanwhile, and is judged by itself.
         if let Some(kept) = books.plugins.get_mut(&name).filter(|kept| kept.digest() == Some(digest)) {
@@ -189,7 +190,7 @@ impl Registry {
         if in_memory.is_some() {
             return in_memory;
         }
-        match self.engine.load_pinned(*digest).await {
+        match self.guests.load_pinned(*digest).await {
             Ok(loaded) => loaded.map(|revision| self.remember(revision)),
             Err(problem) => {
                 tracing::error!(%digest, %problem, "a plugin revision that runs are pinned to cannot be loaded");
@@ -215,8 +216,8 @@ impl Registry {
             revisions.loaded.retain(|digest, _| keep.contains(digest));
             keep
         });
-        let engine = self.engine.clone();
-        tokio::task::spawn_blocking(move || engine.prune_cache(&keep)).await.map_err(io::Error::other)?
+        let guests = self.guests.clone();
+        tokio::task::spawn_blocking(move || guests.prune_cache(&keep)).await.map_err(io::Error::other)?
     }
 
     async fn look_at_plugin(
@@ -229,7 +230,7 @@ impl Registry {
         if kept.is_settled(&stamp) {
             return Ok(None);
         }
-        let read = self.read(&name, self.engine.limits().plugin_bytes).await?;
+        let read = self.read(&name, self.guests.limits().plugin_bytes).await?;
         match kept.update(stamp, read) {
             Update::Same => {}
             Update::Unreadable => tell(&name, kept),

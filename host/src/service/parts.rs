@@ -5,12 +5,15 @@ use super::secrets::Secrets;
 use crate::admin::{self, Admin, Gate, Listeners};
 use crate::approve;
 use crate::broker::Broker;
+use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
 use crate::cloud::CloudClient;
-use crate::plugin::compiler::Compiler;
+use crate::plugin::compiler::{Compiler, THIS_PROGRAM};
 use crate::plugin::engine::{Engine, Limits};
+use crate::plugin::guests::Guests;
 use crate::plugin::registry::Registry;
 use crate::policy::Policies;
+use crate::runner::Runner;
 use crate::store::Store;
 use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
@@ -21,7 +24,7 @@ use crate::worker::Worker;
 use anyhow::Context as _;
 use opsward_core::config::{HostSettings, StoreSettings};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -61,6 +64,7 @@ impl Parts {
         settings: HostSettings,
         secrets: Secrets,
         base: PathBuf,
+        args: ServeArgs,
     ) -> anyhow::Result<Self> {
         let metrics = telemetry::start_metrics()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -70,13 +74,13 @@ impl Parts {
         let keep = settings.store_keep;
         let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
         let cache = settings.plugins.cache_dir.clone().unwrap_or_else(|| path.with_extension("cache"));
-        let engine = Engine::new(Limits::default(), &base.join(cache), Compiler::in_this_program())?;
+        let guests = guests(&base.join(cache), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
         let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
         let at = base.clone();
         let registry =
-            Registry::open(engine.clone(), base, settings, policies.clone(), changed.clone()).await?;
+            Registry::open(guests.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
         let broker = Broker::new(store.clone(), cloud, clock.clone()).after(store.restored());
         broker.halted.look(store.as_ref()).await;
@@ -88,8 +92,8 @@ impl Parts {
             work: work.clone(),
         };
         let worker = Worker {
-            runs_max: engine.limits().instances as usize,
-            engine: Arc::new(engine),
+            runs_max: guests.limits().instances as usize,
+            guests,
             registry: registry.clone(),
             policies: policies.clone(),
             broker,
@@ -169,6 +173,19 @@ impl Parts {
             }
         }
     }
+}
+
+/// Where guests run: in a process that holds no key, unless the operator wants it otherwise.
+async fn guests(cache: &Path, args: ServeArgs) -> anyhow::Result<Guests> {
+    let (limits, compiler) = (Limits::default(), Compiler::in_this_program());
+    if args.single_process {
+        tracing::warn!(
+            "plugins run in the process that holds the keys (--single-process): for development, with plugins you trust"
+        );
+        return Ok(Engine::new(limits, cache, compiler)?.into());
+    }
+    let engine = Engine::without_ticks(limits, cache, compiler)?;
+    Ok(Runner::start(engine, PathBuf::from(THIS_PROGRAM)).await?.into())
 }
 
 /// A task that tells who ended.

@@ -39,7 +39,7 @@ pub struct Claimed {
     pub digest: Digest,
     /// Tries so far that ended in a fault.
     pub faults: u32,
-    /// Hosts that died, one after the other, while they had the run and it got no further; forgotten once it does.
+    /// Hosts and runners that died, one after the other, while they had the run and it got no further; forgotten once it does.
     pub crashes: u32,
     /// What woke it.
     pub event: Event,
@@ -58,6 +58,12 @@ pub enum Standing {
         at: Timestamp,
         /// Whether a fault ended the claim.
         faulted: bool,
+    },
+    /// To be claimed again at this time: the process that had its guest died. Counted among the run's crashes, as the death of
+    /// a host is.
+    Crashed {
+        /// When.
+        at: Timestamp,
     },
     /// Waiting for a person.
     Held,

@@ -250,6 +250,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn spent(&self, scopes: Vec<String>) -> Reply<'_, Vec<Vec<(Timestamp, u32)>>> {
+        self.read(move |reader| reader.spent(&scopes))
+    }
+
     fn halts(&self) -> Reply<'_, Halts> {
         self.read(|reader| reader.halts().map(Halts))
     }

@@ -160,7 +160,7 @@ pub(super) fn cut_of(ended: &Ended) -> Option<String> {
         Ended::Faulted(Fault { kind: FaultKind::Trap | FaultKind::CallBudget, message }) => {
             Some(format!("the policy is stopped there: {message}"))
         }
-        Ended::Stopped(_) | Ended::Faulted(_) => None,
+        Ended::Stopped(_) | Ended::Faulted(_) | Ended::Crashed { .. } => None,
     }
 }
 

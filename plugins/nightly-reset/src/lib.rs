@@ -2,7 +2,7 @@
 //! when the machine has settled. Leaves the times, and never resetting twice, to the host. Tested natively against the
 //! SDK's fake host, in `tests/`.
 
-use opsward_policy::{Call, Description, Event, Failure, Outcome, Policy, Run, Value, json};
+use opsward_policy::{Call, Description, Event, Failure, Outcome, Policy, Response, Run, Value, json};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -58,11 +58,7 @@ impl Policy for NightlyReset {
         let response = run
             .call(reset)
             .map_err(|error| Failure::from(error).during(&format!("resetting {}", config.instance_id)))?;
-        if response.simulated {
-            let summary = format!("would reset {} from {}", config.instance_id, config.image_id);
-            return Ok(Outcome::new(summary));
-        }
-        wait_until_settled(&response.request_id, run)
+        wait_until_settled(&response, run)
     }
 }
 
@@ -119,8 +115,8 @@ fn invalid(message: &str) -> Failure {
 
 /// The call returns when the reset begins. It is over when the machine's latest operation is this very reset, has
 /// succeeded, and the machine is no longer on its way: `SUCCESS` is reported while it still stops or starts.
-fn wait_until_settled(request_id: &str, run: &Run<Config>) -> Result<Outcome, Failure> {
-    let config = run.config();
+fn wait_until_settled(reset: &Response, run: &Run<Config>) -> Result<Outcome, Failure> {
+    let (config, request_id) = (run.config(), reset.request_id.as_str());
     let give_up = run.now() + SETTLE_TIME_MAX;
     let mut pause = PAUSE_FIRST;
     let mut last_seen = String::from("nothing was seen of it");
@@ -140,8 +136,9 @@ fn wait_until_settled(request_id: &str, run: &Run<Config>) -> Result<Outcome, Fa
                 .details(&details(config, request_id, Some(&machine))));
             }
             Some(machine) if machine.has_settled(request_id) => {
+                let did = if reset.simulated { "would reset" } else { "reset" };
                 let summary = format!(
-                    "reset {} from {}; it is {}",
+                    "{did} {} from {}; it is {}",
                     config.instance_id, config.image_id, machine.instance_state
                 );
                 return Ok(Outcome::new(summary).details(&details(config, request_id, Some(&machine))));

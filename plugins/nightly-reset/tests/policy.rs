@@ -195,8 +195,10 @@ fn machine_image_and_region_are_required() {
 }
 
 #[test]
-fn a_dry_run_resets_nothing_and_waits_for_nothing() {
-    let host = FakeHost::new().config(config()).mode(Mode::DryRun);
-    assert_eq!(handle(&host).expect("done").summary, "would reset ins-1 from img-1");
-    assert!(host.calls().is_empty() && host.sleeps().is_empty());
+fn a_dry_run_resets_nothing_and_waits_for_what_the_host_shows_of_it() {
+    // As a host shows a simulated reset: over, by the request that the fake host gives simulated replies.
+    let host = host(&[("RUNNING", Some(("ResetInstance", "SUCCESS", "simulated")))]).mode(Mode::DryRun);
+    assert_eq!(handle(&host).expect("done").summary, "would reset ins-1 from img-1; it is RUNNING");
+    assert!(host.calls_of("cvm:ResetInstance").is_empty());
+    assert_eq!(host.sleeps().len(), 1);
 }

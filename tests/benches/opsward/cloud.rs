@@ -1,7 +1,7 @@
 //! A cloud in memory: answers the measured guest's calls at once.
 
 use futures::future::BoxFuture;
-use opsward::broker::{AccountFacts, Caller, Sender};
+use opsward::broker::{AccountFacts, Caller, Sender, Stamp};
 use opsward_core::answer::Verdict;
 use opsward_core::call::{CallRequest, CallResponse};
 use opsward_core::catalog::Provider;
@@ -60,9 +60,9 @@ impl Sender for Memory {
         &'a self,
         _: Caller<'a>,
         request: &'a CallRequest,
-        token: Option<&'a str>,
+        stamp: Stamp<'a>,
     ) -> BoxFuture<'a, Verdict> {
-        if token.is_some() {
+        if stamp.as_token().is_some() {
             self.effects.fetch_add(1, Ordering::Relaxed);
             self.room.add_permits(1);
         }

@@ -7,7 +7,7 @@ use crate::measure::{Report, Target, at_share, median};
 use crate::processes::{Clouds, Host, lay_out};
 use crate::scene::{self, Scene};
 use anyhow::{Context as _, ensure};
-use opsward::broker::{AccountFacts, Caller, Sender};
+use opsward::broker::{AccountFacts, Caller, Sender, Stamp};
 use opsward::store::sqlite::SqliteStore;
 use opsward::store::{Claim, NewEvent, NewRun, Store};
 use opsward_core::answer::Verdict;
@@ -179,14 +179,14 @@ impl Sender for Timed {
         &'a self,
         caller: Caller<'a>,
         request: &'a CallRequest,
-        token: Option<&'a str>,
+        stamp: Stamp<'a>,
     ) -> futures::future::BoxFuture<'a, Verdict> {
         if let Some(at) = request.params.find("i-paced") {
             let instance = request.params[at..at + "i-paced00000".len()].to_owned();
             let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
             called.entry(instance).or_insert_with(Instant::now);
         }
-        self.memory.send(caller, request, token)
+        self.memory.send(caller, request, stamp)
     }
 
     fn spread(&self) -> u8 {

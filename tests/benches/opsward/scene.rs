@@ -6,8 +6,10 @@ use opsward::broker::{Broker, Sender};
 use opsward::clock::SystemClock;
 use opsward::plugin::compiler::Compiler;
 use opsward::plugin::engine::{Engine, Limits};
+use opsward::plugin::guests::Guests;
 use opsward::plugin::registry::Registry;
 use opsward::policy::Policies;
+use opsward::runner::Runner;
 use opsward::store::Store;
 use opsward::store::sqlite::SqliteStore;
 use opsward::trigger::accept::Accept;
@@ -59,14 +61,17 @@ pub(crate) fn directory() -> anyhow::Result<tempfile::TempDir> {
     tempfile::tempdir_in(parent).with_context(|| format!("cannot make a directory in {}", parent.display()))
 }
 
-/// What compiles plugins: this process is no `opsward`.
+/// `opsward` as the tests build it: this process is another program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_opsward-under-test");
+
+/// What compiles plugins.
 pub(crate) fn compiler() -> Compiler {
-    Compiler::at(env!("CARGO_BIN_EXE_opsward-under-test").into())
+    Compiler::at(PROGRAM.into())
 }
 
 /// A host's parts but listeners, worker and cloud: one live policy, a store on disk.
 pub(crate) struct Scene {
-    pub(crate) engine: Engine,
+    pub(crate) guests: Guests,
     pub(crate) registry: Arc<Registry>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) store: Arc<SqliteStore>,
@@ -75,24 +80,38 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
+    /// With guests in this process.
     pub(crate) async fn new() -> anyhow::Result<Self> {
+        Self::with(async |cache| Ok(Engine::new(Limits::default(), cache, compiler())?.into())).await
+    }
+
+    /// With guests in a runner, as `opsward serve` has them.
+    pub(crate) async fn in_two_processes() -> anyhow::Result<Self> {
+        Self::with(async |cache| {
+            let engine = Engine::without_ticks(Limits::default(), cache, compiler())?;
+            Ok(Runner::start(engine, PROGRAM.into()).await?.into())
+        })
+        .await
+    }
+
+    async fn with(guests: impl AsyncFnOnce(&Path) -> anyhow::Result<Guests>) -> anyhow::Result<Self> {
         let directory = directory()?;
         let base = directory.path();
         std::fs::create_dir(base.join("plugins.d"))?;
         std::fs::write(base.join("plugins.d/bench.wasm"), GUEST)?;
         std::fs::write(base.join("plugins.d/bench.toml"), include_str!("bench.toml"))?;
-        let engine = Engine::new(Limits::default(), &base.join("cache"), compiler())?;
+        let guests = guests(&base.join("cache")).await?;
         let policies = Arc::new(Policies::default());
         let (settings, changed) = (settings()?, Arc::new(Notify::new()));
         let registry =
-            Registry::open(engine.clone(), base.to_owned(), settings, policies.clone(), changed).await?;
+            Registry::open(guests.clone(), base.to_owned(), settings, policies.clone(), changed).await?;
         anyhow::ensure!(
             policies.load().policies.len() == 1,
             "the policy is not live: {:?}",
             registry.status()
         );
         let store = SqliteStore::open(&base.join("opsward.db"))?;
-        Ok(Self { engine, registry, policies, store, _directory: directory })
+        Ok(Self { guests, registry, policies, store, _directory: directory })
     }
 }
 
@@ -108,7 +127,7 @@ pub(crate) fn work(scene: &Scene, cloud: Arc<dyn Sender>, runs_max: usize) -> (A
         work: work.clone(),
     };
     let worker = Worker {
-        engine: Arc::new(scene.engine.clone()),
+        guests: scene.guests.clone(),
         registry: scene.registry.clone(),
         policies: scene.policies.clone(),
         broker: Broker::new(store, cloud, clock),

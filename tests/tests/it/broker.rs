@@ -1,7 +1,7 @@
 //! The broker's bounds and locks, driven as a guest drives it, with a cloud that answers from memory.
 
 use crate::harness::compiler;
-use opsward::broker::{ANSWER_BYTES_MAX, AccountFacts, Broker, Caller, Sender, Session};
+use opsward::broker::{ANSWER_BYTES_MAX, AccountFacts, Broker, Caller, Sender, Session, Stamp};
 use opsward::clock::ManualClock;
 use opsward::plugin::GuestCalls as _;
 use opsward::plugin::engine::{Engine, Limits, Revision};
@@ -208,7 +208,7 @@ impl Sender for Cloud {
         &'a self,
         _: Caller<'a>,
         request: &'a CallRequest,
-        _: Option<&'a str>,
+        _: Stamp<'a>,
     ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
         Box::pin(async move {
             self.asked.lock().expect("lock").push(request.action.clone());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const CALLS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/opsward-guest-calls.wasm"));
 
 /// A world without policies, with the guest that makes the calls its events name, and a source for them.
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let world = World::new().await;
     std::fs::remove_file(world.plugins().join("snapshot-on-reboot.toml")).expect("removed");
     std::fs::write(world.plugins().join("calls.wasm"), CALLS).expect("writable");
@@ -23,14 +23,14 @@ async fn world() -> World {
 }
 
 /// A policy file for the guest that makes calls, woken by events of the type `calls.<name>`.
-fn policy(name: &str, account: &str, mode: &str, allow: &str) -> String {
+pub(crate) fn policy(name: &str, account: &str, mode: &str, allow: &str) -> String {
     format!(
         "plugin = \"calls.wasm\"\naccount = \"{account}\"\nmode = \"{mode}\"\nretry = {{ attempts = 1 }}\n\
          on = [{{ source = \"hook\", type = \"calls.{name}\" }}]\n{allow}"
     )
 }
 
-async fn send(world: &World, host: &Host, id: &str, kind: &str, data: Value) {
+pub(crate) async fn send(world: &World, host: &Host, id: &str, kind: &str, data: Value) {
     let event = json!({ "specversion": "1.0", "id": id, "source": "test", "type": kind, "data": data });
     let url = format!("http://{}/hooks/hook/{TOKEN}", host.listen);
     let request = world.http.post(url).header("content-type", "application/cloudevents+json");
@@ -39,7 +39,7 @@ async fn send(world: &World, host: &Host, id: &str, kind: &str, data: Value) {
 }
 
 /// The run on the event `id`, once it has ended or waits for a person.
-async fn ended(world: &World, host: &Host, id: &str) -> Value {
+pub(crate) async fn ended(world: &World, host: &Host, id: &str) -> Value {
     eventually(&format!("the end of the run on {id}"), async || {
         let runs = world.runs(host).await;
         let run = runs.into_iter().find(|run| run["event_id"] == format!("{id} test"))?;
@@ -49,6 +49,6 @@ async fn ended(world: &World, host: &Host, id: &str) -> Value {
 }
 
 /// All requests so far.
-async fn requests(world: &World) -> Vec<Value> {
+pub(crate) async fn requests(world: &World) -> Vec<Value> {
     world.sim_get("requests").await.as_array().expect("a list").clone()
 }

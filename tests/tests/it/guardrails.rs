@@ -1,6 +1,8 @@
 //! Guardrails of whole hosts: a policy gone wrong stops at its budget, whatever happens to the host, and a machine is left
 //! alone for its cool-down. What falls under which limit is tested in core, what the store counts by its conformance suite.
 
+pub(crate) mod protected;
+
 use crate::harness::{Host, TOKEN, World, times};
 use serde_json::{Value, json};
 use std::fmt::Write as _;

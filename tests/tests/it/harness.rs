@@ -12,6 +12,7 @@ use opsward_core::time::Timestamp;
 use opsward_sim::{Sim, SimOptions};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -162,8 +163,12 @@ impl World {
     /// Starts the host with these variables; `None` where it ended before it was ready.
     pub(crate) async fn start_with(&self, env: &[(&str, &str)]) -> Option<Host> {
         let mut command = self.command(&["serve", "--config", "opsward.toml"]);
-        command.envs(env.iter().copied()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the host starts");
+        self.start_by(command.envs(env.iter().copied())).await
+    }
+
+    /// Starts the host by this command line; `None` where it ended before it was ready.
+    pub(crate) async fn start_by(&self, command: &mut Command) -> Option<Host> {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the host starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let ready = async {
             let mut log = Vec::new();
@@ -172,19 +177,21 @@ impl World {
                 if entry["message"] == "ready" {
                     // A host has an admin address only where its configuration names one.
                     let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-                    return Some((text("listen"), text("admin")));
+                    return Some((text("listen"), text("admin"), log));
                 }
                 log.push(line);
             }
             eprintln!("host ended before it was ready:\n{}", log.join("\n"));
             None
         };
-        let (listen, admin) = tokio::time::timeout(PATIENCE, ready).await.expect("ready in time")?;
+        let (listen, admin, begun) = tokio::time::timeout(PATIENCE, ready).await.expect("ready in time")?;
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("host.log"));
         let mut log = log.expect("host.log");
+        for line in begun {
+            writeln!(log, "{line}").expect("host.log is writable");
+        }
         tokio::spawn(async move {
-            use std::io::Write as _;
             while let Ok(Some(line)) = lines.next_line().await {
                 writeln!(log, "{line}").expect("host.log is writable");
             }

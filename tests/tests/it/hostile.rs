@@ -2,8 +2,8 @@
 //! on meanwhile. The guests are in `tests/guests`.
 
 use crate::harness::compiler;
-use opsward::plugin::compile::RefusedPlugin;
 use opsward::plugin::engine::{Engine, Limits, Revision};
+use opsward::plugin::judge::RefusedPlugin;
 use opsward::plugin::{Ended, GuestCalls, RunContext};
 use opsward_core::call::CallResponse;
 use opsward_core::event::Event;

@@ -258,6 +258,7 @@ fn told(ended: &Ended) -> String {
         Ended::Done(_) => "done".to_owned(),
         Ended::Failed(failure) => format!("failed {}", failure.code),
         Ended::Stopped(stop) => format!("stopped {stop:?}"),
+        Ended::Crashed { how } => format!("crashed {how}"),
         Ended::Faulted(fault) => {
             let kind = match fault.kind {
                 FaultKind::CpuBudget => "cpu-budget",

@@ -190,7 +190,7 @@ impl Parts {
         let (work, policies) = (Arc::new(Notify::new()), self.policies.clone());
         let cloud = Arc::new(Way { clouds: clouds.clone(), life: life.clone() });
         let worker = Arc::new(Worker {
-            engine: Arc::new(self.engine.clone()),
+            guests: self.engine.clone().into(),
             registry: self.registry.clone(),
             policies: policies.clone(),
             broker: Broker::new(store.clone(), cloud, clock.clone()),

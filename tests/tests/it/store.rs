@@ -100,7 +100,8 @@ macro_rules! keeps_its_promises {
                 a_closed_store_writes_nothing
                 everything_that_was_answered_survives_a_kill
                 many_workers_at_once_do_each_run_once
-                a_run_over_which_hosts_die_is_suspected_and_handed_out_alone);
+                a_run_over_which_hosts_die_is_suspected_and_handed_out_alone
+                a_run_whose_runner_died_is_ready_and_counted_as_if_its_host_had);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again

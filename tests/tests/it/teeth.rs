@@ -7,13 +7,16 @@ use crate::approval::changes::changed_facts_are_asked_again;
 use crate::approval::links::a_used_link_approves_nothing_more;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
+use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
 use crate::egress::a_name_that_stands_for_this_machine;
+use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::once::notification;
 use crate::retries::calls_in_a_storm;
+use crate::runner::an_effect_outlives_its_runner;
 use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
@@ -30,6 +33,7 @@ const VARIANTS: &[&str] = &[
     "locks-in-memory",
     "budget-in-memory",
     "no-halt",
+    "no-protection",
     "no-late-execution",
     "no-retry-budget",
     "intent-after-send",
@@ -42,8 +46,11 @@ const VARIANTS: &[&str] = &[
     "approves-any-plan",
     "no-approval-expiry",
     "link-twice",
+    "no-dry-run-flag",
+    "no-overlay",
     "no-scopes",
     "any-address",
+    "effect-dies-with-runner",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,6 +76,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
         "budget-in-memory" => a_fleet_is_not_reset(wrong, 30).await,
+        "no-protection" => what_is_protected_is_left_alone(wrong).await,
         "no-halt" => a_halt_stops_what_is_sent(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,
         "intent-after-send" => a_kill_after_a_reset_leaves_one(wrong).await,
@@ -77,6 +85,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "account-from-file" => goes_on_in_another_account(wrong).await,
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
+        "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
         "approves-any-plan" => changed_facts_are_asked_again(wrong).await,
         "no-approval-expiry" => an_approval_expires(wrong).await,
@@ -84,6 +93,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-scopes" => a_reader_halts_nothing(wrong).await,
         "any-address" => a_name_that_stands_for_this_machine(wrong).await,
         "no-late-execution" => a_request_may_still_be_on_its_way(wrong).await,
+        "no-dry-run-flag" => asks_the_cloud_for_no_more_than_a_check(wrong).await,
+        "no-overlay" => shows_what_was_simulated(wrong).await,
         other => panic!("no scenario for {other}"),
     }
 }

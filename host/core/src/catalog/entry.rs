@@ -2,6 +2,7 @@
 //! `host/core/catalog`, error codes to `codes`, and looking an action up to the parent. Tested by the parent's test of every entry.
 
 use super::facts::FactsRecipe;
+use super::makes::{Kind, Makes, kinds_of};
 use super::read_back::{IdsForm, Proof, ReadBack};
 use super::{Class, Provider};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ pub struct Action {
     pub paging: Option<Paging>,
     /// How to see whether it took place.
     pub read_back: Option<ReadBack>,
+    /// What it leaves for later reads to show, where that is known.
+    pub makes: Option<Makes>,
     /// What an effect of class token or convergent destroys, where it does: granted for named resources only, as class
     /// once always is.
     pub destructive: Option<String>,
@@ -147,6 +150,7 @@ pub(super) struct Service {
     pub(super) params_in: ParamsIn,
     pub(super) actions: BTreeMap<String, Action>,
     pub(super) facts: Vec<FactsRecipe>,
+    pub(super) kinds: Vec<Kind>,
 }
 
 /// Reads one vendor's file.
@@ -162,8 +166,8 @@ pub(super) enum CatalogError {
     Toml(#[from] toml::de::Error),
     #[error("`{action}` names the read-back `{read_back}`, which its service does not define")]
     ReadBack { action: String, read_back: String },
-    #[error("`destructive` names `{0}`, which its service does not define")]
-    Destructive(String),
+    #[error("`{table}` names `{action}`, which its service does not define")]
+    Unknown { table: &'static str, action: String },
 }
 
 #[derive(Deserialize)]
@@ -178,14 +182,24 @@ struct TypedService {
     /// Actions that destroy something, and what.
     #[serde(default)]
     destructive: BTreeMap<String, String>,
+    /// What effects leave, beside what their read-backs tell.
+    #[serde(default)]
+    makes: BTreeMap<String, Makes>,
+    /// Of reads: the item's field that a parameter selects by.
+    #[serde(default)]
+    filters: BTreeMap<String, BTreeMap<String, String>>,
     actions: BTreeMap<String, TypedAction>,
 }
 
 impl TypedService {
     fn resolve(self, provider: Provider, service: &str) -> Result<Service, CatalogError> {
-        let Self { version, params_in, read_backs, facts, destructive, actions } = self;
-        if let Some(unknown) = destructive.keys().find(|name| !actions.contains_key(*name)) {
-            return Err(CatalogError::Destructive(unknown.clone()));
+        let Self { version, params_in, read_backs, facts, destructive, makes, filters, actions } = self;
+        let named =
+            [("destructive", destructive.keys().collect::<Vec<_>>()), ("makes", makes.keys().collect())];
+        for (table, names) in named {
+            if let Some(action) = names.into_iter().find(|name| !actions.contains_key(*name)) {
+                return Err(CatalogError::Unknown { table, action: action.clone() });
+            }
         }
         let region_field = |action: &str| actions.get(action).and_then(|a| a.region.clone());
         let resolve_read_back = |name: &str, action: &TypedAction| match &action.read_back {
@@ -197,7 +211,16 @@ impl TypedService {
         };
         let mut resolved = BTreeMap::new();
         for (name, action) in &actions {
+            let read_back = resolve_read_back(name, action)?;
+            let kind = action.read_back.as_deref();
+            let told =
+                kind.and_then(|kind| Makes::of_read_back(kind, name, action.class, read_back.as_ref()?));
+            let makes = match (makes.get(name).cloned(), told) {
+                (Some(makes), Some(told)) => Some(makes.with(told)),
+                (makes, told) => makes.or(told),
+            };
             let entry = Action {
+                makes,
                 provider,
                 service: service.to_owned(),
                 version: version.clone(),
@@ -212,7 +235,7 @@ impl TypedService {
                 answers_with_credentials: action.answers_with_credentials,
                 rate: action.rate,
                 paging: action.paging,
-                read_back: resolve_read_back(name, action)?,
+                read_back,
                 destructive: destructive.get(name).cloned(),
                 source: action.source.clone(),
                 resource_paths: action.resources.iter().map(|path| path_of(path)).collect(),
@@ -220,8 +243,19 @@ impl TypedService {
             };
             resolved.insert(name.clone(), entry);
         }
-        Ok(Service { version, params_in, actions: resolved, facts: facts.into_values().collect() })
+        let kinds =
+            kinds_of(read_backs.iter().map(|(name, typed)| (name, typed.kind(name))), &facts, &filters);
+        if let Some(read) = filters.keys().find(|read| kinds.iter().all(|kind| kind.action != **read)) {
+            return Err(CatalogError::Unknown { table: "filters", action: read.clone() });
+        }
+        let facts = facts.into_values().collect();
+        Ok(Service { version, params_in, actions: resolved, facts, kinds })
     }
+}
+
+/// Where something is in an answer.
+pub(super) fn keys(place: &str) -> Vec<String> {
+    place.split('.').map(str::to_owned).collect()
 }
 
 /// `EventInfo[].EventName` as segments; `[]` only tells the reader that there may be several.
@@ -283,6 +317,18 @@ struct TypedReadBack {
 }
 
 impl TypedReadBack {
+    fn kind(&self, name: &str) -> Kind {
+        Kind {
+            name: name.to_owned(),
+            action: self.action.clone(),
+            ids: self.ids.clone(),
+            items: keys(&self.items),
+            id: self.id.clone(),
+            tags: None,
+            filters: BTreeMap::new(),
+        }
+    }
+
     fn resolve(&self, service: &str, region_field: Option<String>, of: &TypedAction) -> ReadBack {
         ReadBack {
             service: service.to_owned(),
@@ -292,7 +338,7 @@ impl TypedReadBack {
             ids_field: self.ids.clone(),
             ids_form: self.ids_form,
             region_field,
-            items: self.items.split('.').map(str::to_owned).collect(),
+            items: keys(&self.items),
             id_field: self.id.clone(),
             state_field: self.state.clone(),
             operation_field: self.operation.clone(),

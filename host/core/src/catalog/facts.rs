@@ -1,8 +1,9 @@
 //! What a grant's selectors are judged by: the read that shows a resource's name, tags, charge type and groups, as data of the
 //! catalog. Leaves making the read to the broker and the judging to `grant`. Tested below.
 
-use super::entry::Action;
+use super::entry::{Action, keys};
 use super::find;
+use super::makes::Kind;
 use super::read_back::{IdsForm, ids_value};
 use crate::call::CallRequest;
 use serde::Deserialize;
@@ -54,6 +55,19 @@ impl FactsRecipe {
     /// The parameters whose ids the read takes.
     pub(super) fn of(&self) -> impl Iterator<Item = &str> {
         self.of.iter().map(String::as_str)
+    }
+
+    /// What it lists, where that is of the service itself.
+    pub(super) fn kind(&self, name: &str) -> Option<Kind> {
+        self.service.is_none().then(|| Kind {
+            name: name.to_owned(),
+            action: self.action.clone(),
+            ids: self.ids.clone(),
+            items: keys(&self.items),
+            id: self.id.clone(),
+            tags: Some((keys(&self.tags), self.tag_key.clone(), self.tag_value.clone())),
+            filters: BTreeMap::new(),
+        })
     }
 }
 

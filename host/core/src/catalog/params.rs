@@ -144,6 +144,11 @@ pub fn other_regions(params: &Value) -> Vec<String> {
     })
 }
 
+/// All that stands in `params`, under whatever name, the elements of JSON lists in a text included.
+pub fn values(params: &Value) -> Vec<String> {
+    collect(params, |_| true)
+}
+
 /// Whether `text` may be the id or name of one resource. Lists and blanks are refused, so that `i-1,i-2` never passes for
 /// `i-*`.
 pub fn is_resource_id(text: &str) -> bool {

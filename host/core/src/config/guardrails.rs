@@ -2,9 +2,11 @@
 //! in `super::tests`.
 
 use super::finding::ConfigError;
+use super::host::HostSettings;
 use super::source::{Source, place};
 use super::typed;
-use crate::guardrail::{Guardrails, Quota, SPAN_MAX};
+use crate::guardrail::{Guardrails, Protected, Quota, SPAN_MAX};
+use crate::id::AccountName;
 use crate::schedule::interval;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ const NONE: &str = "none";
 pub(super) fn resolve(
     source: &Source<'_>,
     typed: &typed::Guardrails,
+    host: &HostSettings,
+    account: Option<&AccountName>,
     errors: &mut Vec<ConfigError>,
 ) -> Guardrails {
     let defaults = Guardrails::default();
@@ -45,5 +49,7 @@ pub(super) fn resolve(
             }
         },
     };
-    Guardrails { effects, once_effects, cool_down }
+    let is_here = |one: &&Protected| one.account.is_none() || one.account.as_ref() == account;
+    let protected = host.protected.iter().filter(is_here).cloned().collect();
+    Guardrails { effects, once_effects, cool_down, protected }
 }

@@ -4,11 +4,12 @@
 use super::finding::ConfigError;
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::{Account, EventSource, HostFile, Listener, Signature};
-use super::{AdminSettings, CredentialRefs, admin, credentials, defaults, keep};
+use super::{AdminSettings, CredentialRefs, admin, credentials, defaults, keep, protected};
 use crate::catalog::Provider;
 use crate::credential::CredentialSource;
 use crate::endpoint::{Endpoint, is_region};
 use crate::event::SourceKind;
+use crate::guardrail::Protected;
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
 use crate::sign::Scheme;
@@ -37,6 +38,8 @@ pub struct HostSettings {
     pub sources: BTreeMap<SourceName, SourceSettings>,
     /// Secrets that policies may refer to in a call, by name.
     pub secrets: BTreeMap<String, SecretRef>,
+    /// What no policy may change.
+    pub protected: Vec<Protected>,
 }
 
 /// Where the ledger is kept.
@@ -164,6 +167,7 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
     }
     let plugins = PluginSettings { dir: dir.into(), cache_dir: file.plugins.cache_dir.map(Into::into) };
 
+    let protected = protected::resolve(source, file.protected, &mut errors);
     let mut accounts = BTreeMap::new();
     for (name, typed) in file.accounts {
         if let Some(account) = account(source, &name, typed, &mut errors) {
@@ -186,6 +190,7 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
             accounts,
             sources,
             secrets: file.secrets,
+            protected,
         }),
         _ => Err(errors),
     }

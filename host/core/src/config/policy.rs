@@ -42,7 +42,13 @@ pub(super) fn resolve(
     let grants = grants(source, &file.allow, account.as_ref(), host, &mut errors, &mut warnings);
     let config = json_table(source, &file.config, &mut errors);
     let retry = retry::resolve(source, &file.retry, &mut errors);
-    let guardrails = guardrails::resolve(source, &file.guardrails, &mut errors);
+    let guardrails = guardrails::resolve(
+        source,
+        &file.guardrails,
+        host,
+        account.as_ref().and_then(Option::as_ref),
+        &mut errors,
+    );
     let known: Vec<&str> = host.secrets.keys().map(String::as_str).collect();
     for (at, name) in file.secrets.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
         let fix = match known.as_slice() {

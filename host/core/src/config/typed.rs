@@ -1,7 +1,7 @@
 //! The files as the operator types them. Leaves what the values mean to `host` and `policy`.
 
 use crate::catalog::Provider;
-use crate::grant::AllowEntry;
+use crate::grant::{AllowEntry, ResourceEntry};
 use crate::pattern::OnEntry;
 use crate::run::Mode;
 use crate::schedule::ScheduleEntry;
@@ -27,6 +27,16 @@ pub(super) struct HostFile {
     pub(super) sources: BTreeMap<String, EventSource>,
     #[serde(default)]
     pub(super) secrets: BTreeMap<String, SecretRef>,
+    #[serde(default)]
+    pub(super) protected: Vec<Protected>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Protected {
+    pub(super) resource: Vec<ResourceEntry>,
+    pub(super) account: Option<String>,
+    pub(super) region: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

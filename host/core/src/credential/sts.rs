@@ -79,7 +79,15 @@ impl StsCall {
             Provider::Tencent => ("2018-08-13", region),
         };
         let params = self.params.expose();
-        OutboundCall { service: SERVICE, version, action: self.action, region, params, token: None }
+        OutboundCall {
+            service: SERVICE,
+            version,
+            action: self.action,
+            region,
+            params,
+            token: None,
+            dry_run: None,
+        }
     }
 }
 

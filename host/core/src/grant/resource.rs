@@ -42,7 +42,8 @@ impl ResourceEntry {
 }
 
 impl Selector {
-    fn holds_for(&self, facts: &ResourceFacts) -> bool {
+    /// Whether all of it is true of what a read has shown.
+    pub(crate) fn holds_for(&self, facts: &ResourceFacts) -> bool {
         let is = |wanted: &Option<String>, value: &Option<String>| match (wanted, value) {
             (None, _) => true,
             (Some(wanted), Some(value)) => glob_matches(wanted, value),
@@ -57,7 +58,7 @@ impl Selector {
                 .is_none_or(|wanted| facts.groups.iter().any(|group| glob_matches(wanted, group)))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
@@ -113,7 +114,7 @@ impl<'de> Deserialize<'de> for ResourceEntry {
 }
 
 /// Whether `text` is `pattern`, where `*` stands for any run of characters.
-pub(super) fn glob_matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob_matches(pattern: &str, text: &str) -> bool {
     let Some((head, mut rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
     while let Some((middle, after)) = rest.split_once('*') {

@@ -218,6 +218,10 @@ pub enum Answered {
     ReadBack,
     /// Made up by the host: dry run.
     Simulated,
+    /// The same, after the cloud's own dry run: made up where that passed, the cloud's refusal where it did not.
+    CloudDryRun,
+    /// From the cloud, with what the dry run has simulated so far in it.
+    Overlaid,
     /// Refused by the host: grant, guardrail or malformed request.
     Host,
     /// An earlier try of this run made the same effect: nothing was sent.

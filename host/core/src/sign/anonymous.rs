@@ -68,6 +68,7 @@ mod tests {
                 region: "ap-guangzhou",
                 params: r#"{"OIDCToken":"hunter2"}"#,
                 token: None,
+                dry_run: None,
             };
             let request =
                 prepare(provider, &call, &endpoint, Timestamp::from_seconds(1), "n").expect("prepared");

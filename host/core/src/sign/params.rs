@@ -47,6 +47,9 @@ pub enum InvalidParams {
         /// The call's region.
         of_call: String,
     },
+    /// The flag that makes it a dry run is not in what would be sent.
+    #[error("the request would not be a dry run: it is not sent")]
+    NotDry,
     /// Too many or too deep.
     #[error("params flatten to more than {PAIRS_MAX} values, or nest deeper than {DEPTH_MAX}")]
     TooLarge,
@@ -89,6 +92,9 @@ pub(super) fn alibaba_pairs(call: &OutboundCall<'_>) -> Result<Vec<Pair>, Invali
     if let Some((field, value)) = call.token {
         flat.push(field, value.to_owned())?;
     }
+    if let Some(field) = call.dry_run {
+        flat.push(field, true.to_string())?;
+    }
     Ok(flat.pairs)
 }
 
@@ -96,9 +102,16 @@ pub(super) fn alibaba_pairs(call: &OutboundCall<'_>) -> Result<Vec<Pair>, Invali
 pub(super) fn tencent_body(call: &OutboundCall<'_>) -> Result<Vec<u8>, InvalidParams> {
     let mut object = parse_call(call)?;
     refuse_reserved(Provider::Tencent, call, object.keys().map(String::as_str))?;
-    let Some((field, value)) = call.token else { return Ok(call.params.as_bytes().to_vec()) };
-    if object.insert(field.to_owned(), value.into()).is_some() {
-        return Err(InvalidParams::Twice(field.to_owned()));
+    let token = call.token.map(|(field, value)| (field, Value::from(value)));
+    let stamps: Vec<(&str, Value)> =
+        token.into_iter().chain(call.dry_run.map(|field| (field, true.into()))).collect();
+    if stamps.is_empty() {
+        return Ok(call.params.as_bytes().to_vec());
+    }
+    for (field, value) in stamps {
+        if object.insert(field.to_owned(), value).is_some() {
+            return Err(InvalidParams::Twice(field.to_owned()));
+        }
     }
     Ok(Value::Object(object).to_string().into_bytes())
 }
@@ -188,7 +201,15 @@ mod tests {
     use super::*;
 
     fn call<'a>(action: &'a str, params: &'a str) -> OutboundCall<'a> {
-        OutboundCall { service: "ecs", version: "2014-05-26", action, region: "", params, token: None }
+        OutboundCall {
+            service: "ecs",
+            version: "2014-05-26",
+            action,
+            region: "",
+            params,
+            token: None,
+            dry_run: None,
+        }
     }
 
     fn flat(action: &str, params: &str) -> Result<String, InvalidParams> {
@@ -260,6 +281,7 @@ mod tests {
         let call = OutboundCall {
             region: "cn-hangzhou",
             token: Some(("ClientToken", "t")),
+            dry_run: None,
             ..call("CreateSnapshot", params)
         };
         let pairs = alibaba_pairs(&call).expect("valid");

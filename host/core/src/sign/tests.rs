@@ -21,6 +21,7 @@ fn prepared(scheme: Scheme, session_token: Option<&str>) -> SignedRequest {
         region: "cn-hangzhou",
         params: r#"{"DiskId":"d-1","Description":"a b*c~d+e/f=g&h%🚀","Tag":[{"Key":"k","Value":""}]}"#,
         token: Some(("ClientToken", "token-1")),
+        dry_run: None,
     };
     let endpoint = Endpoint::parse("http://127.0.0.1:9000").expect("loopback");
     prepare(scheme, &call, &endpoint, &credential(session_token), NOW, "nonce-1").expect("valid parameters")

@@ -24,6 +24,9 @@ pub struct CheckReport {
     pub plugins: Vec<PluginReport>,
     /// Every policy file that can be used.
     pub policies: Vec<PolicyReport>,
+    /// What no policy may change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protected: Vec<ProtectedReport>,
     /// What is wrong or looks wrong, errors and warnings.
     pub findings: Vec<Finding>,
 }
@@ -71,6 +74,15 @@ pub struct PolicyReport {
     pub asks: Vec<Permission>,
     /// Its schedules.
     pub schedules: Vec<ScheduleReport>,
+}
+
+/// An entry of `[[protected]]`.
+#[derive(Debug, Serialize)]
+pub struct ProtectedReport {
+    /// Its resources, and the regions where it names any.
+    pub resources: String,
+    /// The account; any where absent.
+    pub account: Option<String>,
 }
 
 /// A schedule.
@@ -147,6 +159,10 @@ pub async fn inspect(
     };
     let base = config.parent().unwrap_or(Path::new(""));
     check_secrets(&host, base, &mut report);
+    report.protected.extend(host.protected.iter().map(|protected| ProtectedReport {
+        resources: protected.to_string(),
+        account: protected.account.as_ref().map(ToString::to_string),
+    }));
     let policies = Arc::new(Policies::default());
     let opened =
         Registry::open(engine, base.to_owned(), host.clone(), policies.clone(), Arc::default()).await;

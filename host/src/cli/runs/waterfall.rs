@@ -5,6 +5,7 @@ use crate::cli::text::{Align, aligned, cut, span, word};
 use crate::store::RunDetail;
 use opsward_core::call::{CallReply, CallRequest};
 use opsward_core::catalog::{self, Provider};
+use opsward_core::overlay::NOT_SHOWN;
 use opsward_core::run::{Answered, Entry, Record, StateError, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use serde_json::Value;
@@ -105,8 +106,8 @@ fn step<'r>(record: &'r Record, after: Took, later: &[Record]) -> Option<(String
         }
         Entry::Call { request, reply, answered, .. } => {
             let what = match answered {
-                Answered::Cloud | Answered::ReadBack => "read",
-                Answered::Simulated => "dry-run",
+                Answered::Cloud | Answered::ReadBack | Answered::Overlaid => "read",
+                Answered::Simulated | Answered::CloudDryRun => "dry-run",
                 Answered::Once { .. } | Answered::EarlierTry | Answered::Person { .. } => "repeat",
                 Answered::Host => "refused",
             };
@@ -226,7 +227,12 @@ fn answer(reply: &CallReply, answered: &Answered, sends: u32) -> String {
         Ok(response) => {
             let from = match answered {
                 Answered::ReadBack => "ok, seen by reading back".to_owned(),
+                Answered::Simulated if response.body.contains(NOT_SHOWN) => {
+                    "ok, simulated, shown by no read".to_owned()
+                }
                 Answered::Simulated => "ok, simulated".to_owned(),
+                Answered::CloudDryRun => "ok, simulated, passed the cloud's dry run".to_owned(),
+                Answered::Overlaid => "ok, with what is simulated".to_owned(),
                 Answered::EarlierTry => "ok, made by an earlier try".to_owned(),
                 Answered::Person { by } => format!("ok, says {by}"),
                 Answered::Once { run } => format!("ok, same as run {}", cut(run.as_str(), super::ID_CHARS)),
@@ -234,6 +240,7 @@ fn answer(reply: &CallReply, answered: &Answered, sends: u32) -> String {
             };
             format!("{from} {}", given(&response.body))
         }
+        Err(error) if *answered == Answered::CloudDryRun => format!("the cloud's dry run: {error}"),
         Err(error) => error.to_string(),
     };
     let mut text = cut(text.trim_end(), CELL_CHARS_MAX);

@@ -3,6 +3,7 @@
 mod hostile;
 
 use super::*;
+use crate::broker::Stamp;
 use crate::clock::ManualClock;
 use opsward_core::answer::Remedy;
 use opsward_core::secret::Secret;
@@ -19,6 +20,7 @@ const CALL: OutboundCall<'_> = OutboundCall {
     region: "cn-hangzhou",
     params: r#"{"DiskId":"d-secret"}"#,
     token: Some(("ClientToken", "token-1")),
+    dry_run: None,
 };
 
 /// A server that reads one request a connection and answers with canned bytes, or holds the connection open.
@@ -244,18 +246,18 @@ async fn the_broker_gives_a_request_and_the_catalog_version_and_token_field() {
     };
     let known = request("ecs", "CreateSnapshot");
     assert!(matches!(
-        Sender::send(&client, Caller::of(&account), &known, Some("t-1")).await,
+        Sender::send(&client, Caller::of(&account), &known, Stamp::Token("t-1")).await,
         Verdict::Answered(Ok(_))
     ));
     let sent = String::from_utf8(server.requests().remove(0)).expect("text");
     assert!(sent.starts_with("POST /?ClientToken=t-1&DiskId=d-1&RegionId=cn-hangzhou HTTP/1.1"), "{sent}");
     assert!(sent.contains("x-acs-version: 2014-05-26"), "{sent}");
-    for (request, token, code) in [
-        (request("ecs", "RebootInstance"), Some("t-1"), "opsward.no-token"),
-        (request("nosuch", "CreateSnapshot"), None, "opsward.unknown-service"),
+    for (request, stamp, code) in [
+        (request("ecs", "RebootInstance"), Stamp::Token("t-1"), "opsward.no-token"),
+        (request("nosuch", "CreateSnapshot"), Stamp::Plain, "opsward.unknown-service"),
     ] {
         let Verdict::Answered(Err(error)) =
-            Sender::send(&client, Caller::of(&account), &request, token).await
+            Sender::send(&client, Caller::of(&account), &request, stamp).await
         else {
             panic!("sent: {code}")
         };

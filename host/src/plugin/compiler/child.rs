@@ -3,7 +3,7 @@
 //! was told. Leaves killing it to its parent. Tested by the bombs in `tests/`.
 
 use super::{COMPILED, OUT_OF_MEMORY, REASON_BYTES_MAX, REFUSED};
-use crate::plugin::engine::settings_of_code;
+use crate::plugin::engine::settings;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -76,7 +76,7 @@ fn confine(args: &CompileArgs) -> io::Result<()> {
 fn answer(args: &CompileArgs) -> io::Result<()> {
     let mut plugin = Vec::new();
     io::stdin().lock().read_to_end(&mut plugin)?;
-    let compiled = wasmtime::Engine::new(&settings_of_code(args.reserved_bytes))
+    let compiled = wasmtime::Engine::new(&settings::of_code(args.reserved_bytes))
         .and_then(|wasm| wasm.precompile_component(&plugin));
     match compiled {
         Ok(code) => send(COMPILED, &code),

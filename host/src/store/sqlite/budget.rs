@@ -37,14 +37,28 @@ pub(super) struct Statements<'c> {
     intents: u32,
 }
 
+/// What was spent under `scope`, newest first.
+pub(super) fn spent(conn: &Connection, scope: &str) -> Result<Vec<(Timestamp, u32)>, rusqlite::Error> {
+    let mut spent = conn.prepare_cached(SPENT)?;
+    rows(&mut spent, scope)
+}
+
+const SPENT: &str = "SELECT at, cost FROM spent WHERE scope = ?1 ORDER BY at DESC LIMIT ?2";
+
+fn rows(spent: &mut Statement<'_>, scope: &str) -> Result<Vec<(Timestamp, u32)>, rusqlite::Error> {
+    let rows = spent.query_map(params![scope, QUOTA_MAX], |row| {
+        Ok((Timestamp::from_ms(row.get(0)?), row.get::<_, u32>(1)?))
+    })?;
+    rows.collect()
+}
+
 impl<'c> Statements<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> Result<Self, rusqlite::Error> {
         if wrong("budget-in-memory") {
             conn.execute("DELETE FROM spent", [])?;
         }
         Ok(Self {
-            spent: conn
-                .prepare("SELECT at, cost FROM spent WHERE scope = ?1 ORDER BY at DESC LIMIT ?2")?,
+            spent: conn.prepare(SPENT)?,
             spend: conn.prepare(
                 "INSERT INTO spent (scope, at, run, position, cost) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             )?,
@@ -70,10 +84,8 @@ impl<'c> Statements<'c> {
     ) -> Result<Option<Over>, rusqlite::Error> {
         let Spending { position, at, limits } = spending;
         for limit in limits.iter().filter(|limit| limit.quota.is_some()) {
-            let spent = self.spent.query_map(params![limit.scope.key(), QUOTA_MAX], |row| {
-                Ok((Timestamp::from_ms(row.get(0)?), row.get::<_, u32>(1)?))
-            })?;
-            if let Err(over) = fits(limit, spent.collect::<Result<Vec<_>, _>>()?, *at) {
+            let spent = rows(&mut self.spent, &limit.scope.key())?;
+            if let Err(over) = fits(limit, spent, *at) {
                 return Ok(Some(over));
             }
         }

@@ -2,6 +2,7 @@
 //! `opsward run`. Leaves writing to `writer`. Tested by the conformance suite.
 
 use super::approvals;
+use super::budget;
 use super::damage;
 use super::halt;
 use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
@@ -59,6 +60,11 @@ impl Reader {
         let row = |row: &Row<'_>| run_row(row).or_else(|_| readable::run_row(row));
         let rows = statement.query_map(params![policy, rows_max(filter.limit)], row)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What was spent under each scope, newest first.
+    pub(super) fn spent(&self, scopes: &[String]) -> Result<Vec<Vec<(Timestamp, u32)>>, StoreError> {
+        scopes.iter().map(|scope| Ok(budget::spent(&self.conn, scope)?)).collect()
     }
 
     /// The halts in force.

@@ -62,12 +62,14 @@ impl Ledgers {
     ) -> Result<(), StoreError> {
         let (state, wake, faulted) = match to {
             Standing::Wake { at, faulted } => (RunState::Ready, Some(at.ms()), faulted),
+            Standing::Crashed { at } => (RunState::Ready, Some(at.ms()), false),
             Standing::Held => (RunState::Held, None, false),
             Standing::Done => (RunState::Done, None, false),
             Standing::Failed => (RunState::Failed, None, false),
             Standing::Dead => (RunState::Dead, None, true),
         };
-        sql.finish.execute(params![seq, code(state), wake, faulted, at.map(Timestamp::ms), note])?;
+        let crashed = matches!(to, Standing::Crashed { .. });
+        sql.finish.execute(params![seq, code(state), wake, faulted, at.map(Timestamp::ms), note, crashed])?;
         sql.approvals.follow(&claim.run, waits)?;
         if state.is_final() {
             sql.lock.end_all(&claim.run)?;

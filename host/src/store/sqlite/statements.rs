@@ -79,7 +79,7 @@ impl<'c> Statements<'c> {
             append: sql("INSERT INTO ledger (run, records, sum) VALUES (?1, ?2, ?3)")?,
             finish: sql(
                 "UPDATE runs SET state = ?2, wake = coalesce(?3, wake), faults = faults + ?4,
-                   changed = coalesce(?5, changed), note = ?6, crashes = 0 WHERE seq = ?1",
+                   changed = coalesce(?5, changed), note = ?6, crashes = iif(?7, crashes + 1, 0) WHERE seq = ?1",
             )?,
             rouse: sql(
                 "UPDATE runs INDEXED BY runs_not_done SET wake = ?1

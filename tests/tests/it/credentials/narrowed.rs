@@ -82,6 +82,7 @@ async fn the_cloud_refuses_what_a_narrowed_session_leaves_out() {
         region: "cn-hangzhou",
         params: &params,
         token: None,
+        dry_run: None,
     };
     let session = |actions: &[&str]| {
         let actions = actions.iter().map(|&action| action.to_owned()).collect();

@@ -83,7 +83,9 @@ const GRANTS: [Grant; 13] = [
 
 /// What a call names.
 const NAMED: [&str; 6] = ["exact", "glob", "foreign", "mixed", "alike", "none"];
-const MODES: [&str; 2] = ["enforce", "dry-run"];
+const MODES: [&str; 3] = ["enforce", "dry-run", "off"];
+/// The actions of these that the cloud checks where it is asked to: all that a dry run sends of effects, and with the flag.
+const CHECKED: [&str; 1] = ["DeleteImage"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_leaves_exactly_where_it_is_granted() {
@@ -104,15 +106,15 @@ async fn a_request_leaves_exactly_where_it_is_granted() {
             cells += 1;
             let note = format!("{name}/{named}");
             calls.push(call(&action, region, named, name));
-            if leaves(&action, grant, region, named, mode) {
-                wanted.insert((action.0.to_owned(), region.to_owned(), note));
+            if let Some(flag) = leaves(&action, grant, region, named, mode) {
+                wanted.insert((action.0.to_owned(), region.to_owned(), note, flag.to_owned()));
             }
         }
         send(&world, &host, name, &format!("calls.{name}"), json!({ "calls": calls, "together": true }))
             .await;
     }
     assert!(cells >= 5000, "{cells}");
-    for (_, _, name) in &policies {
+    for (_, _, name) in policies.iter().filter(|(_, mode, _)| *mode != "off") {
         let run = ended(&world, &host, name).await;
         assert_eq!(run["state"], "done", "{run}");
     }
@@ -124,12 +126,13 @@ async fn a_request_leaves_exactly_where_it_is_granted() {
             text(&request["region"]),
             text(&request["params"][note_param(request["action"].as_str().unwrap_or_default())]),
         );
+        let flag = text(&request["params"]["DryRun"]);
         match note.is_empty() {
             // The host's own, which sees what a tag would grant.
             true => {
                 assert!(action.starts_with("Describe") && request.to_string().contains("-tag-"), "{request}")
             }
-            false => assert!(seen.insert((action, region, note)), "sent twice: {request}"),
+            false => assert!(seen.insert((action, region, note, flag)), "sent twice: {request}"),
         }
     }
     println!("{cells} cells, {} requests", seen.len());
@@ -147,8 +150,8 @@ fn all() -> impl Iterator<Item = (Action, &'static str, &'static str)> {
     regions.flat_map(|(action, region)| NAMED.map(|named| (action, region, named)))
 }
 
-/// The judge: whether a request leaves.
-fn leaves(action: &Action, grant: &Grant, region: &str, named: &str, mode: &str) -> bool {
+/// The judge: whether a request leaves, and what its flag for a dry run says then.
+fn leaves(action: &Action, grant: &Grant, region: &str, named: &str, mode: &str) -> Option<&'static str> {
     let (_, _, takes_list, kind) = *action;
     let is_void = matches!(
         (kind, grant.resources),
@@ -167,11 +170,16 @@ fn leaves(action: &Action, grant: &Grant, region: &str, named: &str, mode: &str)
         (Resources::Both, "glob") => kind != Kind::Strict,
         _ => false,
     };
-    !is_void
+    let granted = !is_void
         && resources
         && grant.regions.is_none_or(|regions| regions.contains(&region))
-        && grant.window != Some(false)
-        && (kind == Kind::Read || mode == "enforce")
+        && grant.window != Some(false);
+    match mode {
+        "enforce" => granted.then_some(""),
+        "dry-run" if kind == Kind::Read => granted.then_some(""),
+        "dry-run" if CHECKED.contains(&action.0) => granted.then_some("true"),
+        _ => None,
+    }
 }
 
 /// A parameter of the action that can hold the cell's name.

@@ -4,9 +4,9 @@
 use super::assemble::wrap;
 use super::good_bytes;
 use crate::harness::{PATIENCE, compiler};
-use opsward::plugin::compile::RefusedPlugin;
 use opsward::plugin::compiler::{CompileLimits, Compiler};
 use opsward::plugin::engine::{Engine, Limits};
+use opsward::plugin::judge::RefusedPlugin;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -189,6 +189,7 @@ impl Signed {
             region,
             params: &params.to_string(),
             token: self.client_token.map(|token| ("ClientToken", token)),
+            dry_run: None,
         };
         let request =
             prepare(self.scheme, &call, &endpoint, &credential, real_time() - self.age, &self.nonce)

@@ -3,7 +3,7 @@
 
 use super::fate::{Fate, Life};
 use futures::future::BoxFuture;
-use opsward::broker::{AccountFacts, Caller, Sender};
+use opsward::broker::{AccountFacts, Caller, Sender, Stamp};
 use opsward_core::answer::{Remedy, Verdict};
 use opsward_core::call::{CallError, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::Provider;
@@ -91,10 +91,10 @@ impl Sender for Way {
         &'a self,
         _: Caller<'a>,
         request: &'a CallRequest,
-        token: Option<&'a str>,
+        stamp: Stamp<'a>,
     ) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
-            let fate = &self.life.fate;
+            let (fate, token) = (&self.life.fate, stamp.as_token());
             tokio::time::sleep(Duration::from_millis(10 + fate.below(200))).await;
             let verdict = self.carry_out(request, token);
             fate.note(&format!("{request:?} {token:?} {verdict:?}"));

@@ -41,6 +41,9 @@ pub(super) async fn an_effect_counts_with_its_intent_and_through_kills<L: Lab>()
         panic!("two are spent")
     };
     assert_eq!(over.room_at, Some(NOW + Duration::from_secs(3600)));
+    let scopes = vec![limit("p", 2).scope.key(), limit("other", 2).scope.key()];
+    let spent = store.spent(scopes).await.expect("asked");
+    assert_eq!(spent, [vec![(NOW, 1), (NOW, 1)], vec![]], "and can be looked at");
     let later = Record { at: NOW + Duration::from_secs(3600), ..intent(1) };
     assert_eq!(begin(&*store, &again.claim, later, two_an_hour()).await, Once::First);
 }

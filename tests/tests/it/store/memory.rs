@@ -206,6 +206,10 @@ impl Store for MemoryStore {
         self.write("resume", None, move |shelf| Ok(shelf.resume(policy.as_ref())))
     }
 
+    fn spent(&self, scopes: Vec<String>) -> Reply<'_, Vec<Vec<(Timestamp, u32)>>> {
+        self.read(move |shelf| shelf.spent(&scopes))
+    }
+
     fn halts(&self) -> Reply<'_, Halts> {
         self.read(Shelf::halts)
     }

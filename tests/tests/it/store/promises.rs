@@ -390,3 +390,25 @@ pub(super) async fn a_run_over_which_hosts_die_is_suspected_and_handed_out_alone
     crashes.sort_unstable();
     assert_eq!(crashes, [1, 1, 1], "counted anew where it got further");
 }
+
+pub(super) async fn a_run_whose_runner_died_is_ready_and_counted_as_if_its_host_had<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
+    for crashes in 0..3 {
+        let claimed = store.claim(5, NOW).await.expect("claimed").remove(0);
+        assert_eq!((claimed.crashes, claimed.faults), (crashes, 0), "it is no fault of its own");
+        let fault = Fault { kind: FaultKind::Host, message: "died".to_owned() };
+        let died = Record::new(NOW, Entry::Faulted { fault });
+        store.finish(&claimed.claim, vec![died], Standing::Crashed { at: NOW }).await.expect("finished");
+    }
+    let claimed = store.claim(5, NOW).await.expect("claimed").remove(0);
+    let read = Record::new(NOW, Entry::Slept { position: 0, ms: 1, until: NOW });
+    store.append(&claimed.claim, vec![read]).await.expect("appended");
+    store.finish(&claimed.claim, vec![], Standing::Crashed { at: NOW }).await.expect("finished");
+    assert_eq!(
+        store.claim(5, NOW).await.expect("claimed")[0].crashes,
+        1,
+        "counted anew where it got further"
+    );
+}

@@ -211,6 +211,10 @@ impl Shelf {
         self.halts.remove(&policy.cloned()).is_some()
     }
 
+    pub(super) fn spent(&self, scopes: &[String]) -> Vec<Vec<(Timestamp, u32)>> {
+        scopes.iter().map(|scope| self.spent.of(scope)).collect()
+    }
+
     pub(super) fn halts(&self) -> Halts {
         Halts(self.halts.values().cloned().collect())
     }
@@ -254,8 +258,12 @@ impl Shelf {
     ) -> Result<(), StoreError> {
         let at = self.place(claim)?;
         self.runs[at].claimed = false;
+        let crashes = self.runs[at].crashes;
         self.write(at, &records);
         self.stand(at, &records, to);
+        if matches!(to, Standing::Crashed { .. }) {
+            self.runs[at].crashes = crashes + 1;
+        }
         Ok(())
     }
 
@@ -322,6 +330,10 @@ impl Shelf {
             Standing::Wake { at, faulted } => {
                 run.wake = at;
                 (RunState::Ready, faulted)
+            }
+            Standing::Crashed { at } => {
+                run.wake = at;
+                (RunState::Ready, false)
             }
             Standing::Held => (RunState::Held, false),
             Standing::Done => (RunState::Done, false),

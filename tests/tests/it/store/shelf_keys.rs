@@ -67,17 +67,21 @@ impl Spent {
     pub(super) fn spend(&mut self, run: &RunId, limits: &[Limit], record: &Record) -> Option<Over> {
         let Entry::Intent { position, .. } = record.entry else { return None };
         for limit in limits {
-            let key = limit.scope.key();
-            let of_it = self.0.iter().filter(|row| row.0 == key);
-            let mut spent: Vec<(Timestamp, u32)> = of_it.map(|row| (row.1, row.4)).collect();
-            spent.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-            if let Err(over) = fits(limit, spent, record.at) {
+            if let Err(over) = fits(limit, self.of(&limit.scope.key()), record.at) {
                 return Some(over);
             }
         }
         let row = |limit: &Limit| (limit.scope.key(), record.at, run.clone(), position, limit.cost);
         self.0.extend(limits.iter().map(row));
         None
+    }
+
+    /// What was spent under a scope, newest first.
+    pub(super) fn of(&self, scope: &str) -> Vec<(Timestamp, u32)> {
+        let of_it = self.0.iter().filter(|row| row.0 == scope);
+        let mut spent: Vec<(Timestamp, u32)> = of_it.map(|row| (row.1, row.4)).collect();
+        spent.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        spent
     }
 
     pub(super) fn give_back(&mut self, run: &RunId, entry: &Entry) {

@@ -15,7 +15,8 @@ fn guardrails_are_there_unless_the_operator_lifts_or_changes_them() {
     let guardrails = |lines| resolved(lines).map(|settings| settings.guardrails);
     assert_eq!(guardrails(""), Ok(Guardrails::default()));
     let lifted = guardrails("guardrails = { once-effects = \"none\", cool-down = \"none\" }");
-    let none = Guardrails { effects: None, once_effects: None, cool_down: Duration::ZERO };
+    let none =
+        Guardrails { effects: None, once_effects: None, cool_down: Duration::ZERO, ..Guardrails::default() };
     assert_eq!(lifted, Ok(none));
     let changed =
         "guardrails = { once-effects = \"2/day\", cool-down = \"1h30m\", effects = \"100/minute\" }";
@@ -25,6 +26,7 @@ fn guardrails_are_there_unless_the_operator_lifts_or_changes_them() {
             effects: Some(Quota { max: 100, per: Duration::from_secs(60) }),
             once_effects: Some(Quota { max: 2, per: Duration::from_secs(86_400) }),
             cool_down: Duration::from_secs(5400),
+            ..Guardrails::default()
         })
     );
 }
@@ -41,6 +43,32 @@ fn a_bad_guardrail_is_shown_at_its_key() {
     for (lines, expected) in cases {
         let problem = resolved(lines).expect_err(lines);
         assert!(problem.contains(expected) && problem.contains("nightly.toml:6:"), "{problem}");
+    }
+}
+
+#[test]
+fn what_is_protected_holds_for_every_policy_of_its_account() {
+    let protected = |lines: &str| {
+        let host = load_host("opsward.toml", &format!("{HOST}\n{lines}")).map_err(|errors| shown(&errors))?;
+        let settings = load_policy("n.toml", "n", NIGHTLY, &host).map_err(|errors| shown(&errors))?;
+        Ok::<_, String>(settings.guardrails.protected.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let both = "[[protected]]\nresource = ['i-1', { tag = { env = 'prod' } }]\nregion = ['ap-shanghai']\n\
+                [[protected]]\nresource = ['*']\naccount = 'prod'\n";
+    let expected = "i-1, { tag = { env = \"prod\" } } in ap-shanghai";
+    assert_eq!(protected(both), Ok(vec![expected.to_owned()]), "the other account's is not its business");
+    let cases = [
+        ("resource = []", "an empty list protects nothing"),
+        ("resource = [{ }]", "an empty selector selects nothing"),
+        ("resource = ['i-1,i-2']", "`i-1,i-2` is not a resource id"),
+        ("resource = ['i-1']\naccount = 'prd'", "unknown account `prd`"),
+        ("resource = ['i-1']\nregion = []", "leave `region` out for all regions"),
+        ("resource = ['i-1']\nregion = ['cn-*']", "`cn-*` is not a region"),
+        ("resources = ['i-1']", "unknown key `resources`"),
+    ];
+    for (lines, expected) in cases {
+        let problem = protected(&format!("[[protected]]\n{lines}")).expect_err(lines);
+        assert!(problem.contains(expected), "{problem}");
     }
 }
 
