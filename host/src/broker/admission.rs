@@ -38,13 +38,14 @@ impl Session {
             Err(error) if !wrong("no-grant-check") => return Ok(Err(error)),
             granted => granted.unwrap_or_default(),
         };
-        let cleared = self.clear(&question, &admitted, params, facts).await?;
+        let cleared = self.clear(position, &question, &admitted, params, facts).await?;
         Ok(cleared.map(|()| admitted))
     }
 
     /// Whether the call leaves alone what is protected. What the reads for its grants have shown is not read again.
     async fn clear(
         &self,
+        position: u32,
         question: &Question<'_>,
         admitted: &Admitted,
         params: &Value,
@@ -55,7 +56,7 @@ impl Session {
             return Ok(Ok(()));
         }
         let shown = match admit::reads_before_clearing(question, admitted, params, protected, &facts) {
-            Ok(reads) => self.facts(reads).await?,
+            Ok(reads) => self.facts(position, reads).await?,
             Err(error) => Err(error),
         };
         Ok(shown.and_then(|shown| {

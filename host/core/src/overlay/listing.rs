@@ -108,8 +108,9 @@ impl Selector<'_> {
                     wanted.eq_ignore_ascii_case("all") || shown.as_deref() == Some(wanted.as_str())
                 })
             }
-            Self::Tag(key, wanted) => tag_of(kind, item, key)
-                .is_some_and(|value| wanted.is_empty() || wanted.contains(&value)),
+            Self::Tag(key, wanted) => {
+                tag_of(kind, item, key).is_some_and(|value| wanted.is_empty() || wanted.contains(&value))
+            }
         }
     }
 
