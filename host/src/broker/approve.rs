@@ -10,8 +10,8 @@ use opsward_core::approval::{Facts, Fate, Follow, Plan, PlannedCall};
 use opsward_core::call::{CallReply, CallRequest};
 use opsward_core::catalog::{self, Class};
 use opsward_core::id::Digest;
-use opsward_core::time::Timestamp;
 use opsward_core::run::{HostReply, Mode, StateEntry, StateError, StateOp, StateReply, Stop};
+use opsward_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -144,7 +144,8 @@ impl Stage {
     /// How often the clouds were asked for `action`, dry runs apart, whatever became of it.
     async fn sent(&self, action: &str) -> usize {
         let requests = self.world.sim_get("requests").await;
-        let for_real = |request: &&Value| request["action"] == action && request["params"]["DryRun"].is_null();
+        let for_real =
+            |request: &&Value| request["action"] == action && request["params"]["DryRun"].is_null();
         requests.as_array().expect("a list").iter().filter(for_real).count()
     }
 

@@ -52,7 +52,14 @@ async fn a_parameter_that_turns_out_otherwise_stops_the_run_before_it_is_sent() 
     let stop = call("StopInstance", json!({ "InstanceId": stage.instance }));
     let ids = json!([stage.instance]).to_string();
     let look = call("DescribeInstances", json!({ "InstanceIds": ids }));
-    let named = json!({ "DiskId": stage.disks[0], "Description": { "$answer": [1, "/Instances/Instance/0/Status"] } });
+    // Of another machine's disk: a cloud makes none of a machine that stops.
+    let state = stage.world.sim_get("state").await;
+    let disks = state["alibaba"]["disks"].as_object().expect("a map").iter();
+    let others = |(_, disk): &(&String, &Value)| {
+        disk["instance_id"] != stage.instance && disk["region"] == "cn-hangzhou"
+    };
+    let (other, _) = disks.into_iter().find(others).expect("another machine's");
+    let named = json!({ "DiskId": other, "Description": { "$answer": [1, "/Instances/Instance/0/Status"] } });
     stage.send(&host, "e", json!({ "calls": [stop, look, call("CreateSnapshot", named)] })).await;
     let asked = stage.asked(&host, 1).await;
     let second = |asked: &Value| asked["calls"][1]["params"].as_str().expect("text").to_owned();
