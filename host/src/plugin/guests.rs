@@ -9,6 +9,7 @@ use opsward_core::event::Event;
 use opsward_core::id::Digest;
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where guests run. Cheap to clone.
@@ -55,6 +56,14 @@ impl Guests {
         match self {
             Self::Here(engine) => engine.load_pinned(digest).await,
             Self::Apart(runner) => runner.load_pinned(digest).await,
+        }
+    }
+
+    /// Has the bytes of that revision, where another cache of this program's has them, be found by `load_pinned` here as well.
+    pub fn take_over(&self, from: &Path, digest: &Digest) -> io::Result<()> {
+        match self {
+            Self::Here(engine) => engine.take_over(from, digest),
+            Self::Apart(runner) => runner.take_over(from, digest),
         }
     }
 
