@@ -7,6 +7,8 @@ use super::{Runner, SILENCE_MAX};
 use crate::plugin::engine::{Code, Description, Limits, Revision};
 use crate::plugin::judge::{self, RefusedPlugin};
 use opsward_core::id::Digest;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 impl Runner {
@@ -33,6 +35,11 @@ impl Runner {
             Some(bytes) => self.compile(bytes).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Takes over from the cache at `from` the revision with that digest, for `load_pinned` to find.
+    pub(crate) fn take_over(&self, from: &Path, digest: &Digest) -> io::Result<()> {
+        self.engine.take_over(from, digest)
     }
 
     async fn judge(&self, digest: Digest, code: Code) -> Result<Revision, Judged> {
