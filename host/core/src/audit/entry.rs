@@ -232,6 +232,12 @@ impl Entry {
             Recorded::Abandoned { position, by } => {
                 entry(Kind::Change, *position).decided("run.give-up", run, by)
             }
+            Recorded::Approved { by, .. } => {
+                entry(Kind::Change, None).decided("approval.approve", run, by.as_str())
+            }
+            Recorded::Denied { by, .. } => {
+                entry(Kind::Change, None).decided("approval.deny", run, by.as_str())
+            }
             Recorded::Retried { by: Some(by), .. } => entry(Kind::Change, None).decided("run.retry", run, by),
             _ => return None,
         })
