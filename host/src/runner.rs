@@ -29,7 +29,7 @@ use opsward_core::run::{Fault, FaultKind, Stop};
 use spent::Spent;
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
@@ -81,6 +81,11 @@ impl Runner {
     /// The bounds of guests.
     pub fn limits(&self) -> &Limits {
         self.engine.limits()
+    }
+
+    /// Takes over from the cache at `from` the revision with that digest, for `load_pinned` to find.
+    pub fn take_over(&self, from: &Path, digest: &Digest) -> std::io::Result<()> {
+        self.engine.take_over(from, digest)
     }
 
     /// Forgets what belongs to none of `keep`, here, on disk and in the runner. Gives the number of files removed.

@@ -4,7 +4,7 @@
 
 mod update;
 
-use super::check::{engine, table};
+use super::check::{guests, table};
 use super::{Config, EXIT_CANT_CREATE};
 use crate::plugin::engine::{Permission, Revision};
 use crate::plugin::registry::read_file;
@@ -143,10 +143,10 @@ impl Place {
         }
         // Thrown away afterwards, as `opsward check` does.
         let cache = tempfile::tempdir().context("cannot create a temporary directory")?;
-        let engine = engine(cache.path())?;
+        let guests = guests(cache.path())?;
         let refused = |problem: String| anyhow::anyhow!("`{}` is refused: {problem}", path.display());
-        let bytes = read_file(&path, engine.limits().plugin_bytes).map_err(refused)?;
-        engine.compile(bytes).await.map_err(|problem| refused(problem.to_string()))
+        let bytes = read_file(&path, guests.limits().plugin_bytes).map_err(refused)?;
+        guests.compile(bytes).await.map_err(|problem| refused(problem.to_string()))
     }
 }
 

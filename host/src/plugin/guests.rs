@@ -9,6 +9,7 @@ use opsward_core::event::Event;
 use opsward_core::id::Digest;
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where guests run. Cheap to clone.
@@ -55,6 +56,14 @@ impl Guests {
         match self {
             Self::Here(engine) => engine.load_pinned(digest).await,
             Self::Apart(runner) => runner.load_pinned(digest).await,
+        }
+    }
+
+    /// Takes over from the cache at `from` the revision with that digest, for `load_pinned` to find.
+    pub fn take_over(&self, from: &Path, digest: &Digest) -> io::Result<()> {
+        match self {
+            Self::Here(engine) => engine.take_over(from, digest),
+            Self::Apart(runner) => runner.take_over(from, digest),
         }
     }
 

@@ -154,6 +154,7 @@ pub async fn inspect(
     now: Timestamp,
     guests: impl Into<Guests>,
 ) -> anyhow::Result<CheckReport> {
+    let guests = guests.into();
     let mut report = CheckReport { config: config.display().to_string(), ..CheckReport::default() };
     let host = match load_host(&report.config, text) {
         Ok(host) => host,
@@ -164,7 +165,7 @@ pub async fn inspect(
     };
     let base = config.parent().unwrap_or(Path::new(""));
     check_secrets(&host, base, &mut report);
-    take_over_pinned(&engine, &host, base, &mut report);
+    take_over_pinned(&guests, &host, base, &mut report);
     report.protected.extend(host.protected.iter().map(|protected| ProtectedReport {
         resources: protected.to_string(),
         account: protected.account.as_ref().map(ToString::to_string),
@@ -192,7 +193,7 @@ pub async fn inspect(
 }
 
 /// Takes over the revisions that policy files pin from where the host keeps them: the plugins directory may hold others by now.
-fn take_over_pinned(engine: &Engine, host: &HostSettings, base: &Path, report: &mut CheckReport) {
+fn take_over_pinned(guests: &Guests, host: &HostSettings, base: &Path, report: &mut CheckReport) {
     // A directory that cannot be read is reported with the plugins.
     for file in std::fs::read_dir(base.join(&host.plugins.dir)).into_iter().flatten().flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
@@ -200,7 +201,7 @@ fn take_over_pinned(engine: &Engine, host: &HostSettings, base: &Path, report: &
         let settings = text.and_then(|text| load_policy(&name, stem(&name), &text, host).ok());
         let Some(pin) = settings.and_then(|settings| settings.digest) else { continue };
         let kept = base.join(host.cache_dir());
-        if let Err(problem) = engine.take_over(&kept, &pin) {
+        if let Err(problem) = guests.take_over(&kept, &pin) {
             let message = format!(
                 "cannot see whether the host has sha256:{}: {}: {problem}",
                 pin.short(),

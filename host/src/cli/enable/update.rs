@@ -3,7 +3,7 @@
 //! it is.
 
 use super::{EnableArgs, Place, asked, confirmed, tell_left};
-use crate::cli::check::engine;
+use crate::cli::check::guests;
 use crate::plugin::engine::{Permission, Revision};
 use anyhow::{Context as _, bail};
 use opsward_core::config::{HostSettings, draft, load_policy};
@@ -77,7 +77,7 @@ async fn kept(args: &EnableArgs, host: &HostSettings, pin: &str) -> Option<Revis
     let base = args.config.config.parent().unwrap_or(Path::new(""));
     let bytes = std::fs::read(base.join(host.cache_dir()).join(format!("{pin}.wasm"))).ok()?;
     let cache = tempfile::tempdir().ok()?;
-    engine(cache.path()).ok()?.compile(bytes).await.ok().filter(|revision| revision.digest.to_string() == pin)
+    guests(cache.path()).ok()?.compile(bytes).await.ok().filter(|revision| revision.digest.to_string() == pin)
 }
 
 fn tell_revisions(
