@@ -198,10 +198,8 @@ impl Session {
     /// Takes its answer.
     pub(super) fn heard(&mut self, noted: Noted, reply: &CallReply) -> Result<(), Stop> {
         match (&mut self.approving, noted) {
-            (Some(Approving::Plan(planning)), Noted::Read(request)) => {
-                if !planning.plan.has_effects() {
-                    planning.facts.add(&request, reply);
-                }
+            (Some(Approving::Plan(planning)), Noted::Read(request)) if !planning.plan.has_effects() => {
+                planning.facts.add(&request, reply);
             }
             (Some(Approving::Plan(planning)), Noted::Change { request, replayed }) => {
                 return planning.add(request, replayed, reply);
