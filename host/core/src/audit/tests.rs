@@ -22,11 +22,7 @@ fn checkpoint(seq: i64, hash: Digest, kind: CheckpointKind) -> Checkpoint {
     Checkpoint { kind, seq, hash, at: NOW }
 }
 
-fn verified(
-    rows: &[(String, Digest)],
-    checkpoints: &[Checkpoint],
-    closed: bool,
-) -> Result<Summary, Bad> {
+fn verified(rows: &[(String, Digest)], checkpoints: &[Checkpoint], closed: bool) -> Result<Summary, Bad> {
     let mut verifier = Verifier::new([checkpoints], []);
     for (seq, (text, hash)) in (1..).zip(rows) {
         let row = Row { seq, entry: Some(text.as_bytes()), hash: Some(hash.as_bytes().as_slice()) };
@@ -52,7 +48,11 @@ fn a_chain_is_held_against_its_checkpoints() {
             Some((3, Wrong::Replaced { checkpoint: 4 })),
         ),
         // What was lost with a store that was restored is no matter.
-        (vec![checkpoint(4, other, Of), checkpoint(9, other, Of), checkpoint(4, hash(4), Restored)], false, None),
+        (
+            vec![checkpoint(4, other, Of), checkpoint(9, other, Of), checkpoint(4, hash(4), Restored)],
+            false,
+            None,
+        ),
         (
             vec![checkpoint(3, other, Of), checkpoint(4, hash(4), Restored)],
             false,
@@ -108,7 +108,11 @@ fn a_checkpoint_line_reads_back_and_only_the_key_makes_it() {
         assert_eq!(read.authenticate(before, &key), Ok(()));
         assert_eq!(read.authenticate(before, &other), Err(InvalidCheckpoint::NotAuthentic));
     }
-    assert_eq!(second.authenticate(None, &key), Err(InvalidCheckpoint::NotAuthentic), "it has lost its place");
+    assert_eq!(
+        second.authenticate(None, &key),
+        Err(InvalidCheckpoint::NotAuthentic),
+        "it has lost its place"
+    );
     let text = first.to_string();
     for wrong in [String::new(), text.to_uppercase(), format!("{text} "), text.replacen(" 7 ", " 07 ", 1)] {
         assert_eq!(CheckpointLine::parse(wrong.as_bytes()), Err(InvalidCheckpoint::Malformed), "{wrong}");
