@@ -58,7 +58,9 @@ impl Overlay {
                 {
                     overlay.add(*position, request.clone(), response.clone(), *at);
                 }
-                Entry::Retried { .. } => overlay = Self::default(),
+                Entry::Retried { .. } | Entry::Approved { enough: true, .. } | Entry::Void { .. } => {
+                    overlay = Self::default();
+                }
                 _ => {}
             }
         }

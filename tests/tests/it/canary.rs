@@ -7,6 +7,7 @@ pub(crate) mod memory;
 pub(crate) mod scanner;
 
 use crate::harness::{ADMIN_TOKEN, EXECUTED, Host, TOKEN, World, eventually, executed};
+use crate::runner::runners_of;
 use scanner::Scanner;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -362,6 +363,11 @@ async fn no_secret_leaves_the_host_in_any_form() {
         None => println!("SKIPPED: this user may not read the host's memory; root may"),
     }
     is_closed_to_others(&world);
+    for runner in runners_of(host.child.id().expect("running")) {
+        let Some(seen) = memory::secret_in(runner.pid, &scanner) else { continue };
+        assert_eq!(seen.secret, None, "in the memory of the process that runs guests");
+        println!("{} KiB of a runner's memory: no secret", seen.bytes / 1024);
+    }
     // The -wal as it is while a host runs, and again when it is closed.
     files(world.dir.path(), &mut gathered);
     host.kill().await;

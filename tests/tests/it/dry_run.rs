@@ -18,7 +18,7 @@ fn allow(actions: &[&str], resources: &[&str]) -> String {
 }
 
 /// The whole run as the admin listener shows it.
-async fn whole(world: &World, host: &Host, run: &Value) -> Value {
+pub(crate) async fn whole(world: &World, host: &Host, run: &Value) -> Value {
     let url = format!("http://{}/api/v1/runs/{}", host.admin, run["id"].as_str().expect("an id"));
     let answer = world.http.get(url).send().await.expect("admin answers");
     serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")

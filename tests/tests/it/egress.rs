@@ -140,12 +140,18 @@ impl Trace {
         let mut said = tokio::io::BufReader::new(tracer.stderr.take()?).lines();
         // "strace: Process 1 attached", or why not.
         let first = said.next_line().await.ok()??;
+        // It tells of each thread, and would end if nobody listened.
+        tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
         first.contains("attached").then_some(Self { tracer, file })
     }
 
     /// Addresses that were connected to, as `family address port`.
     async fn connects(mut self) -> BTreeSet<String> {
-        self.tracer.kill().await.expect("killed");
+        // Told to end it lets go of the host, and writes what it holds back.
+        let pid = self.tracer.id().expect("running").to_string();
+        let told = std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(told.success(), "strace has ended before");
+        self.tracer.wait().await.expect("ended");
         let text = std::fs::read_to_string(&self.file).expect("the trace");
         let connects = text.lines().filter(|line| line.contains("sa_family="));
         connects

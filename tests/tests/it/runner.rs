@@ -5,7 +5,8 @@ mod seen;
 
 use crate::chaos::{HASTE, judge, next, world_under_fire};
 use crate::harness::{EXECUTED, Host, TOKEN, World, eventually, executed, long, seed, times};
-use seen::{Process, runners_of};
+use seen::Process;
+pub(crate) use seen::runners_of;
 use serde_json::json;
 use std::process::Stdio;
 use std::time::Duration;

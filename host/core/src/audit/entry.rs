@@ -5,7 +5,6 @@
 use super::digest;
 use crate::call::{CallError, CallRequest};
 use crate::catalog::{self, Class, Provider};
-use crate::guardrail::OVER_GUARDRAIL;
 use crate::id::{AccountName, Digest, PolicyName, RunId};
 use crate::run::{Answered, Entry as Recorded, Record};
 use crate::time::Timestamp;
@@ -17,7 +16,14 @@ pub const AUDIT_VERSION: u8 = 1;
 /// Resources that an entry names: a call on more is rare, and its parameters are in the ledger.
 const RESOURCES_MAX: usize = 100;
 /// Codes of what a grant would allow and a guardrail does not.
-const REFUSALS: [&str; 2] = [OVER_GUARDRAIL, "opsward.Protected"];
+const REFUSALS: [&str; 6] = [
+    "opsward.OverGuardrail",
+    "opsward.Protected",
+    "opsward.ProtectionUnseen",
+    "opsward.CircuitOpen",
+    "opsward.RampStopped",
+    "opsward.OutsideWindow",
+];
 /// Characters of a text that a guest or a cloud made up.
 const TEXT_CHARS_MAX: usize = 200;
 

@@ -321,8 +321,11 @@ fn the_ledger_gives_back_what_was_simulated_in_the_latest_try() {
     ];
     assert_eq!(Overlay::of(&ledger).effects(), overlay.effects());
     let again = Record::new(Timestamp::from_seconds(0), Entry::Retried { why: String::new(), by: None });
-    let ledger = [record(first, Answered::Simulated), again, record(second, Answered::Simulated)];
-    assert_eq!(Overlay::of(&ledger).effects(), std::slice::from_ref(second));
+    let void = Record::new(Timestamp::from_seconds(0), Entry::Void { why: String::new() });
+    for begun_afresh in [again, void] {
+        let ledger = [record(first, Answered::Simulated), begun_afresh, record(second, Answered::Simulated)];
+        assert_eq!(Overlay::of(&ledger).effects(), std::slice::from_ref(second));
+    }
 }
 
 #[test]

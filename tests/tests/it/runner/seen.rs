@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 const READ_BYTES: usize = 1 << 16;
 
 /// A process of this machine.
-pub(super) struct Process {
-    pub(super) pid: u32,
+pub(crate) struct Process {
+    pub(crate) pid: u32,
 }
 
 /// The children of a host that run guests.
-pub(super) fn runners_of(keeper: u32) -> Vec<Process> {
+pub(crate) fn runners_of(keeper: u32) -> Vec<Process> {
     let entries = fs::read_dir("/proc").expect("Linux");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let is_runner = |process: &Process| {
