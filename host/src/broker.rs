@@ -82,9 +82,9 @@ pub struct Session {
     claim: Claim,
     policy: Arc<LivePolicy>,
     mode: Mode,
-    simulation: Simulation,
     /// How far it is with an approval, in approve mode.
     approving: Option<Approving>,
+    simulation: Simulation,
     source: SourceName,
     event_id: String,
     /// When the event took place, and when it was received.
@@ -136,8 +136,8 @@ impl Broker {
             claim: claimed.claim,
             policy,
             mode,
-            simulation: Simulation::of(&claimed.ledger),
             approving: None,
+            simulation: Simulation::new(mode, &claimed.ledger),
             source: claimed.event.source,
             event_id: claimed.event.id,
             event_time: claimed.event.time,
@@ -306,13 +306,17 @@ impl Session {
                 refusal(ErrorKind::Denied, "opsward.AnswersTooLarge", message),
             );
         }
-        match admitted.class {
-            Class::Read => self.read(position, request).await,
-            _ if self.may_be_sent(position)? => {
+        match (admitted.class, self.simulation.is_on()) {
+            (Class::Read, _) => self.read(position, request).await,
+            (_, false) => {
+                self.may_be_sent(position)?;
                 self.effect(position, request, params, &admitted, disproofs).await
             }
             // Rare where it matters how fast it is: kept out of every call's future.
-            _ => Box::pin(self.simulate(position, request, params, &admitted)).await,
+            (_, true) => {
+                self.may_be_planned()?;
+                Box::pin(self.simulate(position, request, params, &admitted)).await
+            }
         }
     }
 
@@ -342,6 +346,7 @@ impl Session {
         reply: CallReply,
         answered: Answered,
     ) -> Result<Timed, Stop> {
+        self.look_ahead_from(&reply);
         let at = match self.looks_ahead() {
             true => self.broker.clock.now(),
             false => self.append_later(Entry::Call { position, request, reply: reply.clone(), answered })?,

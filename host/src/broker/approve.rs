@@ -63,7 +63,11 @@ pub(super) enum Noted {
     /// No approval is concerned.
     No,
     Read(CallRequest),
-    Change(CallRequest),
+    /// `replayed` where its answer is of the ledger.
+    Change {
+        request: CallRequest,
+        replayed: bool,
+    },
     /// The place in the approved list.
     Step(usize),
 }
@@ -83,7 +87,10 @@ impl Approving {
 
 impl Session {
     /// The same session, in approve mode.
-    pub fn approving(self, approving: Option<Approving>) -> Self {
+    pub fn approving(mut self, approving: Option<Approving>) -> Self {
+        if matches!(approving, Some(Approving::Follow(_))) {
+            self.simulation.end();
+        }
         Self { approving, ..self }
     }
 
@@ -114,9 +121,8 @@ impl Session {
         }
     }
 
-    /// Whether the effect at `position` may be sent; if not, it is simulated. One that is another than what was approved stops the
-    /// run.
-    pub(super) fn may_be_sent(&self, position: u32) -> Result<bool, Stop> {
+    /// Stops the run where the effect at `position` is another than what was approved.
+    pub(super) fn may_be_sent(&self, position: u32) -> Result<(), Stop> {
         match &self.approving {
             Some(Approving::Follow(following)) => {
                 if !following.approved.contains(&position) && !wrong("approves-any-plan") {
@@ -130,17 +136,30 @@ impl Session {
                     return Err(Stop::WaitUntil { at: now, why });
                 }
                 following.begun.store(true, Ordering::Relaxed);
-                Ok(true)
+                Ok(())
             }
-            // What this try has done is not part of a plan: the next try has it behind it.
+            _ if self.makes_effects() => Ok(()),
+            _ => Err(Stop::Unapproved { why: "nothing was approved".to_owned() }),
+        }
+    }
+
+    /// Stops a run that has begun effects without asking: what this try has done is not part of a plan, the next try has it behind
+    /// it.
+    pub(super) fn may_be_planned(&self) -> Result<(), Stop> {
+        match &self.approving {
             Some(Approving::Plan(_)) if self.replay.has_begun() => {
                 Err(Stop::Unapproved { why: "its effects need an approval by now".to_owned() })
             }
-            Some(Approving::Plan(planning)) => {
-                planning.ahead.store(true, Ordering::Relaxed);
-                Ok(false)
-            }
-            None => Ok(self.mode == Mode::Enforce),
+            _ => Ok(()),
+        }
+    }
+
+    /// An answer is about to be recorded: from the first one on that is simulated it is only looked ahead.
+    pub(super) fn look_ahead_from(&self, reply: &CallReply) {
+        if let (Some(Approving::Plan(planning)), Ok(response)) = (&self.approving, reply)
+            && response.simulated
+        {
+            planning.ahead.store(true, Ordering::Relaxed);
         }
     }
 
@@ -148,12 +167,12 @@ impl Session {
     pub(super) fn note(&mut self, call: &Call) -> Result<Noted, Stop> {
         let provider = self.account().map(|account| account.provider);
         let Some(approving) = &mut self.approving else { return Ok(Noted::No) };
-        let (request, position) = match call {
-            Call::Recorded(request, _) | Call::Made(_, request, _) | Call::Refused(_, request, _) => {
-                (request, None)
-            }
-            Call::Open(position, open, _) => (&open.request, Some(*position)),
-            Call::Live(position, request, _) => (request, Some(*position)),
+        let (request, position, replayed) = match call {
+            Call::Recorded(request, _) => (request, None, true),
+            Call::Made(_, request, _) => (request, None, true),
+            Call::Open(position, open, _) => (&open.request, Some(*position), false),
+            Call::Live(position, request, _) => (request, Some(*position), false),
+            Call::Refused(_, request, _) => (request, None, false),
         };
         // Without an account nothing is made of it: the host refuses it.
         let class = provider.map(|provider| catalog::class_of(provider, &request.service, &request.action));
@@ -165,7 +184,7 @@ impl Session {
                     return Err(Stop::Planned { cut: format!("it makes more than {AHEAD_CALLS_MAX} calls") });
                 }
                 let request = request.clone();
-                Ok(if is_read { Noted::Read(request) } else { Noted::Change(request) })
+                Ok(if is_read { Noted::Read(request) } else { Noted::Change { request, replayed } })
             }
             Approving::Follow(_) if is_read => Ok(Noted::No),
             Approving::Follow(following) => {
@@ -179,11 +198,13 @@ impl Session {
     /// Takes its answer.
     pub(super) fn heard(&mut self, noted: Noted, reply: &CallReply) -> Result<(), Stop> {
         match (&mut self.approving, noted) {
-            (Some(Approving::Plan(planning)), Noted::Read(request)) if !planning.plan.has_effects() => {
-                planning.facts.add(&request, reply);
+            (Some(Approving::Plan(planning)), Noted::Read(request)) => {
+                if !planning.plan.has_effects() {
+                    planning.facts.add(&request, reply);
+                }
             }
-            (Some(Approving::Plan(planning)), Noted::Change(request)) => {
-                return planning.add(request, reply);
+            (Some(Approving::Plan(planning)), Noted::Change { request, replayed }) => {
+                return planning.add(request, replayed, reply);
             }
             (Some(Approving::Follow(following)), Noted::Step(at)) => {
                 if let Ok(response) = reply {
@@ -219,11 +240,15 @@ impl Session {
 }
 
 impl Planning {
-    fn add(&mut self, request: CallRequest, reply: &CallReply) -> Result<(), Stop> {
+    fn add(&mut self, request: CallRequest, replayed: bool, reply: &CallReply) -> Result<(), Stop> {
         let (fate, answer) = match reply {
             Ok(response) if response.simulated => {
                 // Also one of a dry run that was this run's before.
                 self.ahead.store(true, Ordering::Relaxed);
+                (Fate::Effect, response.body.clone())
+            }
+            // Of another run's effect, by its natural key. It is not recorded, and is answered so again when it comes for real.
+            Ok(response) if !replayed && self.ahead.load(Ordering::Relaxed) => {
                 (Fate::Effect, response.body.clone())
             }
             Ok(_) => (Fate::Made, String::new()),

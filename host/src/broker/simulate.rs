@@ -13,21 +13,33 @@ use opsward_core::catalog::Class;
 use opsward_core::guardrail::{Limit, Spent, fits};
 use opsward_core::overlay::{self, Ask, Overlay};
 use opsward_core::retry::refusal;
-use opsward_core::run::{Answered, Record, Stop, parse_params};
+use opsward_core::run::{Answered, Mode, Record, Stop, parse_params};
 use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a session knows of the effects that it does not make.
 pub(super) struct Simulation {
+    is_on: bool,
     has_shown: bool,
     overlay: Mutex<Overlay>,
 }
 
 impl Simulation {
-    /// Begins with what the run's ledger says was simulated.
-    pub(super) fn of(ledger: &[Record]) -> Self {
-        Self { has_shown: false, overlay: Mutex::new(Overlay::of(ledger)) }
+    /// Begins with the run's mode, and with what its ledger says was simulated.
+    pub(super) fn new(mode: Mode, ledger: &[Record]) -> Self {
+        let overlay = Mutex::new(Overlay::of(ledger));
+        Self { is_on: mode != Mode::Enforce, has_shown: false, overlay }
+    }
+
+    /// Effects are made.
+    pub(super) fn end(&mut self) {
+        self.is_on = false;
+    }
+
+    /// Whether effects are answered without being made.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on
     }
 
     /// Whether the guest has been given a simulated reply.

@@ -141,6 +141,14 @@ impl Stage {
         effects.as_array().expect("a list").iter().map(told).collect()
     }
 
+    /// How often the clouds were asked for `action`, dry runs apart, whatever became of it.
+    async fn sent(&self, action: &str) -> usize {
+        let requests = self.world.sim_get("requests").await;
+        let for_real =
+            |request: &&Value| request["action"] == action && request["params"]["DryRun"].is_null();
+        requests.as_array().expect("a list").iter().filter(for_real).count()
+    }
+
     async fn cli(&self, args: &[&str]) -> (bool, String) {
         let output = self.world.command(args).output().await.expect("started");
         (
@@ -182,10 +190,7 @@ async fn the_approved_list_is_made_exactly_and_once_and_nothing_before() {
     let run = stage.ended(&host).await;
     assert_eq!((run["state"].as_str(), stage.effects().await), (Some("done"), stage.of_disks(&[0, 1])));
     assert_eq!(stage.approve(&host, &asked, "bob").await, 409, "nothing waits any more");
-    let requests = stage.world.sim_get("requests").await;
-    let sent =
-        requests.as_array().expect("a list").iter().filter(|request| request["action"] == "CreateSnapshot");
-    assert_eq!(sent.count(), 2, "each was sent once");
+    assert_eq!(stage.sent("CreateSnapshot").await, 2, "each was sent once");
 
     assert_eq!(host.terminate().await, Some(0));
     let store = SqliteStore::open(&stage.world.dir.path().join("opsward.db")).expect("opens");

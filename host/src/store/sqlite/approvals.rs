@@ -35,7 +35,7 @@ impl Waits {
         });
         match (said, to) {
             (Some(said), _) => said,
-            (None, Standing::Wake { .. }) => Self::AsBefore,
+            (None, Standing::Wake { .. } | Standing::Crashed { .. }) => Self::AsBefore,
             (None, _) => Self::Not,
         }
     }

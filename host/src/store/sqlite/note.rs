@@ -13,7 +13,9 @@ pub(super) fn note(record: &Record) -> Option<String> {
         Entry::Waited { why } => why.clone(),
         Entry::Asked { asked } => {
             let again = if asked.changed.is_empty() { "" } else { ", asked again" };
-            format!("waits for an approval of {} effects{again}", asked.plan.effects())
+            let effects = asked.plan.effects();
+            let plural = if effects == 1 { "" } else { "s" };
+            format!("waits for an approval of {effects} effect{plural}{again}")
         }
         Entry::Approved { by, enough: true, .. } => format!("approved, last by {by}"),
         Entry::Approved { by, enough: false, .. } => format!("approved by {by}; waits for others"),

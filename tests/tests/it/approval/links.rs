@@ -84,13 +84,7 @@ async fn a_link_is_looked_at_as_often_as_one_likes_and_used_once() {
     assert_eq!(stage.press(&bob).await, 200);
     let run = stage.ended(&host).await;
     // The cloud takes no such description; what matters is that it was asked once.
-    let sent = stage.world.sim_get("requests").await;
-    let sent = sent
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter(|request| request["action"] == "CreateSnapshot")
-        .count();
+    let sent = stage.sent("CreateSnapshot").await;
     assert_eq!(sent, 1, "{run:#}");
     assert_eq!(stage.open(&bob).await.0, 410, "used up");
 }
