@@ -11,7 +11,7 @@ use opsward::store::{Claim, Standing, Store as _};
 use opsward_core::audit::{Entry as Row, Kind};
 use opsward_core::call::{CallError, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::Class;
-use opsward_core::guardrail::{Halt, OVER_GUARDRAIL};
+use opsward_core::guardrail::Halt;
 use opsward_core::id::{Digest, RunId};
 use opsward_core::run::{Answered, Entry, Mode, Record};
 use opsward_core::time::Timestamp;
@@ -140,7 +140,7 @@ async fn fill(lab: &Lab, hosts: usize) {
         let over = Entry::Call {
             position: 3,
             request: request("d-3"),
-            reply: Err(error(OVER_GUARDRAIL)),
+            reply: Err(error("opsward.OverGuardrail")),
             answered: Answered::Host,
         };
         store.append_later(&claim, vec![Record::new(NOW, over)]).expect("queued");

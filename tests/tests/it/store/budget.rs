@@ -158,8 +158,11 @@ pub(super) async fn what_failed_counts_for_a_ramp_and_a_circuit_until_somebody_e
         let over = begin(&*store, &again.claim, later(3, intent(5)), limits.clone()).await;
         assert!(is_over(&over), "{scope:?}");
     }
-    assert!(store.resume(Some(policy("p"))).await.expect("resumed"));
-    assert!(!store.resume(Some(policy("p"))).await.expect("asked"), "nothing is left");
+    assert!(store.resume(Some(policy("p")), "ops".to_owned(), after(4)).await.expect("resumed"));
+    assert!(
+        !store.resume(Some(policy("p")), "ops".to_owned(), after(4)).await.expect("asked"),
+        "nothing is left"
+    );
     assert_eq!(begin(&*store, &again.claim, later(4, intent(5)), both()).await, Once::First);
 }
 
