@@ -31,6 +31,8 @@ impl Worker {
                 Ok(Some(Approving::follow(&pending.asked.plan, pending.asked.expires, begun)))
             }
             Station::Wait(until) => {
+                // A host that is wrong in it looks again much later, instead of all the time.
+                let until = if wrong("no-approval-expiry") { now + EXPIRES_DEFAULT } else { until };
                 let waited = Entry::Waited { why: "waits for an approval".to_owned() };
                 self.sleep(&run.claim, vec![Record::new(now, waited)], until, false).await?;
                 Ok(None)
