@@ -204,6 +204,9 @@ pub(crate) async fn judge(world: &World, host: &Host, sender: &mut Sender) {
 }
 
 fn judge_snapshots(sender: &Sender, runs: &[Value], effects: &[Value]) {
+    let bad: Vec<_> =
+        runs.iter().filter(|r| r["policy"] == "snapshot-on-reboot" && r["state"] != "done").collect();
+    assert!(bad.is_empty(), "{bad:#?}");
     let mut made: BTreeMap<(String, String), usize> = BTreeMap::new();
     for effect in effects.iter().filter(|e| e["action"] == "CreateSnapshot") {
         let text = effect["params"].to_string();
@@ -218,9 +221,6 @@ fn judge_snapshots(sender: &Sender, runs: &[Value], effects: &[Value]) {
             assert_eq!(count, 1, "{happening} on {disk}: {count} snapshots");
         }
     }
-    let bad: Vec<_> =
-        runs.iter().filter(|r| r["policy"] == "snapshot-on-reboot" && r["state"] != "done").collect();
-    assert!(bad.is_empty(), "{bad:#?}");
     assert!(sender.sent.len() >= 10, "too few events to mean anything");
 }
 

@@ -37,7 +37,7 @@ fn greedy() -> Vec<u8> {
 impl World {
     fn put_revision(&self, bytes: &[u8]) {
         // Beside and renamed, as a careful copy does.
-        self.write("plugins.d/.new", &String::new());
+        self.write("plugins.d/.new", "");
         std::fs::write(self.plugins().join(".new"), bytes).expect("written");
         std::fs::rename(self.plugins().join(".new"), self.plugins().join("snapshot-on-reboot.wasm"))
             .expect("renamed");

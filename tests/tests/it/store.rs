@@ -233,12 +233,8 @@ const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
 /// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
-/// And since format 6.
-const SINCE_6: &str = "DROP TABLE approvals;";
-/// And since format 7.
-const SINCE_7: &str = "DROP TABLE audit;";
-/// Makes what the format before the newest had of what that has.
-const SINCE_8: &str = "DROP TABLE spent;
+/// What only the newest format has, and what the one before had instead.
+const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     CREATE TABLE spent (
       scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
       PRIMARY KEY (scope, at, run, position)

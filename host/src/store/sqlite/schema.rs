@@ -154,7 +154,9 @@ fn create_tables(conn: &mut Connection, now: Timestamp) -> Result<(), rusqlite::
     let format: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if format < FORMAT {
         for step in STEPS.iter().skip(usize::try_from(format).unwrap_or(0)) {
-            tx.execute_batch(step)?;
+            for part in *step {
+                tx.execute_batch(part)?;
+            }
         }
         tx.execute_batch(COPY)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -167,8 +169,15 @@ fn create_tables(conn: &mut Connection, now: Timestamp) -> Result<(), rusqlite::
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&str; 9] =
-    [TABLES, ONCE_KEYS, LOCKS, CRASHES, UPKEEP, GUARDRAILS, approvals::TABLE, audit::STEP, OUTCOMES];
+const STEPS: [&[&str]; 7] = [
+    &[TABLES],
+    &[ONCE_KEYS],
+    &[LOCKS],
+    &[CRASHES],
+    &[UPKEEP],
+    &[GUARDRAILS],
+    &[approvals::TABLE, audit::STEP, OUTCOMES],
+];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
 /// The first format whose ledger has checksums.
@@ -176,7 +185,7 @@ pub(super) const SUMMED_FORMAT: i64 = 5;
 /// The first format that can keep halts.
 pub(super) const HALTS_FORMAT: i64 = 6;
 /// The first format that keeps what became of effects.
-pub(super) const OUTCOMES_FORMAT: i64 = 9;
+pub(super) const OUTCOMES_FORMAT: i64 = 7;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.

@@ -3,6 +3,7 @@
 
 use super::{fleet, machines, opsward};
 use crate::harness::{Host, TOKEN, World, eventually};
+use opsward::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use std::fmt::Write as _;
 
@@ -201,8 +202,7 @@ async fn a_circuit_opens_with_its_failures_until_a_person_closes_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_effect_waits_for_its_maintenance_window_and_not_for_one_that_never_comes() {
     let (world, machines) = paced(3, "windows = [{ zone = \"UTC\" }]").await;
-    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    let hour = seconds.as_secs() / 3600 % 24;
+    let hour = SystemClock.now().seconds().unsigned_abs() / 3600 % 24;
     let [from, to] = [hour + 3, hour + 4].map(|hour| format!("{:02}:00", hour % 24));
     let later = format!("windows = [{{ zone = \"UTC\", from = \"{from}\", to = \"{to}\" }}]");
     add_policy(&world, "later", &machines, &later);
