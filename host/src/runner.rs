@@ -36,8 +36,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// How long a guest may be silent: a hundred times what it may compute, on a machine that is busy. After that the runner
-/// itself must be stuck.
+/// How long a guest may be silent beside what it and all others may compute, one after the other. After that the runner itself must be
+/// stuck.
 const SILENCE_MAX: Duration = Duration::from_secs(100);
 /// How long a run waits for a runner to be there; then it is given back, and waits anew.
 const RUNNER_WAIT: Duration = Duration::from_secs(60);
@@ -132,7 +132,9 @@ impl Runner {
             // It died before it had the run.
             link.has_ended().await;
         };
-        let mut guest = Guest { place, spent: Spent::new(self.limits()), stop: None };
+        let Limits { cpu, instances, .. } = self.limits();
+        let silence = SILENCE_MAX + *cpu * *instances;
+        let mut guest = Guest { place, spent: Spent::new(self.limits()), stop: None, silence };
         let about = About { event: Cow::Borrowed(event), context: Cow::Borrowed(context) };
         let (now, digest) = (calls.now(), revision.digest);
         if wrong("runner-dies-of-poison") && event.data.contains("poison") {
@@ -195,6 +197,8 @@ enum Lost {
 struct Guest {
     place: InRunner,
     spent: Spent,
+    /// How long it may be silent.
+    silence: Duration,
     /// Why the host ended it, where it did. The runner is not asked: it could say what suits it.
     stop: Option<Ended>,
 }
@@ -203,8 +207,8 @@ impl Guest {
     /// Makes the host calls that the guest asks for until it ends.
     async fn until_end(&mut self, calls: &mut impl GuestCalls) -> Result<Ended, Lost> {
         loop {
-            let said = tokio::time::timeout(SILENCE_MAX, self.place.hear()).await.map_err(|_| {
-                Lost::Condemned(format!("a guest was silent for {} s", SILENCE_MAX.as_secs()))
+            let said = tokio::time::timeout(self.silence, self.place.hear()).await.map_err(|_| {
+                Lost::Condemned(format!("a guest was silent for {} s", self.silence.as_secs()))
             })?;
             let request = match (said, self.stop.take()) {
                 // What the host decided holds, whatever became of the runner since.

@@ -90,10 +90,12 @@ pub enum Fate {
 }
 
 impl Plan {
-    /// Whether no more calls fit.
+    /// Whether no more calls fit. What an earlier try made before the first effect takes no room: else a run that has made many
+    /// could never ask for the rest.
     pub fn is_full(&self) -> bool {
-        let bytes: usize = self.calls.iter().map(|call| call.request.params.len() + call.answer.len()).sum();
-        self.calls.len() >= PLAN_CALLS_MAX || bytes >= PLAN_BYTES_MAX
+        let ahead = || self.calls.iter().skip_while(|call| call.fate != Fate::Effect);
+        let bytes: usize = ahead().map(|call| call.request.params.len() + call.answer.len()).sum();
+        ahead().count() >= PLAN_CALLS_MAX || bytes >= PLAN_BYTES_MAX
     }
 
     /// Whether a call is in it that would be sent.

@@ -159,6 +159,9 @@ fn form(run: &RunDetail, pending: &Pending<'_>, link: &Link) -> String {
         };
         say(format!("{}. {}:{} {}{fate}", at + 1, request.service, request.action, request.region));
         say(format!("   {}", placeholders.named(&request.params)));
+        if let Some(key) = &request.once {
+            say(format!("   once per {}", placeholders.named(key)));
+        }
     }
     if !asked.plan.cut.is_empty() {
         say(format!("then: {}", asked.plan.cut));

@@ -123,6 +123,10 @@ impl Session {
 
     /// Stops the run where the effect at `position` is another than what was approved.
     pub(super) fn may_be_sent(&self, position: u32) -> Result<(), Stop> {
+        // The mode was another one meanwhile: what follows may rest on what never took place.
+        if !self.overlay().effects().is_empty() {
+            return Err(Stop::Unapproved { why: "earlier calls of this try were only simulated".to_owned() });
+        }
         match &self.approving {
             Some(Approving::Follow(following)) => {
                 if !following.approved.contains(&position) && !wrong("approves-any-plan") {
@@ -245,10 +249,9 @@ impl Planning {
                 self.ahead.store(true, Ordering::Relaxed);
                 (Fate::Effect, response.body.clone())
             }
-            // Of another run's effect, by its natural key. It is not recorded, and is answered so again when it comes for real.
-            Ok(response) if !replayed && self.ahead.load(Ordering::Relaxed) => {
-                (Fate::Effect, response.body.clone())
-            }
+            // Of another run's effect, by its natural key. It is not recorded, and is answered so again when it comes for real. Its
+            // ids are those of something real: they stand for nothing else.
+            Ok(_) if !replayed && self.ahead.load(Ordering::Relaxed) => (Fate::Effect, String::new()),
             Ok(_) => (Fate::Made, String::new()),
             Err(error) => (Fate::Refused { code: error.code.clone() }, String::new()),
         };

@@ -36,6 +36,12 @@ impl Session {
         }
     }
 
+    /// Whether its effects may be made at this moment.
+    pub(super) fn is_open(&self) -> bool {
+        let windows = &self.policy.settings.guardrails.windows;
+        maintenance::open(windows, self.broker.clock.now()) == Open::Now || wrong("no-windows")
+    }
+
     /// The fleets that the effect's resources are of, counted by a fresh read, where a share of them is bounded; a refusal
     /// where one cannot be counted.
     pub(super) async fn fleets(

@@ -152,6 +152,7 @@ impl Session {
             if let After::SendAgain(pause) = next
                 && (!retry::may_send_again(unhasted(begun.elapsed()), pause)
                     || is_crowded(&verdict)
+                    || (class != Class::Read && !self.is_open())
                     || !self.broker.turns.may_repeat(account, request))
             {
                 // As if it were the last time.

@@ -157,11 +157,15 @@ impl Link {
             let (loaded, has_loaded) = oneshot::channel();
             *lock(&self.loaded) = Some(Awaited { digest, loaded });
             self.send(&ToRunner::Load { digest, bytes: code.len() });
-            for chunk in code.chunks(CHUNK_BYTES) {
-                self.outbox.send_when_empty(&frame::chunk(chunk)).await;
-            }
+            let sent_and_loaded = async {
+                for chunk in code.chunks(CHUNK_BYTES) {
+                    self.outbox.send_when_empty(&frame::chunk(chunk)).await;
+                }
+                has_loaded.await
+            };
+            // Also while it is sent: nobody empties the outbox of a runner that is dead.
             let answer = tokio::select! {
-                answer = has_loaded => answer.map_err(|_| self.died()),
+                answer = sent_and_loaded => answer.map_err(|_| self.died()),
                 how = self.has_ended() => Err(RunnerError::Died(how)),
                 () = tokio::time::sleep(SETUP_MAX) => {
                     self.condemn(format!("it did not map {} within {SETUP_MAX:?}", digest.short()));

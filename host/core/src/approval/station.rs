@@ -51,10 +51,12 @@ pub enum Station<'l> {
 /// The latest asking in a ledger.
 pub fn pending(ledger: &[Record]) -> Option<Pending<'_>> {
     let mut latest: Option<Pending<'_>> = None;
+    let mut begun = 0_u32;
     for record in ledger {
         let entry = &record.entry;
         if let Entry::Asked { asked } = entry {
             latest = Some(Pending { asked, asked_at: record.at, by: Vec::new(), phase: Phase::Waits });
+            begun = 0_u32;
             continue;
         }
         let Some(pending) = &mut latest else { continue };
@@ -72,8 +74,18 @@ pub fn pending(ledger: &[Record]) -> Option<Pending<'_>> {
                 pending.phase = Phase::Confirmed { begun: false };
             }
             Entry::Intent { .. } => {
-                if let Phase::Confirmed { begun } = &mut pending.phase {
-                    *begun = true;
+                begun += 1;
+                pending.phase = match pending.phase {
+                    Phase::Confirmed { .. } => Phase::Confirmed { begun: true },
+                    // Made without it: the mode did not ask for approval then.
+                    _ => Phase::Over,
+                };
+            }
+            // Stopped before it was sent, or without effect: where it was the first, nothing is begun.
+            Entry::NotExecuted { .. } => {
+                begun = begun.saturating_sub(1);
+                if begun == 0 && pending.phase == (Phase::Confirmed { begun: true }) {
+                    pending.phase = Phase::Confirmed { begun: false };
                 }
             }
             Entry::Denied { .. }

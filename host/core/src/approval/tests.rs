@@ -314,6 +314,7 @@ fn where_a_run_stands_is_told_by_its_ledger() {
     let confirmed = at(30, Entry::Confirmed { nth: 1 });
     let of = |records: Vec<Record>| [waits(1), records].concat();
     let alice = approvers(&["alice"], 1);
+    let stopped = Entry::NotExecuted { position: 0, why: "halted".into(), by: None };
     let cases = [
         ("nothing asked", vec![], &alice, 11, "plan"),
         ("asked", of(vec![]), &alice, 11, "wait"),
@@ -338,11 +339,37 @@ fn where_a_run_stands_is_told_by_its_ledger() {
         ),
         (
             "begun, and late",
-            of(vec![approved("alice", true), confirmed.clone(), at(40, intent)]),
+            of(vec![approved("alice", true), confirmed.clone(), at(40, intent.clone())]),
             &alice,
             1000,
             "follow",
         ),
+        (
+            "stopped before the first was sent, and late",
+            of(vec![
+                approved("alice", true),
+                confirmed.clone(),
+                at(40, intent.clone()),
+                at(41, stopped.clone()),
+            ]),
+            &alice,
+            1000,
+            "expired",
+        ),
+        (
+            "one of two was stopped, and late",
+            of(vec![
+                approved("alice", true),
+                confirmed.clone(),
+                at(40, intent.clone()),
+                at(40, intent.clone()),
+                at(41, stopped),
+            ]),
+            &alice,
+            1000,
+            "follow",
+        ),
+        ("an effect of when nobody had to be asked", of(vec![at(20, intent.clone())]), &alice, 1000, "plan"),
         ("confirmed without an approval", of(vec![confirmed.clone()]), &alice, 31, "wait"),
         (
             "another try",
@@ -402,4 +429,25 @@ fn a_link_says_what_it_was_made_for_and_any_change_of_it_is_seen() {
     }
     assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'), "{token}");
     assert_eq!(Link::parse(&"x.".repeat(1000), b"key"), Err(InvalidLink));
+}
+
+#[test]
+fn what_was_made_before_takes_no_room_in_a_plan() {
+    let call = |fate| PlannedCall {
+        request: CallRequest {
+            service: "ecs".into(),
+            action: "StopInstance".into(),
+            region: "r".into(),
+            params: "{}".into(),
+            once: None,
+        },
+        fate,
+        answer: String::new(),
+    };
+    let mut plan = Plan { calls: vec![call(Fate::Made); PLAN_CALLS_MAX], cut: String::new() };
+    assert!(!plan.is_full());
+    plan.calls.extend(vec![call(Fate::Effect); PLAN_CALLS_MAX - 1]);
+    assert!(!plan.is_full());
+    plan.calls.push(call(Fate::Made));
+    assert!(plan.is_full());
 }

