@@ -145,6 +145,29 @@ async fn an_effect_whose_policy_is_halted_at_the_last_moment_is_made_when_it_is_
 }
 
 #[tokio::test]
+async fn no_effect_rests_on_one_that_was_only_simulated() {
+    let body = r#"{"InstanceSet":[{"InstanceId":"ins-1","InstanceState":"RUNNING"}]}"#;
+    let lab = Lab::new(Cloud { body: body.to_owned(), ..Cloud::default() }).await;
+    lab.cloud.gate.add_permits(9);
+    let reset =
+        |id: &str| HostRequest::Call(call("cvm:ResetInstance", &format!(r#"{{"InstanceId":"{id}"}}"#)));
+    lab.accept("first").await;
+    // As where the policy's file says `dry-run` for a while.
+    let mut session = lab.claimed_in(Mode::DryRun).await;
+    let simulated = session.perform(reset("ins-1")).await;
+    assert!(matches!(&simulated, Ok(HostReply::Call(Ok(reply))) if reply.simulated), "{simulated:?}");
+    let (claim, records) = session.into_claim();
+    lab.store.finish(&claim, records, Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
+
+    let mut session = lab.claimed().await;
+    let replayed = session.perform(reset("ins-1")).await;
+    assert!(matches!(&replayed, Ok(HostReply::Call(Ok(reply))) if reply.simulated), "{replayed:?}");
+    let stopped = session.perform(reset("ins-2")).await;
+    assert!(matches!(stopped, Err(Stop::Unapproved { .. })), "{stopped:?}");
+    assert_eq!(lab.cloud.sent("ResetInstance"), 0);
+}
+
+#[tokio::test]
 async fn calls_wait_for_their_turn_at_the_actions_rate() {
     let lab = Lab::new(Cloud::default()).await;
     let mut session = lab.session("reader").await;
@@ -249,6 +272,12 @@ impl Lab {
 
     /// The broker's side of a run on an event of its own.
     async fn session(&self, event: &str) -> Session {
+        self.accept(event).await;
+        self.claimed().await
+    }
+
+    /// Has an event that wakes the policy.
+    async fn accept(&self, event: &str) {
         let (source, name) = ("hook".parse().expect("a name"), self.policy.settings.name.clone());
         let id = RunId::derive(&source, event, &name);
         let event = Event {
@@ -265,13 +294,16 @@ impl Lab {
         let run = NewRun { id, policy: name, digest: self.policy.revision.digest };
         let new = NewEvent { event, raw: Vec::new(), received: NOW, runs: vec![run] };
         self.store.accept(vec![new]).await.expect("accepted");
-        self.claimed().await
     }
 
     /// The same of a run that is ready.
     async fn claimed(&self) -> Session {
+        self.claimed_in(Mode::Enforce).await
+    }
+
+    async fn claimed_in(&self, mode: Mode) -> Session {
         let claimed = self.store.claim(1, NOW).await.expect("claimed").remove(0);
-        self.broker.session(claimed, self.policy.clone(), Mode::Enforce)
+        self.broker.session(claimed, self.policy.clone(), mode)
     }
 }
 
