@@ -100,7 +100,7 @@ impl Link {
         let socket = Arc::new(UnixStream::from_std(socket).map_err(|e| text(&e))?);
         let outbox = Outbox::new(socket.clone());
         let setup = frame::message(&ToRunner::Setup { version: VERSION, limits });
-        outbox.send(&setup.map_err(|e| text(&e))?);
+        outbox.send(&setup.map_err(|e| text(&e))?).map_err(|e| text(&e))?;
         let mut inbox = Inbox { socket, frames: Frames::default() };
         let ready = async {
             tokio::select! {
@@ -159,7 +159,9 @@ impl Link {
             self.send(&ToRunner::Load { digest, bytes: code.len() });
             let sent_and_loaded = async {
                 for chunk in code.chunks(CHUNK_BYTES) {
-                    self.outbox.send_when_empty(&frame::chunk(chunk)).await;
+                    if let Err(unread) = self.outbox.send_when_empty(&frame::chunk(chunk)).await {
+                        self.condemn(unread.to_string());
+                    }
                 }
                 has_loaded.await
             };
@@ -224,8 +226,14 @@ impl Link {
 
     fn send(&self, message: &ToRunner<'_>) {
         match frame::message(message) {
-            Ok(frame) => self.outbox.send(&frame),
+            Ok(frame) => self.send_frame(&frame),
             Err(problem) => self.condemn(problem.to_string()),
+        }
+    }
+
+    fn send_frame(&self, frame: &[u8]) {
+        if let Err(unread) = self.outbox.send(frame) {
+            self.condemn(unread.to_string());
         }
     }
 
@@ -301,7 +309,7 @@ pub(super) struct InRunner {
 impl InRunner {
     /// Tells the runner something about this run; `tell` is given its number.
     pub(super) fn tell<'a>(&self, tell: impl FnOnce(u64) -> ToRunner<'a>) -> Result<(), frame::TooLong> {
-        self.link.outbox.send(&frame::message(&tell(self.id))?);
+        self.link.send_frame(&frame::message(&tell(self.id))?);
         Ok(())
     }
 

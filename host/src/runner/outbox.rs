@@ -1,12 +1,16 @@
 //! What goes to a runner. Whoever has something to say writes it at once, along with what others have said meanwhile; only
 //! where the socket is full does whoever listens to the runner go on with it. Leaves frames to `frame`. Tested below.
 //!
-//! It holds at most one message of each run that is under way, and one chunk of code.
+//! Honest runners have at most one message of each run that is under way, and one chunk of code, unread; for others there is a
+//! bound.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
+
+/// Most bytes unsent: more than what honest runners leave unread, a largest answer for each run there may be.
+const UNSENT_BYTES_MAX: usize = 512 << 20;
 
 pub(super) struct Outbox {
     socket: Arc<UnixStream>,
@@ -22,6 +26,11 @@ struct Unsent {
     bytes: Vec<u8>,
     turn: Turn,
 }
+
+/// The runner asks, and does not read the answers.
+#[derive(Debug, thiserror::Error)]
+#[error("it left more than {UNSENT_BYTES_MAX} bytes unread")]
+pub(super) struct Unread;
 
 /// Who writes.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -43,19 +52,26 @@ impl Outbox {
     }
 
     /// Sends a frame. That the runner is dead is seen where it is listened to.
-    pub(super) fn send(&self, frame: &[u8]) {
+    ///
+    /// # Errors
+    /// Where it leaves too much unread, so that it is to be ended.
+    pub(super) fn send(&self, frame: &[u8]) -> Result<(), Unread> {
         let mut state = self.lock();
         if state.turn == Turn::Failed {
-            return;
+            return Ok(());
+        }
+        if state.bytes.len() + frame.len() > UNSENT_BYTES_MAX {
+            return Err(Unread);
         }
         state.bytes.extend_from_slice(frame);
         if state.turn == Turn::Free {
             self.write(state);
         }
+        Ok(())
     }
 
     /// The same, once all before it is sent: for what is large.
-    pub(super) async fn send_when_empty(&self, frame: &[u8]) {
+    pub(super) async fn send_when_empty(&self, frame: &[u8]) -> Result<(), Unread> {
         loop {
             // The wish to be woken comes before the look.
             let empty = self.empty.notified();
@@ -64,7 +80,7 @@ impl Outbox {
             }
             empty.await;
         }
-        self.send(frame);
+        self.send(frame)
     }
 
     /// Goes on where the socket was full; never ends. Cancelling it loses nothing.
@@ -135,9 +151,9 @@ mod tests {
         let sender = outbox.clone();
         let sending = tokio::spawn(async move {
             for n in 0..64_u8 {
-                sender.send_when_empty(&[n; 100_000]).await;
+                sender.send_when_empty(&[n; 100_000]).await.expect("read");
             }
-            sender.send(&[255]);
+            sender.send(&[255]).expect("read");
         });
         let mut got = vec![0; 64 * 100_000 + 1];
         theirs.read_exact(&mut got).await.expect("all of it");
@@ -154,8 +170,18 @@ mod tests {
         drop(theirs);
         let outbox = Outbox::new(Arc::new(ours));
         for _ in 0..3 {
-            outbox.send_when_empty(&[0; 1000]).await;
+            outbox.send_when_empty(&[0; 1000]).await.expect("nothing is kept");
         }
         assert!(outbox.lock().turn == Turn::Failed);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_is_bounded() {
+        let (ours, _never_reads) = UnixStream::pair().expect("a socket");
+        let outbox = Outbox::new(Arc::new(ours));
+        let frame = vec![0; 100 << 20];
+        let taken = (0..10).take_while(|_| outbox.send(&frame).is_ok()).count();
+        assert_eq!(taken, 5);
+        assert!(outbox.lock().bytes.len() <= UNSENT_BYTES_MAX);
     }
 }
