@@ -4,7 +4,7 @@
 
 use super::host_admin::{self, Taker};
 use super::runs::{CANDIDATES_MAX, Output};
-use super::text::{Align, aligned, span};
+use super::text::{Align, aligned, print_json, span};
 use super::{Config, approval_show};
 use crate::admin::approvals::shown;
 use crate::approve::{self, ApprovalId, Said};
@@ -98,7 +98,7 @@ pub(super) async fn run(command: Command, out: &mut dyn Write) -> anyhow::Result
             let run = one(&reader(&config.config)?, &id)?;
             let pending = waits(&run, &id)?;
             match output {
-                Output::Json => writeln!(out, "{:#}", shown(&run, &pending))?,
+                Output::Json => print_json(&shown(&run, &pending), out)?,
                 Output::Table => approval_show::print(&run, &pending, SystemClock.now(), out)?,
             }
         }
@@ -116,7 +116,7 @@ fn list(waiting: &[RunDetail], now: Timestamp, output: Output, out: &mut dyn Wri
     let asked: Vec<_> = waiting.iter().filter_map(|run| Some((run, approve::asks(run)?))).collect();
     if let Output::Json = output {
         let approvals: Vec<_> = asked.iter().map(|(run, pending)| shown(run, pending)).collect();
-        writeln!(out, "{:#}", json!({ "approvals": approvals }))?;
+        print_json(&json!({ "approvals": approvals }), out)?;
         return Ok(());
     }
     if asked.is_empty() {

@@ -3,6 +3,7 @@
 //! Tested in `tests/tests/it/audit.rs`.
 
 use super::runs::Output;
+use super::text::print_json;
 use super::{Config, text};
 use crate::store::sqlite::{
     AuditFilter, AuditReport, AuditRow, Expected, ExportAuditError, export_audit, read_checkpoints,
@@ -84,7 +85,7 @@ pub fn run(command: &Command, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         Command::Verify(args) => {
             let report = verify_audit(&args.which.path()?, &expected(&args.checkpoint)?)?;
             match args.output {
-                Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+                Output::Json => print_json(&report, out)?,
                 Output::Table => print(&report, out)?,
             }
             Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

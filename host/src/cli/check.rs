@@ -9,7 +9,7 @@ pub use inspect::{
 };
 
 use super::runs::Output;
-use super::text::{Align, aligned};
+use super::text::{Align, aligned, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::plugin::guests::Guests;
 use anyhow::Context as _;
@@ -53,7 +53,7 @@ pub async fn run_at(
     };
     let report = inspect(config, &text, now, guests).await?;
     match output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        Output::Json => print_json(&report, out)?,
         Output::Table => write!(out, "{}", show(&report))?,
     }
     Ok(if report.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })

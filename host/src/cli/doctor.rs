@@ -7,7 +7,7 @@ pub use examine::{AccountReport, DoctorReport, PlaceReport};
 
 use super::EXIT_CONFIG;
 use super::runs::Output;
-use super::text::{Align, aligned};
+use super::text::{Align, aligned, print_json};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ pub async fn run(config: &Path, args: &DoctorArgs, out: &mut impl Write) -> anyh
     let base = config.parent().unwrap_or(Path::new(""));
     let report = examine::examine(&config.display().to_string(), &settings, base).await?;
     match args.output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        Output::Json => print_json(&report, out)?,
         Output::Table => write!(out, "{}", show(&report))?,
     }
     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

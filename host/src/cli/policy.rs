@@ -4,6 +4,7 @@
 use super::Config;
 use super::check::{Finding, PolicyReport, grant_cells, grant_head, guests, inspect, table};
 use super::runs::Output;
+use super::text::print_json;
 use crate::clock::{Clock as _, SystemClock};
 use crate::plugin::guests::Guests;
 use anyhow::Context as _;
@@ -52,7 +53,7 @@ pub async fn show_at(
     let report = inspect(config, &text, now, guests).await?;
     if let Some(policy) = report.policies.iter().find(|policy| policy.name == name) {
         match output {
-            Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(policy)?)?,
+            Output::Json => print_json(policy, out)?,
             Output::Table => write!(out, "{}", show(policy))?,
         }
         return Ok(ExitCode::SUCCESS);

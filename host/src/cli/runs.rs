@@ -3,11 +3,11 @@
 
 mod waterfall;
 
-use super::text::{Align, aligned, cut, span, word};
+use super::text::{Align, aligned, cut, print_json, span, word};
 use crate::store::sqlite::Reader;
 use crate::store::{RunDetail, RunFilter, RunRow, StoreError};
 use opsward_core::id::PolicyName;
-use opsward_core::line::{json_line, one_line};
+use opsward_core::line::one_line;
 use opsward_core::run::{Entry, RunState};
 use opsward_core::time::Timestamp;
 use std::io::{self, Write};
@@ -144,11 +144,6 @@ pub(super) fn find_one(mut found: Vec<RunDetail>, prefix: &str) -> Result<RunDet
             Err(ShowRunsError::Ambiguous { prefix: prefix.to_owned(), candidates })
         }
     }
-}
-
-fn print_json(value: &impl serde::Serialize, out: &mut dyn Write) -> Result<(), io::Error> {
-    // Line ends are the printer's own: JSON has none in a text.
-    serde_json::to_string_pretty(value)?.lines().try_for_each(|line| writeln!(out, "{}", json_line(line)))
 }
 
 fn print_rows(rows: &[RunRow], now: Timestamp, out: &mut dyn Write) -> Result<(), io::Error> {

@@ -1,6 +1,6 @@
 //! Columns, cuts and spans of time as people read them. Tested below.
 
-use opsward_core::line::{breaks_line, one_line};
+use opsward_core::line::{breaks_line, json_line, one_line};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -71,6 +71,12 @@ pub(super) fn span(time: Duration) -> String {
 /// A variant's name as records and files spell it.
 pub(super) fn word(variant: &impl serde::Serialize) -> String {
     serde_json::to_value(variant).ok().as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Prints JSON for programs, in which nothing that a guest, a sender or a cloud wrote moves a terminal.
+pub(super) fn print_json(value: &impl serde::Serialize, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    // Line ends are the printer's own: JSON has none in a text.
+    serde_json::to_string_pretty(value)?.lines().try_for_each(|line| writeln!(out, "{}", json_line(line)))
 }
 
 #[cfg(test)]
