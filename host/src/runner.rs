@@ -112,6 +112,7 @@ impl Runner {
         calls: &mut impl GuestCalls,
     ) -> Ended {
         let deadline = Instant::now() + RUNNER_WAIT;
+        let mut is_mended = false;
         let (link, place) = loop {
             let Some(link) = self.find(deadline).await else {
                 let why = "there is no runner, as the log says".to_owned();
@@ -125,7 +126,11 @@ impl Runner {
                     }
                 }
                 Err(RunnerError::Refused(message)) => {
-                    return Ended::Faulted(Fault { kind: FaultKind::Instantiate, message });
+                    if is_mended || !self.mend(digest, &message).await {
+                        return Ended::Faulted(Fault { kind: FaultKind::Instantiate, message });
+                    }
+                    is_mended = true;
+                    continue;
                 }
                 Err(_) => {}
             }
@@ -160,6 +165,17 @@ impl Runner {
         let lives = |link: &Option<Arc<Link>>| link.as_ref().is_some_and(|link| link.lives());
         let found = tokio::time::timeout_at(deadline, link.wait_for(lives)).await;
         found.ok()?.ok()?.clone()
+    }
+
+    /// Compiles a plugin anew whose kept code is lost or spoilt. Whether that could be done.
+    async fn mend(&self, digest: Digest, problem: &str) -> bool {
+        tracing::warn!(%digest, problem, "compiled plugin unusable; compiling again");
+        let Ok(Some(bytes)) = self.engine.pinned_bytes(digest).await else { return false };
+        let compiled = self.engine.compile_apart(bytes.into(), true).await;
+        if let Err(problem) = &compiled {
+            tracing::error!(%digest, %problem, "a plugin that serves cannot be compiled again");
+        }
+        compiled.is_ok()
     }
 
     async fn read(&self, digest: Digest, code: &Code) -> std::io::Result<Arc<[u8]>> {

@@ -53,6 +53,32 @@ async fn the_runner_holds_one_socket_and_no_environment_and_is_walled_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_whose_compiled_code_is_lost_serves_in_the_next_runner() {
+    let world = World::new().await;
+    // Not the one that all tests share.
+    let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("read");
+    let shared = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugin-cache");
+    assert!(settings.contains(shared));
+    world.write("opsward.toml", &settings.replace(shared, "opsward.cache"));
+    let host = world.start().await;
+    let (instance, disks) = world.machine(2).await;
+    world.post(&host, &executed(&instance, "e-before")).await;
+    world.settled_runs(&host, 1).await;
+    let cache = world.dir.path().join("opsward.cache");
+    let files = std::fs::read_dir(&cache).expect("a cache").map(|file| file.expect("listed").path());
+    let codes: Vec<_> = files.filter(|file| file.extension().is_some_and(|ext| ext == "cwasm")).collect();
+    assert!(!codes.is_empty());
+    for code in codes {
+        std::fs::remove_file(code).expect("removed");
+    }
+    runner_of(&host).await.signal("-KILL");
+    world.post(&host, &executed(&instance, "e-after")).await;
+    let runs = world.settled_runs(&host, 2).await;
+    assert!(runs.iter().all(|run| run["state"] == "done"), "{runs:#?}");
+    assert_eq!(world.effects("CreateSnapshot").await.values().sum::<usize>(), 2 * disks.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_in_the_memory_of_the_runner() {
     let world = World::new().await;
     let host = world.start().await;
