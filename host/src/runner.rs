@@ -167,6 +167,13 @@ impl Runner {
         found.ok()?.ok()?.clone()
     }
 
+    /// Has the runner map a plugin before its first run; what fails is told by that.
+    pub async fn warm(&self, revision: &Revision) {
+        if let Some(link) = self.find(Instant::now() + RUNNER_WAIT).await {
+            link.load(revision.digest, async || self.read(revision.digest, &revision.code).await).await.ok();
+        }
+    }
+
     /// Compiles a plugin anew whose kept code is lost or spoilt. Whether that could be done.
     async fn mend(&self, digest: Digest, problem: &str) -> bool {
         tracing::warn!(%digest, problem, "compiled plugin unusable; compiling again");

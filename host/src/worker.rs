@@ -35,6 +35,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const STORE_FAILED_PAUSE: Duration = Duration::from_secs(1);
 /// When a run whose policy is gone or off looks again whether it is back.
 const POLICY_ABSENT_PAUSE: Duration = Duration::from_secs(60);
+/// How long claiming waits at the start for plugins to be where guests run: a hundred take a second or two.
+const WARM_UP: Duration = Duration::from_secs(10);
 /// How long a drain waits for running guests: most of the 20 s that the whole host has for it.
 pub const DRAIN: Duration = Duration::from_secs(15);
 
@@ -62,6 +64,11 @@ impl Worker {
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let slots = Arc::new(Semaphore::new(self.runs_max));
         let mut tasks = JoinSet::new();
+        // A host that dies before it can run guests has had none of the runs.
+        tokio::select! {
+            _ = tokio::time::timeout(WARM_UP, self.warm_up()) => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
         loop {
             while tasks.try_join_next().is_some() {}
             let claimed = tokio::select! {
@@ -81,6 +88,13 @@ impl Worker {
         let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             tracing::warn!(runs = tasks.len(), "drain timed out; these runs continue after the next start");
+        }
+    }
+
+    /// Has the plugins of all policies be where guests run.
+    async fn warm_up(&self) {
+        for policy in &self.policies.load().policies {
+            self.guests.warm(&policy.revision).await;
         }
     }
 

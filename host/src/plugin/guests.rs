@@ -75,6 +75,14 @@ impl Guests {
         }
     }
 
+    /// Has a plugin be where guests run before its first run; what fails is told by that.
+    pub async fn warm(&self, revision: &Revision) {
+        match self {
+            Self::Here(_) => {}
+            Self::Apart(runner) => runner.warm(revision).await,
+        }
+    }
+
     /// Runs `handle(event)` of a plugin in a fresh instance until it ends. The caller sees to it that no more than
     /// `limits().instances` run at a time. `calls` comes back however the run ended.
     pub async fn run<C: GuestCalls>(
