@@ -8,6 +8,7 @@ mod bounds;
 mod effect;
 mod halted;
 mod known;
+mod local;
 mod once;
 mod readback;
 mod send;
@@ -33,8 +34,8 @@ use opsward_core::catalog::Class;
 use opsward_core::id::SourceName;
 use opsward_core::retry::refusal;
 use opsward_core::run::{
-    Answered, Entry, HostReply, HostRequest, Mode, Next, OpenEffect, Record, Replay, StateOp, Stop,
-    answer_bytes, parse_params,
+    Answered, Entry, HostReply, HostRequest, Mode, Next, OpenEffect, Record, Replay, Stop, answer_bytes,
+    parse_params,
 };
 use opsward_core::time::Timestamp;
 use serde_json::Value;
@@ -352,52 +353,6 @@ impl Session {
             false => self.append_later(Entry::Call { position, request, reply: reply.clone(), answered })?,
         };
         Ok((reply, at))
-    }
-
-    /// After a simulated effect the guest waits for what is shown already: its time moves on, and nobody waits.
-    fn sleep(&mut self, ms: u64) -> Result<HostReply, Stop> {
-        let now = self.broker.clock.now();
-        match self.replay.sleep(ms) {
-            Next::Recorded(until) if until <= now || self.simulation.has_shown() => Ok(HostReply::Unit),
-            Next::Live(_) if self.looks_ahead() => {
-                self.replay.advance(self.replay.now() + Duration::from_millis(ms));
-                Ok(HostReply::Unit)
-            }
-            Next::Live(position) if self.simulation.has_shown() => {
-                let until = now.max(self.replay.now()) + Duration::from_millis(ms);
-                self.append_later(Entry::Slept { position, ms, until })?;
-                self.replay.advance(until);
-                Ok(HostReply::Unit)
-            }
-            Next::Recorded(until) => Err(Stop::SleepUntil(until)),
-            Next::Live(position) => {
-                let until = now + Duration::from_millis(ms);
-                self.last_records.push(Record::new(now, Entry::Slept { position, ms, until }));
-                Err(Stop::SleepUntil(until))
-            }
-            Next::Diverged(message) => Err(Stop::Diverged { message }),
-            Next::Open(position, _) | Next::Made(position, _) => {
-                Err(Stop::Diverged { message: format!("call {position} was an effect, not a sleep") })
-            }
-        }
-    }
-
-    async fn state(&mut self, op: StateOp) -> Result<HostReply, Stop> {
-        match self.replay.state(&op) {
-            Next::Recorded(reply) => Ok(HostReply::State(reply)),
-            Next::Live(_) if self.looks_ahead() => self.state_ahead(op).await,
-            Next::Live(position) => {
-                let at = self.broker.clock.now();
-                let store = &self.broker.store;
-                let reply = store.state(&self.claim, &self.policy.settings.name, position, op, at).await;
-                self.replay.advance(at);
-                reply.map(HostReply::State).map_err(stop)
-            }
-            Next::Diverged(message) => Err(Stop::Diverged { message }),
-            Next::Open(position, _) | Next::Made(position, _) => {
-                Err(Stop::Diverged { message: format!("call {position} was an effect, not a state access") })
-            }
-        }
     }
 
     fn account(&self) -> Option<send::AccountFacts> {
