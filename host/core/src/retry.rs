@@ -54,8 +54,10 @@ pub const ONCE_PATIENCE: Duration = Duration::from_secs(10);
 pub const ONCE_PAUSE: Duration = Duration::from_millis(200);
 /// Faulted tries of a run before it is given up.
 pub const FAULTS_MAX: u32 = 5;
-/// Hosts that may die, one after the other, while they have a run, before it is given up as the likely cause.
-pub const CRASHES_MAX: u32 = 5;
+/// Hosts or runners that may die, one after the other, while they have a run, before it is given up as the likely cause. From the second
+/// on it is tried alone. A run that kills is soon there; an innocent one, whose hosts die of something else before it has come to
+/// anything, hardly ever.
+pub const CRASHES_MAX: u32 = 10;
 
 /// The first pause before a process that runs guests is started again; doubles each time.
 pub const RESTART_PAUSE_FIRST: Duration = Duration::from_millis(50);
