@@ -17,12 +17,14 @@ mod policy;
 mod protected;
 mod retry;
 mod source;
+mod sources;
 mod typed;
 
 pub use admin::AdminSettings;
 pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
-pub use host::{AccountSettings, HostSettings, PluginSettings, SourceSettings, StoreSettings};
+pub use host::{AccountSettings, HostSettings, PluginSettings, StoreSettings};
+pub use sources::{Comes, PostedSettings, SourceSettings};
 
 use crate::approval::Approvers;
 use crate::credential::session::PolicySession;

@@ -5,15 +5,17 @@
 mod cloudevents;
 mod cloudmonitor;
 pub(crate) mod json;
+mod kind;
 mod manual;
+mod transition;
 
+pub use kind::{Route, SourceKind, UnknownSourceKind};
 pub use manual::{given, manual_source};
+pub use transition::Transition;
 
 use crate::id::SourceName;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 /// Longest request body and longest `data`, in bytes: four times the largest notification a cloud documents (CloudEvents
 /// asks for 64 KiB), and small enough to hold hundreds at a time.
@@ -51,58 +53,13 @@ pub struct Event {
     /// The cloud region, as the sender claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// How grave the vendor says it is, in the vendor's word: `CRITICAL`, `WARN`, `INFO`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// How far the incident has come with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition: Option<Transition>,
 }
-
-/// What a source sends: the `kind` of a `[sources.<name>]` table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum SourceKind {
-    /// `alibaba-cloudmonitor`: system events as CloudMonitor posts them to a URL.
-    AlibabaCloudmonitor,
-    /// `cloudevents`: CloudEvents 1.0 over HTTP in binary, structured and batched mode.
-    Cloudevents,
-}
-
-impl SourceKind {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::AlibabaCloudmonitor, Self::Cloudevents];
-
-    /// The kind as the operator writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AlibabaCloudmonitor => "alibaba-cloudmonitor",
-            Self::Cloudevents => "cloudevents",
-        }
-    }
-}
-impl FromStr for SourceKind {
-    type Err = UnknownSourceKind;
-    fn from_str(text: &str) -> Result<Self, UnknownSourceKind> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| UnknownSourceKind(text.chars().take(80).collect()))
-    }
-}
-impl TryFrom<String> for SourceKind {
-    type Error = UnknownSourceKind;
-    fn try_from(text: String) -> Result<Self, UnknownSourceKind> {
-        text.parse()
-    }
-}
-impl From<SourceKind> for String {
-    fn from(kind: SourceKind) -> String {
-        kind.as_str().to_owned()
-    }
-}
-impl fmt::Display for SourceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A source kind this release does not know.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown source kind `{0}`: use {kinds}", kinds = SourceKind::ALL.map(|kind| format!("`{kind}`")).join(" or "))]
-pub struct UnknownSourceKind(String);
 
 /// What arrived, before it is understood.
 #[derive(Debug, Clone, Copy)]

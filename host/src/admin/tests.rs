@@ -121,6 +121,8 @@ async fn fill(store: &dyn Store) {
             incident: None,
             account: None,
             region: None,
+            level: None,
+            transition: None,
         };
         let run = NewRun {
             id: RunId::from_text(format!("{id:0<24}")),

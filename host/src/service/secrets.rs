@@ -5,7 +5,7 @@ use super::hide;
 use crate::cloud::{self, Account};
 use crate::trigger::http::HookSource;
 use anyhow::Context as _;
-use opsward_core::config::{AccountSettings, HostSettings};
+use opsward_core::config::{AccountSettings, Comes, HostSettings, SourceSettings};
 use opsward_core::credential::Issued;
 use opsward_core::secret::{Credential, Secret, SecretRef};
 use std::collections::HashMap;
@@ -30,8 +30,12 @@ impl Secrets {
             .collect::<Result<_, _>>()?;
         let mut sources = Vec::new();
         for (name, source) in &settings.sources {
-            let token = of(&source.token, format!("source {name}"))?;
-            sources.push(HookSource { name: name.clone(), kind: source.kind, token });
+            match &source.comes {
+                Comes::Posted(posted) => {
+                    let token = of(&posted.token, format!("source {name}"))?;
+                    sources.push(HookSource { name: name.clone(), kind: source.kind, token });
+                }
+            }
         }
         let mut named = HashMap::new();
         for (name, reference) in &settings.secrets {
@@ -69,8 +73,9 @@ pub(crate) fn read_account(settings: &AccountSettings, base: &Path) -> anyhow::R
 fn forget_variables(settings: &HostSettings) {
     let keys = settings.accounts.values().filter_map(|account| account.credentials.keys());
     let accounts = keys.flat_map(|refs| refs.all().map(|(_, reference)| reference));
-    let tokens = settings.sources.values().map(|source| &source.token);
-    for reference in accounts.chain(tokens).chain(settings.secrets.values()) {
+    let of_sources =
+        settings.sources.values().flat_map(SourceSettings::secrets).map(|(_, reference)| reference);
+    for reference in accounts.chain(of_sources).chain(settings.secrets.values()) {
         if let SecretRef::Env(name) = reference {
             // SAFETY: called from `serve` before the runtime and any other thread exists.
             unsafe { hide::forget_variable(name) };

@@ -43,6 +43,8 @@ pub(crate) fn event(id: &str) -> Event {
         )
         .to_owned(),
         incident: Some("e-t4nhcpqcu8fqushpn3mm".to_owned()),
+        level: None,
+        transition: None,
         account: None,
         region: Some("cn-hangzhou".to_owned()),
     }

@@ -290,6 +290,8 @@ impl Lab {
             incident: None,
             account: None,
             region: None,
+            level: None,
+            transition: None,
         };
         let run = NewRun { id, policy: name, digest: self.policy.revision.digest };
         let new = NewEvent { event, raw: Vec::new(), received: NOW, runs: vec![run] };

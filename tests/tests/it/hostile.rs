@@ -318,6 +318,8 @@ pub(crate) fn event(kind: &str) -> Event {
         incident: None,
         account: None,
         region: None,
+        level: None,
+        transition: None,
     }
 }
 

@@ -338,6 +338,8 @@ fn event(kind: &str) -> Event {
         incident: None,
         account: None,
         region: None,
+        level: None,
+        transition: None,
     }
 }
 

@@ -314,6 +314,8 @@ fn event(incident: &str, nth: u64, instance: &str) -> Event {
         time: Timestamp::from_seconds(1_767_225_600),
         data: json!({ "content": content, "status": "Executed", "regionId": "cn-hangzhou" }).to_string(),
         incident: Some(incident.to_owned()),
+        level: None,
+        transition: None,
         account: None,
         region: Some("cn-hangzhou".to_owned()),
     }

@@ -185,6 +185,8 @@ pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEven
         time: after(-500),
         data: format!("{{\"n\":\"{id}\"}}"),
         incident: None,
+        level: None,
+        transition: None,
         account: Some("123".to_owned()),
         region: Some("cn-hangzhou".to_owned()),
     };

@@ -3,12 +3,14 @@
 
 use super::finding::ConfigError;
 use super::source::{Source, Step, did_you_mean, place};
-use super::typed::{Account, EventSource, HostFile, Listener, Signature};
-use super::{AdminSettings, CredentialRefs, admin, credentials, defaults, guardrails, keep, protected};
+use super::typed::{Account, HostFile, Listener, Signature};
+use super::{
+    AdminSettings, CredentialRefs, SourceSettings, admin, credentials, defaults, guardrails, keep, protected,
+    sources,
+};
 use crate::catalog::Provider;
 use crate::credential::CredentialSource;
 use crate::endpoint::{Endpoint, is_region};
-use crate::event::SourceKind;
 use crate::grant::Window;
 use crate::guardrail::{Protected, Quota};
 use crate::id::{AccountName, SourceName};
@@ -91,22 +93,6 @@ pub struct AccountSettings {
     pub windows: Vec<Window>,
 }
 
-/// One source of events.
-#[derive(Debug, Clone)]
-pub struct SourceSettings {
-    /// Its name: a part of its path, `/hooks/<name>/<token>`.
-    pub name: SourceName,
-    /// What its senders send.
-    pub kind: SourceKind,
-    /// The account its events are about.
-    pub account: Option<AccountName>,
-    /// The unguessable part of its path.
-    pub token: SecretRef,
-}
-
-/// Source names that the host gives its own events.
-const OWN_SOURCES: [&str; 2] = ["schedule", "manual"];
-
 /// Refuses keys written out in the file, before anything could repeat them in another message.
 pub(super) fn refuse_literal_secrets(source: &mut Source<'_>) -> Result<(), Vec<ConfigError>> {
     let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<Vec<_>>();
@@ -127,7 +113,7 @@ pub(super) fn refuse_literal_secrets(source: &mut Source<'_>) -> Result<(), Vec<
         }
     }
     for name in owned(source.keys(place!["sources"])) {
-        places.push(vec!["sources".to_owned(), name, "token".to_owned()]);
+        places.extend(sources::secret_places(&name));
     }
     for name in owned(source.keys(place!["secrets"])) {
         places.push(vec!["secrets".to_owned(), name]);
@@ -189,7 +175,7 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
     }
     let mut sources = BTreeMap::new();
     for (name, typed) in file.sources {
-        if let Some(resolved) = event_source(source, &name, typed, &mut errors) {
+        if let Some(resolved) = sources::resolve(source, &name, typed, &mut errors) {
             sources.insert(resolved.name.clone(), resolved);
         }
     }
@@ -279,35 +265,6 @@ fn account(
         windows,
     };
     (errors.len() == before).then_some(settings)
-}
-
-fn event_source(
-    source: &Source<'_>,
-    name: &str,
-    typed: EventSource,
-    errors: &mut Vec<ConfigError>,
-) -> Option<SourceSettings> {
-    let at = place!["sources", name];
-    let parsed = name.parse::<SourceName>();
-    match &parsed {
-        Err(error) => errors.push(source.key_error(at, error.to_string(), "")),
-        Ok(_) if OWN_SOURCES.contains(&name) => {
-            let message = format!("`{name}` is the source of the host's own events");
-            errors.push(source.key_error(at, message, "choose another name"));
-        }
-        Ok(_) => {}
-    }
-    let account = typed.account.and_then(|account| {
-        let place = place!["sources", name, "account"];
-        find_account(source, place, &account, &source.keys(place!["accounts"]), errors)
-    });
-    let kind = typed.kind.parse::<SourceKind>();
-    if kind.is_err() {
-        let fix = did_you_mean(&typed.kind, &SourceKind::ALL.map(SourceKind::as_str), "known kinds");
-        let message = format!("unknown kind of source `{}`", typed.kind);
-        errors.push(source.error(place!["sources", name, "kind"], message, fix));
-    }
-    Some(SourceSettings { name: parsed.ok()?, kind: kind.ok()?, account, token: typed.token })
 }
 
 /// The name of an account that the file of the host has.

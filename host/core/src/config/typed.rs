@@ -137,7 +137,7 @@ pub(super) enum Signature {
 pub(super) struct EventSource {
     pub(super) kind: String,
     pub(super) account: Option<String>,
-    pub(super) token: SecretRef,
+    pub(super) token: Option<SecretRef>,
 }
 
 /// `<policy>.toml`.

@@ -181,6 +181,8 @@ fn event(
         data,
         account,
         region,
+        level: None,
+        transition: None,
     })
 }
 

@@ -5,7 +5,7 @@
 //! Source of the format: the ECS "event notifications" page and CloudMonitor's "callbacks for system events". There is
 //! no signature: everything decoded here is the sender's claim.
 
-use super::{DecodeError, Delivery, Event, checked_attribute, json, parse_vendor_time};
+use super::{DecodeError, Delivery, Event, Transition, checked_attribute, json, parse_vendor_time};
 use crate::id::{Digest, SourceName};
 use crate::time::Timestamp;
 use serde_json::value::RawValue;
@@ -47,17 +47,34 @@ pub(super) fn decode(
     let subject = if is_arn { resource } else { built().or(resource) };
     let id = scalar(&body, "id").unwrap_or_else(|| digest_of(&body));
     let incident = in_content("eventId").map(|id| format!("alibaba:{id}"));
+    let level = scalar(&body, "level");
+    let by_name = name.rsplit(':').next().and_then(Transition::of_status);
+    // Of an incident that was avoided the name still says that it is scheduled.
+    let transition = in_content("eventStatus").as_deref().and_then(Transition::of_status).or(by_name);
     let attributes = [
         ("id", Some(&id)),
         ("resourceId", subject.as_ref()),
         ("userId", account.as_ref()),
         ("regionId", region.as_ref()),
         ("content.eventId", incident.as_ref()),
+        ("level", level.as_ref()),
     ];
     for (field, value) in attributes {
         value.map_or(Ok(()), |value| checked_attribute(field, value))?;
     }
-    Ok(Event { source: source.clone(), id, kind: name, subject, time, data, incident, account, region })
+    Ok(Event {
+        source: source.clone(),
+        id,
+        kind: name,
+        subject,
+        time,
+        data,
+        incident,
+        account,
+        region,
+        level,
+        transition,
+    })
 }
 
 fn threshold_alarm() -> DecodeError {

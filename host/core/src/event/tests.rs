@@ -25,7 +25,7 @@ fn structured(body: &str) -> Result<Event, DecodeError> {
 
 #[test]
 fn a_kind_is_read_as_it_is_written_and_an_unknown_one_is_told_the_known() {
-    for kind in SourceKind::ALL {
+    for &kind in SourceKind::ALL {
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
     let error = "alibaba".parse::<SourceKind>().expect_err("unknown").to_string();
@@ -292,7 +292,7 @@ proptest! {
         ]),
         value in any::<String>(),
     ) {
-        for kind in SourceKind::ALL {
+        for &kind in SourceKind::ALL {
             for headers in [vec![("content-type", content_type)], vec![
                 ("content-type", content_type), ("ce-id", "1"), ("ce-source", "s"), ("ce-type", "t"),
                 ("ce-specversion", "1.0"), ("ce-subject", value.as_str()), ("ce-time", value.as_str()),

@@ -13,6 +13,8 @@ fn event() -> Event {
         time: Timestamp::default(),
         data: r#"{"content":{"eventType":"SystemFailure.Reboot","n":3,"half":1.5,"ok":true,"list":[{"id":"x"}]}}"#.into(),
         incident: None,
+        level: None,
+        transition: None,
         account: Some("12345678".into()),
         region: Some("cn-hangzhou".into()),
     }

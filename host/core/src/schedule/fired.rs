@@ -33,6 +33,8 @@ pub fn fired_event(policy: &PolicyName, schedule: &Schedule, fire_at: Timestamp)
         incident: None,
         account: None,
         region: None,
+        level: None,
+        transition: None,
     }
 }
 

@@ -223,9 +223,10 @@ fn check_secrets(host: &HostSettings, base: &Path, report: &mut CheckReport) {
         let refs = account.credentials.keys().into_iter().flat_map(|refs| refs.all());
         references.extend(refs.map(|(what, reference)| (format!("accounts.{name}: {what}"), reference)));
     }
-    references.extend(
-        host.sources.iter().map(|(name, source)| (format!("sources.{name}: the token"), &source.token)),
-    );
+    for (name, source) in &host.sources {
+        let refs = source.secrets().into_iter();
+        references.extend(refs.map(|(what, reference)| (format!("sources.{name}: {what}"), reference)));
+    }
     references.extend(host.secrets.iter().map(|(name, reference)| (format!("secrets.{name}"), reference)));
     for (what, reference) in references {
         let (missing, fix) = match reference {

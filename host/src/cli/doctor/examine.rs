@@ -5,7 +5,7 @@ use crate::cloud::{self, Account, CloudClient};
 use crate::service::read_account;
 use crate::store::sqlite::in_use;
 use opsward_core::call::CallError;
-use opsward_core::config::{AccountSettings, HostSettings, StoreSettings};
+use opsward_core::config::{AccountSettings, HostSettings, SourceSettings, StoreSettings};
 use opsward_core::endpoint::Endpoint;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -95,9 +95,12 @@ pub(super) async fn examine(
         report.accounts.push(account);
         report.findings.extend(findings);
     }
-    let tokens = settings.sources.values().map(|source| (format!("source {}", source.name), &source.token));
+    let of_source = |source: &'_ SourceSettings| format!("source {}", source.name);
+    let of_sources = settings.sources.values().flat_map(|source| {
+        source.secrets().into_iter().map(move |(_, reference)| (of_source(source), reference))
+    });
     let secrets = settings.secrets.iter().map(|(name, reference)| (format!("secret {name}"), reference));
-    for (whose, reference) in tokens.chain(secrets) {
+    for (whose, reference) in of_sources.chain(secrets) {
         if let Err(problem) = cloud::resolve(reference, base) {
             report.findings.push(format!("{whose}: {:#}", anyhow::Error::new(problem)));
         }

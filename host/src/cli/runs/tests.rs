@@ -133,6 +133,8 @@ async fn store_at(path: &Path) {
             incident: None,
             account: None,
             region: None,
+            level: None,
+            transition: None,
         };
         let new = NewEvent { event, raw: Vec::new(), received: at(0), runs: vec![run] };
         store.accept(vec![new]).await.expect("accepted");

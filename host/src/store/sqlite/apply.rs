@@ -14,6 +14,7 @@ use super::writer::{Answer, Arrival, Op};
 use super::{halt, policy_state, retain};
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, StoreError};
+use opsward_core::event::Transition;
 use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
@@ -174,6 +175,8 @@ impl Ledgers {
             stored(new.runs.len()),
             event.data,
             raw,
+            event.level,
+            event.transition.map(Transition::as_str),
         ])?;
         let event_seq = conn.last_insert_rowid();
         self.late.add_event(*key, event_seq);

@@ -6,7 +6,7 @@ use super::copy::{self, Mark};
 use super::damage;
 use super::late::event_key;
 use super::ledger::LedgerRow;
-use super::read::{EVENT_COLUMNS, RUN_COLUMN_COUNT, RUN_COLUMNS, Reader, event_at, firing_row, run_row};
+use super::read::{RUN_COLUMN_COUNT, RUN_COLUMNS, Reader, event_at, event_columns, firing_row, run_row};
 use crate::store::{Restored, StoreError};
 use opsward_core::call::CallResponse;
 use opsward_core::line::one_line;
@@ -127,7 +127,7 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
         }
     }
     let parts = [
-        ("events", events(conn, report)),
+        ("events", events(reader, report)),
         ("runs", runs(conn, report)),
         ("ids of runs", run_ids(conn, report)),
         ("ledger", ledger(reader, report)),
@@ -178,11 +178,12 @@ fn whole(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Er
 }
 
 /// Events, and the keys that a later delivery is known by.
-fn events(conn: &Connection, report: &mut StoreReport) -> Result<(), rusqlite::Error> {
+fn events(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error> {
+    let (conn, events) = (&reader.conn, event_columns(reader.format));
     let indexed: i64 = conn.query_row("SELECT events FROM indexed", [], |row| row.get(0))?;
     let mut find_key = conn.prepare("SELECT 1 FROM event_keys WHERE key = ?1")?;
     let mut keys: i64 = conn.query_row("SELECT count(*) FROM event_keys", [], |row| row.get(0))?;
-    each(conn, &format!("SELECT e.seq, {EVENT_COLUMNS} FROM events e"), |row| {
+    each(conn, &format!("SELECT e.seq, {events} FROM events e"), |row| {
         let seq: i64 = row.get(0)?;
         match event_at(row, 1) {
             Err(error) => report.find(format!("event {seq}: {error}")),

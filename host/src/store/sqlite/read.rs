@@ -12,7 +12,7 @@ use super::schema::{self, code, stored};
 use crate::store::{
     Decision, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, StoreError,
 };
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Transition};
 use opsward_core::guardrail::{Halt, Limit, Spent};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Record, RunState, StateEntry};
@@ -82,13 +82,14 @@ impl Reader {
         // One transaction, so that a run's row and its ledger are of one moment.
         let tx = self.conn.unchecked_transaction()?;
         let mut statement = tx.prepare_cached(&format!(
-            "SELECT {RUN_COLUMNS}, r.seq, r.epoch, {EVENT_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event
+            "SELECT {RUN_COLUMNS}, r.seq, r.epoch, {events} FROM runs r JOIN events e ON e.seq = r.event
              WHERE r.seq IN (
                SELECT run FROM (SELECT run FROM run_ids WHERE id >= ?1 AND id < {past} ORDER BY id LIMIT ?2)
                UNION SELECT seq FROM (SELECT seq FROM runs
                  WHERE seq > (SELECT runs FROM indexed) AND id >= ?1 AND id < {past} ORDER BY id LIMIT ?2))
              ORDER BY r.id LIMIT ?2",
-            past = "?1 || char(0x10ffff)"
+            past = "?1 || char(0x10ffff)",
+            events = event_columns(self.format),
         ))?;
         let mut rows = statement.query(params![prefix, rows_max(limit)])?;
         let mut runs = Vec::new();
@@ -113,7 +114,8 @@ impl Reader {
     pub fn list_events(&self, limit: usize) -> Result<Vec<EventRow>, StoreError> {
         let tx = self.conn.unchecked_transaction()?;
         let mut statement = tx.prepare_cached(&format!(
-            "SELECT e.first_run, e.runs, {EVENT_COLUMNS} FROM events e ORDER BY e.seq DESC LIMIT ?1"
+            "SELECT e.first_run, e.runs, {events} FROM events e ORDER BY e.seq DESC LIMIT ?1",
+            events = event_columns(self.format),
         ))?;
         let mut run_ids =
             tx.prepare_cached("SELECT id FROM runs WHERE seq >= ?1 AND seq < ?1 + ?2 ORDER BY seq")?;
@@ -130,7 +132,8 @@ impl Reader {
 
     /// The latest event with this id, of whatever source.
     pub fn find_event(&self, id: &str) -> Result<Option<Event>, StoreError> {
-        let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1 ORDER BY e.seq DESC LIMIT 1");
+        let events = event_columns(self.format);
+        let sql = format!("SELECT {events} FROM events e WHERE e.id = ?1 ORDER BY e.seq DESC LIMIT 1");
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut rows = statement.query([id])?;
         let event = |row: &Row<'_>| event_at(row, 0).map(|(event, _)| event);
@@ -200,8 +203,13 @@ impl Reader {
 }
 
 /// What `event_at` reads, of `events e`.
-pub(super) const EVENT_COLUMNS: &str =
-    "e.source, e.id, e.kind, e.subject, e.time, e.incident, e.account, e.region, e.received, e.data";
+pub(super) const EVENT_COLUMNS: &str = "e.source, e.id, e.kind, e.subject, e.time, e.incident, e.account, e.region, e.received, e.data, e.level, e.transition";
+const EVENT_COLUMNS_BEFORE_LEVELS: &str = "e.source, e.id, e.kind, e.subject, e.time, e.incident, e.account, e.region, e.received, e.data, NULL, NULL";
+
+/// The same of a file of that format.
+pub(super) fn event_columns(format: i64) -> &'static str {
+    if format < schema::LEVELS_FORMAT { EVENT_COLUMNS_BEFORE_LEVELS } else { EVENT_COLUMNS }
+}
 
 /// The event whose columns begin at `at`, and when it was received.
 pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp), rusqlite::Error> {
@@ -215,6 +223,8 @@ pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp), r
         account: row.get(at + 6)?,
         region: row.get(at + 7)?,
         data: row.get(at + 9)?,
+        level: row.get(at + 10)?,
+        transition: row.get::<_, Option<String>>(at + 11)?.as_deref().and_then(Transition::of_status),
     };
     Ok((event, time(row, at + 8)?))
 }

@@ -3,7 +3,7 @@
 
 use super::read::{state, time};
 use crate::store::RunRow;
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Transition};
 use opsward_core::id::{Digest, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
@@ -44,6 +44,8 @@ pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp), r
         account: text(row, at + 6)?,
         region: text(row, at + 7)?,
         data: text(row, at + 9)?.unwrap_or_default(),
+        level: text(row, at + 10)?,
+        transition: text(row, at + 11)?.as_deref().and_then(Transition::of_status),
     };
     Ok((event, time(row, at + 8)?))
 }

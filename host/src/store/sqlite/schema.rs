@@ -169,7 +169,7 @@ fn create_tables(conn: &mut Connection, now: Timestamp) -> Result<(), rusqlite::
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&[&str]; 7] = [
+const STEPS: [&[&str]; 8] = [
     &[TABLES],
     &[ONCE_KEYS],
     &[LOCKS],
@@ -177,6 +177,7 @@ const STEPS: [&[&str]; 7] = [
     &[UPKEEP],
     &[GUARDRAILS],
     &[approvals::TABLE, audit::STEP, OUTCOMES],
+    &[LEVELS, CURSORS],
 ];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
@@ -186,6 +187,8 @@ pub(super) const SUMMED_FORMAT: i64 = 5;
 pub(super) const HALTS_FORMAT: i64 = 6;
 /// The first format that keeps what became of effects.
 pub(super) const OUTCOMES_FORMAT: i64 = 7;
+/// The first format whose events have level and transition.
+pub(super) const LEVELS_FORMAT: i64 = 8;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.
@@ -308,6 +311,20 @@ DROP TABLE spent;
 ALTER TABLE counted RENAME TO spent;
 CREATE INDEX spent_of_run ON spent (run);
 CREATE INDEX spent_at ON spent (at);
+";
+
+/// What an event says of how grave it is, and of how far its incident has come.
+const LEVELS: &str = "
+ALTER TABLE events ADD COLUMN level TEXT;
+ALTER TABLE events ADD COLUMN transition TEXT;
+";
+
+/// How far the host has read what it fetches itself: by source, and by what of the source, such as a shard or a file.
+const CURSORS: &str = "
+CREATE TABLE cursors (
+  source TEXT NOT NULL, key TEXT NOT NULL, cursor TEXT NOT NULL,
+  PRIMARY KEY (source, key)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Has a row in a file that `opsward db backup` made, until a host opens it. Apart from the steps, since a copy of a file of an

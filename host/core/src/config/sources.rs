@@ -1,0 +1,108 @@
+//! `[sources.<name>]`, resolved: what a source sends, by which route, and what proves its sender. Leaves receiving to the host.
+//! Tested in `super::tests`.
+
+use super::finding::ConfigError;
+use super::host::find_account;
+use super::source::{Source, did_you_mean, place};
+use super::typed::EventSource;
+use crate::event::{Route, SourceKind};
+use crate::id::{AccountName, SourceName};
+use crate::secret::SecretRef;
+
+/// One source of events.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// Its name.
+    pub name: SourceName,
+    /// What its senders send.
+    pub kind: SourceKind,
+    /// The account its events are about, and with whose credential the host fetches them where they are not posted.
+    pub account: Option<AccountName>,
+    /// How its events come.
+    pub comes: Comes,
+}
+
+/// How the events of a source come, with what that needs.
+#[derive(Debug, Clone)]
+pub enum Comes {
+    /// Posted to `/hooks/<name>/<token>`.
+    Posted(PostedSettings),
+}
+
+/// A source that events are posted to.
+#[derive(Debug, Clone)]
+pub struct PostedSettings {
+    /// The unguessable part of its path.
+    pub token: SecretRef,
+}
+
+impl SourceSettings {
+    /// Everything secret that it refers to, and what it is.
+    pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
+        match &self.comes {
+            Comes::Posted(posted) => vec![("the token", &posted.token)],
+        }
+    }
+}
+
+/// Source names that the host gives its own events.
+const OWN_SOURCES: [&str; 2] = ["schedule", "manual"];
+
+/// Where in the file the secrets of the source `name` may stand.
+pub(super) fn secret_places(name: &str) -> Vec<Vec<String>> {
+    [&["token"][..]]
+        .into_iter()
+        .map(|keys| ["sources", name].iter().chain(keys).map(|&key| key.to_owned()).collect())
+        .collect()
+}
+
+pub(super) fn resolve(
+    source: &Source<'_>,
+    name: &str,
+    typed: EventSource,
+    errors: &mut Vec<ConfigError>,
+) -> Option<SourceSettings> {
+    let at = place!["sources", name];
+    let parsed = name.parse::<SourceName>();
+    match &parsed {
+        Err(error) => errors.push(source.key_error(at, error.to_string(), "")),
+        Ok(_) if OWN_SOURCES.contains(&name) => {
+            let message = format!("`{name}` is the source of the host's own events");
+            errors.push(source.key_error(at, message, "choose another name"));
+        }
+        Ok(_) => {}
+    }
+    let account = typed.account.as_deref().and_then(|account| {
+        let place = place!["sources", name, "account"];
+        find_account(source, place, account, &source.keys(place!["accounts"]), errors)
+    });
+    let Ok(kind) = typed.kind.parse::<SourceKind>() else {
+        let known: Vec<&str> = SourceKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let message = format!("unknown kind of source `{}`", typed.kind);
+        errors.push(source.error(
+            place!["sources", name, "kind"],
+            message,
+            did_you_mean(&typed.kind, &known, "known kinds"),
+        ));
+        return None;
+    };
+    let comes = match kind.route() {
+        Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
+        Route::Queue | Route::LogStore | Route::File => None,
+    };
+    Some(SourceSettings { name: parsed.ok()?, kind, account, comes: comes? })
+}
+
+fn posted(
+    source: &Source<'_>,
+    name: &str,
+    typed: EventSource,
+    errors: &mut Vec<ConfigError>,
+) -> Option<PostedSettings> {
+    let Some(token) = typed.token else {
+        let fix = "add `token = { env = \"CLOUDMONITOR_TOKEN\" }`";
+        errors.push(source.missing(place!["sources", name], "token", fix));
+        return None;
+    };
+    Some(PostedSettings { token })
+}

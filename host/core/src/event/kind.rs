@@ -1,0 +1,84 @@
+//! The kinds of sources: the `kind` of a `[sources.<name>]` table, and by which route the events of each come. A kind is one row
+//! here and one decoder beside it. Leaves what a source needs besides to `config`.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What a source sends: the `kind` of a `[sources.<name>]` table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SourceKind {
+    /// `alibaba-cloudmonitor`: system events as CloudMonitor posts them to a URL.
+    AlibabaCloudmonitor,
+    /// `cloudevents`: CloudEvents 1.0 over HTTP in binary, structured and batched mode.
+    Cloudevents,
+}
+
+/// By which way a source's events come to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Posted to `/hooks/<name>/<token>`.
+    Posted,
+    /// Taken from a message queue.
+    Queue,
+    /// Read from a cloud's log store.
+    LogStore,
+    /// Read from files of this machine.
+    File,
+}
+
+impl SourceKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::AlibabaCloudmonitor, Self::Cloudevents];
+
+    /// The kind as the operator writes it.
+    pub fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// By which way its events come.
+    pub fn route(self) -> Route {
+        self.row().1
+    }
+
+    fn row(self) -> (&'static str, Route) {
+        match self {
+            Self::AlibabaCloudmonitor => ("alibaba-cloudmonitor", Route::Posted),
+            Self::Cloudevents => ("cloudevents", Route::Posted),
+        }
+    }
+}
+
+impl FromStr for SourceKind {
+    type Err = UnknownSourceKind;
+    fn from_str(text: &str) -> Result<Self, UnknownSourceKind> {
+        let found = Self::ALL.iter().find(|kind| kind.as_str() == text);
+        found.copied().ok_or_else(|| UnknownSourceKind(text.chars().take(80).collect()))
+    }
+}
+impl TryFrom<String> for SourceKind {
+    type Error = UnknownSourceKind;
+    fn try_from(text: String) -> Result<Self, UnknownSourceKind> {
+        text.parse()
+    }
+}
+impl From<SourceKind> for String {
+    fn from(kind: SourceKind) -> String {
+        kind.as_str().to_owned()
+    }
+}
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A source kind this release does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown source kind `{0}`: use one of {kinds}", kinds = known())]
+pub struct UnknownSourceKind(String);
+
+fn known() -> String {
+    SourceKind::ALL.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ")
+}
