@@ -2,7 +2,7 @@
 //! threshold alarms, EventBridge's CloudEvents, and any of them inside the event that a message was sent; any other JSON object is an
 //! event `mns:Queue:SendMessage`. Leaves taking messages and deleting them to the host. Tested by the samples and below.
 
-use super::{DecodeError, Delivery, Event, MESSAGE_ID, alibaba, json};
+use super::{DecodeError, Delivery, Event, alibaba, json};
 use crate::id::SourceName;
 use crate::time::Timestamp;
 
@@ -24,7 +24,7 @@ pub(super) fn decode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{SourceKind, Transition, decode};
+    use crate::event::{MESSAGE_ID, SourceKind, Transition, decode};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
