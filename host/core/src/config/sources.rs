@@ -3,9 +3,10 @@
 
 use super::finding::ConfigError;
 use super::host::find_account;
+use super::mapping;
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
-use crate::event::{Route, SourceKind};
+use crate::event::{Mapping, Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
 
@@ -18,6 +19,8 @@ pub struct SourceSettings {
     pub kind: SourceKind,
     /// The account its events are about, and with whose credential the host fetches them where they are not posted.
     pub account: Option<AccountName>,
+    /// How what it sends is read, where its kind is `generic`.
+    pub map: Option<Mapping>,
     /// How its events come.
     pub comes: Comes,
 }
@@ -86,11 +89,12 @@ pub(super) fn resolve(
         ));
         return None;
     };
+    let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
     let comes = match kind.route() {
         Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
         Route::Queue | Route::LogStore | Route::File => None,
     };
-    Some(SourceSettings { name: parsed.ok()?, kind, account, comes: comes? })
+    Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
 }
 
 fn posted(
