@@ -13,6 +13,7 @@ mod finding;
 mod guardrails;
 mod host;
 mod keep;
+mod log_file;
 mod policy;
 mod protected;
 mod retry;
@@ -24,6 +25,7 @@ pub use admin::AdminSettings;
 pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, StoreSettings};
+pub use log_file::{FileSettings, StartAt};
 pub use sources::{Comes, PostedSettings, SourceSettings};
 
 use crate::approval::Approvers;

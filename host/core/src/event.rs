@@ -6,10 +6,12 @@ mod cloudevents;
 mod cloudmonitor;
 pub(crate) mod json;
 mod kind;
+mod logline;
 mod manual;
 mod transition;
 
 pub use kind::{Route, SourceKind, UnknownSourceKind};
+pub use logline::{LinePattern, LinePatternError, ReadFrom};
 pub use manual::{given, manual_source};
 pub use transition::Transition;
 
@@ -97,6 +99,8 @@ pub fn decode(
             cloudmonitor::decode(source, delivery, received).map(|event| vec![event])
         }
         SourceKind::Cloudevents => cloudevents::decode(source, delivery, received),
+        // Its lines are read, not delivered.
+        SourceKind::Logfile => Err(DecodeError::Unsupported("nothing is posted to a log file".to_owned())),
     }
 }
 

@@ -138,7 +138,7 @@ impl Store for SqliteStore {
 
     fn cursor(&self, source: &SourceName, key: &str) -> Reply<'_, Option<String>> {
         let (source, key) = (source.clone(), key.to_owned());
-        self.read(move |reader| reader.cursor(&source, &key))
+        self.read(move |reader| reader.find_cursor(&source, &key))
     }
 
     fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool> {

@@ -13,6 +13,8 @@ pub enum SourceKind {
     AlibabaCloudmonitor,
     /// `cloudevents`: CloudEvents 1.0 over HTTP in binary, structured and batched mode.
     Cloudevents,
+    /// `logfile`: lines of a file on this machine.
+    Logfile,
 }
 
 /// By which way a source's events come to the host.
@@ -30,7 +32,7 @@ pub enum Route {
 
 impl SourceKind {
     /// Every kind.
-    pub const ALL: &'static [Self] = &[Self::AlibabaCloudmonitor, Self::Cloudevents];
+    pub const ALL: &'static [Self] = &[Self::AlibabaCloudmonitor, Self::Cloudevents, Self::Logfile];
 
     /// The kind as the operator writes it.
     pub fn as_str(self) -> &'static str {
@@ -46,6 +48,7 @@ impl SourceKind {
         match self {
             Self::AlibabaCloudmonitor => ("alibaba-cloudmonitor", Route::Posted),
             Self::Cloudevents => ("cloudevents", Route::Posted),
+            Self::Logfile => ("logfile", Route::File),
         }
     }
 }

@@ -74,7 +74,7 @@ impl Reader {
     }
 
     /// Where a cursor stands.
-    pub(super) fn cursor(&self, source: &SourceName, key: &str) -> Result<Option<String>, StoreError> {
+    pub fn find_cursor(&self, source: &SourceName, key: &str) -> Result<Option<String>, StoreError> {
         if self.format < schema::CURSORS_FORMAT {
             return Ok(None);
         }
