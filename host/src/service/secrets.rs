@@ -36,6 +36,7 @@ impl Secrets {
                     let map = source.map.clone();
                     sources.push(HookSource { name: name.clone(), kind: source.kind, map, token });
                 }
+                Comes::File(_) => {}
             }
         }
         let mut named = HashMap::new();
