@@ -14,8 +14,11 @@ use opsward_core::sign::rsa_public_key::RsaPublicKey;
 use opsward_core::time::Timestamp;
 use serde_json::{Value, json};
 
+/// What a target does with bytes.
+pub type Target = fn(&[u8]);
+
 /// Each target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("decoders", decoders),
     ("signatures", signatures),
     ("cron", cron),
