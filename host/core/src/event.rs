@@ -7,6 +7,7 @@ mod cloudmonitor;
 pub(crate) mod json;
 mod kind;
 mod manual;
+mod mns;
 mod transition;
 
 pub use kind::{Route, SourceKind, UnknownSourceKind};
@@ -97,6 +98,7 @@ pub fn decode(
             cloudmonitor::decode(source, delivery, received).map(|event| vec![event])
         }
         SourceKind::Cloudevents => cloudevents::decode(source, delivery, received),
+        SourceKind::AlibabaMns => mns::decode(source, delivery, received),
     }
 }
 

@@ -27,5 +27,6 @@ pub mod run;
 pub mod schedule;
 pub mod secret;
 pub mod sign;
+pub mod source;
 mod suggest;
 pub mod time;

@@ -35,6 +35,7 @@ impl Secrets {
                     let token = of(&posted.token, format!("source {name}"))?;
                     sources.push(HookSource { name: name.clone(), kind: source.kind, token });
                 }
+                Comes::Queue(_) => {}
             }
         }
         let mut named = HashMap::new();

@@ -53,6 +53,14 @@ impl Accept {
         Ok((id, one.unwrap_or(Acceptance::Duplicate)))
     }
 
+    /// Records an event that wakes no policy, with the bytes it stands for.
+    pub async fn keep(&self, event: Event, raw: &[u8]) -> Result<Acceptance, StoreError> {
+        let sources = [event.source.clone()];
+        let new = NewEvent { runs: Vec::new(), raw: raw.to_vec(), received: self.clock.now(), event };
+        let accepted = self.record(&sources, vec![new]).await?;
+        Ok(accepted.into_iter().next().unwrap_or(Acceptance::Duplicate))
+    }
+
     async fn record(
         &self,
         sources: &[SourceName],

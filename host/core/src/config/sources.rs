@@ -1,13 +1,16 @@
 //! `[sources.<name>]`, resolved: what a source sends, by which route, and what proves its sender. Leaves receiving to the host.
 //! Tested in `super::tests`.
 
+use super::fetched::{self, QueueSettings};
 use super::finding::ConfigError;
-use super::host::find_account;
+use super::host::{AccountSettings, find_account};
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
+use crate::endpoint::Endpoint;
 use crate::event::{Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
+use std::collections::BTreeMap;
 
 /// One source of events.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub struct SourceSettings {
 pub enum Comes {
     /// Posted to `/hooks/<name>/<token>`.
     Posted(PostedSettings),
+    /// Taken from a message queue.
+    Queue(QueueSettings),
 }
 
 /// A source that events are posted to.
@@ -37,10 +42,19 @@ pub struct PostedSettings {
 }
 
 impl SourceSettings {
+    /// Where the host fetches its events.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.comes {
+            Comes::Posted(_) => None,
+            Comes::Queue(queue) => Some(&queue.endpoint),
+        }
+    }
+
     /// Everything secret that it refers to, and what it is.
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
             Comes::Posted(posted) => vec![("the token", &posted.token)],
+            Comes::Queue(_) => Vec::new(),
         }
     }
 }
@@ -60,6 +74,7 @@ pub(super) fn resolve(
     source: &Source<'_>,
     name: &str,
     typed: EventSource,
+    accounts: &BTreeMap<AccountName, AccountSettings>,
     errors: &mut Vec<ConfigError>,
 ) -> Option<SourceSettings> {
     let at = place!["sources", name];
@@ -86,11 +101,29 @@ pub(super) fn resolve(
         ));
         return None;
     };
+    refuse_keys_of_others(source, name, kind, &typed, errors);
     let comes = match kind.route() {
         Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
-        Route::Queue | Route::LogStore | Route::File => None,
+        Route::Queue => fetched::queue(source, name, &typed, accounts, errors).map(Comes::Queue),
+        Route::LogStore | Route::File => None,
     };
     Some(SourceSettings { name: parsed.ok()?, kind, account, comes: comes? })
+}
+
+/// Refuses keys that another route has: what they ask for would not be done.
+fn refuse_keys_of_others(
+    source: &Source<'_>,
+    name: &str,
+    kind: SourceKind,
+    typed: &EventSource,
+    errors: &mut Vec<ConfigError>,
+) {
+    let keys =
+        [("token", Route::Posted, typed.token.is_some()), ("queue", Route::Queue, typed.queue.is_some())];
+    for (key, _, _) in keys.into_iter().filter(|(_, route, given)| *given && *route != kind.route()) {
+        let message = format!("`{key}` is for another kind of source than `{kind}`");
+        errors.push(source.key_error(place!["sources", name, key], message, "leave it out"));
+    }
 }
 
 fn posted(

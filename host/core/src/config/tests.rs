@@ -8,6 +8,7 @@ use crate::time::Timestamp;
 
 mod admin;
 mod approval;
+mod fetched;
 mod grants;
 mod limits;
 
@@ -192,7 +193,7 @@ fn findings_about_the_host_file() {
         ),
         (
             "[sources.a]\nkind = \"cloudevents\"\n",
-            "1:1 missing key `token`; add `token = { env = \"CLOUDMONITOR_TOKEN\" }`",
+            "1:10 missing key `token`; add `token = { env = \"CLOUDMONITOR_TOKEN\" }`",
         ),
         (
             "[sources.a]\nkind = \"cloudevents\"\ntoken = { envv = \"A\" }\n",

@@ -138,6 +138,16 @@ pub(super) struct EventSource {
     pub(super) kind: String,
     pub(super) account: Option<String>,
     pub(super) token: Option<SecretRef>,
+    pub(super) queue: Option<Queue>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Queue {
+    pub(super) name: String,
+    pub(super) owner: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) endpoint: Option<String>,
 }
 
 /// `<policy>.toml`.

@@ -11,6 +11,8 @@ use std::str::FromStr;
 pub enum SourceKind {
     /// `alibaba-cloudmonitor`: system events as CloudMonitor posts them to a URL.
     AlibabaCloudmonitor,
+    /// `alibaba-mns`: what CloudMonitor and EventBridge put into a message queue.
+    AlibabaMns,
     /// `cloudevents`: CloudEvents 1.0 over HTTP in binary, structured and batched mode.
     Cloudevents,
 }
@@ -30,7 +32,7 @@ pub enum Route {
 
 impl SourceKind {
     /// Every kind.
-    pub const ALL: &'static [Self] = &[Self::AlibabaCloudmonitor, Self::Cloudevents];
+    pub const ALL: &'static [Self] = &[Self::AlibabaCloudmonitor, Self::AlibabaMns, Self::Cloudevents];
 
     /// The kind as the operator writes it.
     pub fn as_str(self) -> &'static str {
@@ -45,6 +47,7 @@ impl SourceKind {
     fn row(self) -> (&'static str, Route) {
         match self {
             Self::AlibabaCloudmonitor => ("alibaba-cloudmonitor", Route::Posted),
+            Self::AlibabaMns => ("alibaba-mns", Route::Queue),
             Self::Cloudevents => ("cloudevents", Route::Posted),
         }
     }
