@@ -14,6 +14,7 @@ mod finding;
 mod guardrails;
 mod host;
 mod keep;
+mod mapping;
 mod policy;
 mod protected;
 mod retry;

@@ -49,17 +49,6 @@ pub enum AnswerError {
 /// The event in place of what cannot be decoded, so that it neither blocks the source nor is lost: its bytes are recorded with it.
 /// `id` is what the source calls it. It is for people, and wakes no policy.
 pub fn undecodable(source: &SourceName, id: &str, problem: &str, bytes: usize, received: Timestamp) -> Event {
-    Event {
-        source: source.clone(),
-        id: id.to_owned(),
-        kind: UNDECODABLE.to_owned(),
-        subject: None,
-        time: received,
-        data: json!({ "problem": problem, "bytes": bytes }).to_string(),
-        incident: None,
-        account: None,
-        region: None,
-        level: None,
-        transition: None,
-    }
+    let data = json!({ "problem": problem, "bytes": bytes }).to_string();
+    Event { time: received, data, ..Event::bare(source, id.to_owned(), UNDECODABLE) }
 }

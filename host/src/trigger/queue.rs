@@ -10,7 +10,7 @@ use crate::failpoint::{haste, hit, wrong};
 use futures::future::join_all;
 use opsward_core::call::CallError;
 use opsward_core::config::QueueSettings;
-use opsward_core::event::{Delivery, SourceKind, decode};
+use opsward_core::event::{Delivery, MESSAGE_ID, SourceKind, decode};
 use opsward_core::id::SourceName;
 use opsward_core::sign::alibaba_mns;
 use opsward_core::source::poll::{LONG_POLL, Pace, Polled};
@@ -100,7 +100,8 @@ impl QueueSource {
     async fn record(&self, message: &Message) -> Result<(), PullError> {
         let raw = message.body.as_bytes();
         let received = self.accept.clock.now();
-        let delivery = Delivery { headers: &[], body: raw };
+        let headers = [(MESSAGE_ID.to_owned(), message.id.clone())];
+        let delivery = Delivery { headers: &headers, body: raw };
         match decode(self.kind, &self.name, &delivery, received) {
             Ok(events) => drop(self.accept.accept(events, raw).await?),
             Err(error) => {

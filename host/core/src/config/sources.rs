@@ -4,10 +4,11 @@
 use super::fetched::{self, QueueSettings};
 use super::finding::ConfigError;
 use super::host::{AccountSettings, find_account};
+use super::mapping;
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
 use crate::endpoint::Endpoint;
-use crate::event::{Route, SourceKind};
+use crate::event::{Mapping, Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub struct SourceSettings {
     pub kind: SourceKind,
     /// The account its events are about, and with whose credential the host fetches them where they are not posted.
     pub account: Option<AccountName>,
+    /// How what it sends is read, where its kind is `generic`.
+    pub map: Option<Mapping>,
     /// How its events come.
     pub comes: Comes,
 }
@@ -102,12 +105,13 @@ pub(super) fn resolve(
         return None;
     };
     refuse_keys_of_others(source, name, kind, &typed, errors);
+    let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
     let comes = match kind.route() {
         Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
         Route::Queue => fetched::queue(source, name, &typed, accounts, errors).map(Comes::Queue),
         Route::LogStore | Route::File => None,
     };
-    Some(SourceSettings { name: parsed.ok()?, kind, account, comes: comes? })
+    Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
 }
 
 /// Refuses keys that another route has: what they ask for would not be done.

@@ -11,6 +11,7 @@ mod approval;
 mod fetched;
 mod grants;
 mod limits;
+mod mapping;
 
 const HOST: &str = r#"[server]
 listen = "127.0.0.1:7070"

@@ -1,6 +1,7 @@
 //! The files as the operator types them. Leaves what the values mean to `host` and `policy`.
 
 use crate::catalog::Provider;
+use crate::event::MappingText;
 use crate::grant::{AllowEntry, ResourceEntry, WindowEntry};
 use crate::pattern::OnEntry;
 use crate::run::Mode;
@@ -138,6 +139,7 @@ pub(super) struct EventSource {
     pub(super) kind: String,
     pub(super) account: Option<String>,
     pub(super) token: Option<SecretRef>,
+    pub(super) map: Option<MappingText>,
     pub(super) queue: Option<Queue>,
 }
 
