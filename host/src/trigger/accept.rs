@@ -9,6 +9,7 @@ use crate::store::{Acceptance, Cursor, NewEvent, NewRun, Store, StoreError};
 use opsward_core::event::Event;
 use opsward_core::id::{RunId, SourceName};
 use opsward_core::run::Mode;
+use opsward_core::source::UNDECODABLE;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -63,14 +64,6 @@ impl Accept {
         Ok((id, one.unwrap_or(Acceptance::Duplicate)))
     }
 
-    /// Records an event that wakes no policy, with the bytes it stands for.
-    pub async fn keep(&self, event: Event, raw: &[u8]) -> Result<Acceptance, StoreError> {
-        let sources = [event.source.clone()];
-        let new = NewEvent { runs: Vec::new(), raw: raw.to_vec(), received: self.clock.now(), event };
-        let accepted = self.record(&sources, vec![new]).await?;
-        Ok(accepted.into_iter().next().unwrap_or(Acceptance::Duplicate))
-    }
-
     async fn record(
         &self,
         sources: &[SourceName],
@@ -98,6 +91,10 @@ impl Accept {
 }
 
 fn runs_of(event: &Event, live: &PolicySet) -> Vec<NewRun> {
+    // It says nothing that a policy could act on.
+    if event.kind == UNDECODABLE {
+        return Vec::new();
+    }
     let woken = live.index.matches(event).into_iter().filter_map(|at| live.policies.get(at));
     woken.filter(|policy| policy.settings.mode != Mode::Off).map(|policy| new_run(event, policy)).collect()
 }

@@ -112,7 +112,7 @@ impl QueueSource {
                 );
                 count(self.name.as_str(), "undecodable");
                 let event = undecodable(&self.name, &message.id, &problem, raw.len(), received);
-                self.accept.keep(event, raw).await?;
+                self.accept.accept(vec![event], raw).await?;
             }
         }
         Ok(())
