@@ -1,5 +1,8 @@
 //! What the decoders share, bad input, and what no sample shows; the samples are run in `tests/`.
 
+mod hostile;
+mod json_cases;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -327,12 +330,7 @@ proptest! {
                 ("content-type", content_type), ("ce-id", "1"), ("ce-source", "s"), ("ce-type", "t"),
                 ("ce-specversion", "1.0"), ("ce-subject", value.as_str()), ("ce-time", value.as_str()),
             ]] {
-                if let Ok(events) = decode_as(kind, &headers, &body) {
-                    for event in events {
-                        prop_assert!(serde_json::from_str::<serde_json::Value>(&event.data).is_ok());
-                        prop_assert!(!event.id.is_empty() && !event.kind.is_empty());
-                    }
-                }
+                drop(hostile::read(kind, &headers, &body));
             }
         }
     }
