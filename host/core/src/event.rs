@@ -4,11 +4,13 @@
 
 mod cloudevents;
 mod cloudmonitor;
+mod incident;
 pub(crate) mod json;
 mod kind;
 mod manual;
 mod transition;
 
+pub use incident::{Incident, News, Transitions, Wants};
 pub use kind::{Route, SourceKind, UnknownSourceKind};
 pub use manual::{given, manual_source};
 pub use transition::Transition;

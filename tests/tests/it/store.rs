@@ -19,7 +19,7 @@ mod shelf_keys;
 use memory::Disk;
 use opsward::store::sqlite::{Bounds, SqliteStore};
 use opsward::store::{Claimed, NewEvent, NewRun, Standing, Store};
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
 use opsward_core::time::Timestamp;
@@ -175,6 +175,7 @@ pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEven
         id: RunId::derive(&source, id, &policy(name)),
         policy: policy(name),
         digest: Digest::of(name.as_bytes()),
+        wants: Wants::Progress,
     };
     let runs = policies.iter().map(run).collect();
     let event = Event {
