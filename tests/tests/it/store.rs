@@ -7,6 +7,7 @@ mod copy;
 pub(crate) mod damage;
 mod file;
 mod golden;
+mod incidents;
 mod lock;
 pub(crate) mod memory;
 mod once;
@@ -14,6 +15,7 @@ mod policy_state;
 mod promises;
 mod retention;
 mod shelf;
+mod shelf_incidents;
 mod shelf_keys;
 
 use memory::Disk;
@@ -102,6 +104,12 @@ macro_rules! keeps_its_promises {
                 many_workers_at_once_do_each_run_once
                 a_run_over_which_hosts_die_is_suspected_and_handed_out_alone
                 a_run_whose_runner_died_is_ready_and_counted_as_if_its_host_had);
+            promises!($lab, incidents:
+                a_notice_wakes_a_policy_once_and_late_only_where_it_is_named
+                a_happening_that_comes_by_two_ways_wakes_each_policy_once
+                an_alarm_that_fires_anew_wakes_anew
+                what_is_no_notice_wakes_always_and_moves_nothing
+                notices_of_one_delivery_and_through_restarts_count_as_if_they_came_alone);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again
@@ -143,6 +151,8 @@ macro_rules! keeps_its_disk_bounded {
                 numbers_grow_although_everything_old_is_deleted
                 a_slice_is_bounded
                 the_latest_decision_on_a_schedule_stays);
+            promises!($lab, incidents:
+                an_incident_is_kept_as_long_as_the_latest_of_its_events);
         }
     };
 }
