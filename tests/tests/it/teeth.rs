@@ -16,6 +16,7 @@ use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
+use crate::incidents::late_notices_wake_nobody;
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::once::notification;
 use crate::retries::calls_in_a_storm;
@@ -31,6 +32,8 @@ const VARIANTS: &[&str] = &[
     "random-token",
     "retry-once",
     "no-dedupe",
+    "incident-any-order",
+    "incident-repeats",
     "no-once-keys",
     "no-grant-check",
     "locks-in-memory",
@@ -81,6 +84,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "random-token" => a_lost_answer_gives_one_snapshot(wrong).await,
         "retry-once" => a_lost_answer_gives_one_reset(wrong).await,
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
+        "incident-any-order" | "incident-repeats" => late_notices_wake_nobody(wrong).await,
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
