@@ -184,8 +184,8 @@ pub(super) async fn an_incident_is_kept_as_long_as_the_latest_of_its_events<L: L
     let notices = vec![
         at(-100 * day, notice("hook/1", "gone", Executed, &[])),
         at(-100 * day, notice("hook/2", "kept", Executed, &["a"])),
-        at(-1 * day, notice("hook/3", "kept", Executed, &["a"])),
-        at(-1 * day, notice("hook/4", "newest", Executed, &[])),
+        at(-day, notice("hook/3", "kept", Executed, &["a"])),
+        at(-day, notice("hook/4", "newest", Executed, &[])),
     ];
     assert_eq!(woken(&*store, notices).await, ["", "a", "", ""]);
     let run = store.claim(1, after(-100 * day)).await.expect("claimed").remove(0);
