@@ -12,6 +12,7 @@ mod cloudevents;
 mod cloudmonitor;
 mod cloudmonitor_alarm;
 mod generic;
+mod incident;
 pub(crate) mod json;
 mod kind;
 mod logline;
@@ -23,6 +24,7 @@ mod tencent_monitor;
 mod tencent_scf;
 mod transition;
 
+pub use incident::{Incident, News, Transitions, Wants};
 pub use kind::{Route, SourceKind, UnknownSourceKind};
 pub use logline::{LinePattern, LinePatternError, ReadFrom};
 pub use manual::{given, manual_source};

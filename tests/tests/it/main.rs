@@ -26,6 +26,7 @@ mod held;
 mod hostile;
 mod hostile_pack;
 mod hostile_text;
+mod incidents;
 mod invoke;
 mod lies;
 mod log_file;
