@@ -7,6 +7,7 @@ use crate::failpoint::hit;
 use crate::policy::{LivePolicy, Policies};
 use crate::store::{Decision, Firing, NewEvent, NewRun, Store, StoreError};
 use futures::future::join_all;
+use opsward_core::event::Wants;
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::Mode;
 use opsward_core::schedule::{Due, Schedule, fired_event};
@@ -192,6 +193,7 @@ fn new_event(policy: &LivePolicy, schedule: &Schedule, fire_at: Timestamp, now: 
         id: RunId::derive(&event.source, &event.id, name),
         policy: name.clone(),
         digest: policy.revision.digest,
+        wants: Wants::Progress,
     };
     NewEvent { event, raw: Vec::new(), received: now, runs: vec![run] }
 }

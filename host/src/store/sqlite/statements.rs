@@ -2,7 +2,7 @@
 
 use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
-use super::{approvals, audit, budget, late, lock, once, policy_state, retain};
+use super::{approvals, audit, budget, incidents, late, lock, once, policy_state, retain};
 use crate::store::SUSPECT_AT;
 use rusqlite::{Connection, Statement};
 
@@ -31,6 +31,7 @@ pub(super) struct Statements<'c> {
     pub(super) last_fire: Statement<'c>,
     pub(super) unfinished: Statement<'c>,
     pub(super) policy_state: policy_state::Statements<'c>,
+    pub(super) incidents: incidents::Statements<'c>,
     pub(super) late: late::Statements<'c>,
     pub(super) once: once::Statements<'c>,
     pub(super) retain: retain::Statements<'c>,
@@ -98,6 +99,7 @@ impl<'c> Statements<'c> {
                  WHERE policy = ?1 AND schedule = ?2 AND schedule IS NOT NULL AND state < 3 LIMIT 1",
             )?,
             policy_state: policy_state::Statements::prepare(conn)?,
+            incidents: incidents::Statements::prepare(conn)?,
             late: late::Statements::prepare(conn)?,
             once: once::Statements::prepare(conn)?,
             retain: retain::Statements::prepare(conn)?,
