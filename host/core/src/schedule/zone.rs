@@ -3,8 +3,9 @@
 //! local times are to the `cron` crate, which is handed wall time dressed as UTC: asked about a real zone it fires twice in
 //! a repeated hour and never in a skipped one. Tested in `super::tests` on real clock changes.
 
+use super::field;
 use crate::time::Timestamp;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use jiff::ToSpan as _;
 use jiff::civil;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
@@ -81,6 +82,9 @@ fn next_local(union: &[cron::Schedule], local: civil::DateTime) -> Option<civil:
     let seconds = Offset::UTC.to_timestamp(local).ok()?.as_second();
     let after: DateTime<Utc> = DateTime::from_timestamp(seconds, 0)?;
     let next = union.iter().filter_map(|schedule| schedule.after(&after).next()).min()?;
+    if next.year() > i32::from(field::YEAR.max) {
+        return None;
+    }
     Some(Offset::UTC.to_datetime(jiff::Timestamp::from_second(next.timestamp()).ok()?))
 }
 
