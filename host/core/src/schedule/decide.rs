@@ -75,8 +75,6 @@ pub struct Due {
 pub struct Known {
     /// Fire times up to here are decided on, or none of its own.
     pub settled: Timestamp,
-    /// Fire times up to here came under a clock that was wrong: none is made up for.
-    pub passed_over: Timestamp,
     /// Fire times up to here came while it was paused; the end of time while it is.
     pub paused_until: Timestamp,
     /// The fire time that waits for the last run to end.
@@ -113,7 +111,7 @@ impl Schedule {
         for (at, fire_at) in missed.into_iter().enumerate() {
             let decision = if fire_at <= known.paused_until {
                 Decision::SkippedPaused
-            } else if at < first_counting || fire_at <= known.passed_over {
+            } else if at < first_counting {
                 Decision::SkippedLate
             } else {
                 match self.overlap() {

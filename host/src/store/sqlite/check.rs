@@ -151,7 +151,7 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
 }
 
 /// Tables whose rows are told.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "events",
     "runs",
     "ledger",
@@ -160,6 +160,7 @@ const TABLES: [&str; 11] = [
     "locks",
     "spent",
     "halts",
+    "pauses",
     "approvals",
     "policy_state",
     "audit",
