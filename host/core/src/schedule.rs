@@ -33,6 +33,7 @@ use jiff::tz::TimeZone;
 use std::sync::Arc;
 use std::time::Duration;
 use within::Within;
+use zone::Times;
 
 /// How late a fire time may be acted on where the operator does not say.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(5 * 60);
@@ -66,7 +67,7 @@ pub struct Schedule {
 
 #[derive(Debug, Clone)]
 enum Rule {
-    Cron { dialect: Dialect, line: Arc<str>, zone: TimeZone, union: Arc<[cron::Schedule]> },
+    Cron { dialect: Dialect, line: Arc<str>, zone: TimeZone, times: Times, union: Arc<[cron::Schedule]> },
     Every(Duration),
 }
 
@@ -215,7 +216,7 @@ impl Schedule {
 impl Rule {
     fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::Cron { zone, union, .. } => zone::next_after(union, zone, t),
+            Self::Cron { zone, times, union, .. } => zone::next_after(union, zone, *times, t),
             Self::Every(period) => {
                 let period = i64::try_from(period.as_millis()).ok()?;
                 t.ms().div_euclid(period).checked_add(1)?.checked_mul(period).map(Timestamp::from_ms)
@@ -268,7 +269,8 @@ fn parse_cron(typed: &str, entry: &ScheduleEntry) -> Result<(Rule, String), Sche
         return Err(ScheduleError::NeverFires { text });
     }
     let key = format!("{}:{text}@{}", line.dialect.as_str(), zone::name(&zone));
-    Ok((Rule::Cron { dialect: line.dialect, line: text.into(), zone, union: union.into() }, key))
+    let times = if calendar.hours.len() == 24 { Times::Pace } else { Times::OfDay };
+    Ok((Rule::Cron { dialect: line.dialect, line: text.into(), zone, times, union: union.into() }, key))
 }
 
 fn choose_zone(line: &dialect::FieldsLine, entry: &ScheduleEntry) -> Result<TimeZone, ScheduleError> {

@@ -96,10 +96,12 @@ pub(crate) async fn a_pause_lasts(wrong: &str) -> Result<(), String> {
     // A person's word on a running host.
     let (code, out, err) = schedule(&world, &["pause", "frequent", "every:", "--by", "carol"]).await;
     assert_eq!(code, Some(0), "{out}{err}");
-    assert_eq!(listed(&world).await["schedules"][0]["paused"]["by"], "carol");
+    let by = listed(&world).await["schedules"][0]["paused"]["by"].to_string();
+    assert!(by.contains("for carol"), "{by}");
     let changes = changes(&world).await;
-    for change in ["schedule.pause alice", "schedule.resume bob", "schedule.pause carol"] {
-        assert_eq!(changes.iter().filter(|one| *one == change).count(), 1, "{changes:?}");
+    for (what, by) in [("schedule.pause", "alice"), ("schedule.resume", "bob"), ("schedule.pause", "carol")] {
+        let is_it = |change: &&String| change.starts_with(what) && change.ends_with(by);
+        assert_eq!(changes.iter().filter(is_it).count(), 1, "{changes:?}");
     }
     host.terminate().await;
     world.audited().await;
@@ -140,7 +142,8 @@ async fn a_person_has_a_schedule_fire_now_and_once() {
     assert_eq!(decisions(&world), ["fired-by-hand"]);
     let shown = listed(&world).await;
     assert_eq!(shown["schedules"][0]["latest"]["decision"], "fired-by-hand");
-    assert_eq!(changes(&world).await, ["schedule.fire alice"]);
+    let changes = changes(&world).await;
+    assert!(changes.len() == 1 && changes[0].ends_with("for alice"), "{changes:?}");
     for (args, part) in [
         (["fire", "nightlies"], "no policy is called `nightlies`"),
         (["pause", "nightlies"], "nothing was changed"),
@@ -163,8 +166,10 @@ async fn a_kill_around_a_firing_leaves_one_decision_with_one_run() {
     for name in KILLS {
         let world = World::new().await;
         world.put_nightly_reset().await;
-        let mut host = world.start_with(&[("OPSWARD_FAILPOINT", &format!("{name}:1"))]).await.expect("ready");
-        host.died().await;
+        // It may die before it is ready.
+        if let Some(mut host) = world.start_with(&[("OPSWARD_FAILPOINT", &format!("{name}:1"))]).await {
+            host.died().await;
+        }
         let decided = decisions(&world).len();
         // Decision, event and run are there together, or none of them is.
         let store = Reader::open(&world.dir.path().join("opsward.db")).expect("the store opens");

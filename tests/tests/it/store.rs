@@ -262,7 +262,10 @@ const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
 /// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
-/// What only the newest format has, and what the one before had instead.
+/// What only the newest format has.
+const SINCE_7: &str = "DROP INDEX firings_queued; DROP TABLE pauses; DROP TABLE cursors;
+    ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition;";
+/// And since format 6, with what that had instead.
 const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     CREATE TABLE spent (
       scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,

@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Starts a timer on what is on the disk.
-    fn watch(&self) -> Watching {
+    async fn watch(&self) -> Watching {
         let store: Arc<dyn Store> = Arc::new(self.disk.open(None));
         let changed = Arc::new(Notify::new());
         let timer = Timer {
@@ -79,15 +79,17 @@ impl Scene {
         };
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(timer.run(stopping));
+        looked().await;
         Watching { store, clock: self.clock.clone(), changed, stop, task }
     }
 }
 
 impl Watching {
     /// Turns the clock and has the timer look at it.
-    fn turn(&self, now: &str) {
+    async fn turn(&self, now: &str) {
         self.clock.set(at(now));
         self.changed.notify_one();
+        looked().await;
     }
 
     /// Waits until so many fire times are decided on; all of them, oldest first, as `day hour:minute decision`.
@@ -120,24 +122,31 @@ impl Watching {
     }
 }
 
+/// Lets the timer look: it is on this thread, and a store in memory answers at once.
+async fn looked() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn fire_times_missed_while_the_host_was_down_are_judged_by_the_misfire_rule() {
     let schedules = r#"{ cron = "0 3 * * *", zone = "UTC", misfire = "skip" }, { cron = "30 3 * * *", zone = "UTC", misfire = "once" },
         { cron = "45 3 * * *", zone = "UTC", misfire = "all", overlap = "allow" }"#;
     let scene = Scene::new(schedules, "01 02:59:59").await;
-    let watching = scene.watch();
+    let watching = scene.watch().await;
     // Known from the first decision on; before, a fire time is none of its own.
-    watching.turn("01 03:00:00");
+    watching.turn("01 03:00:00").await;
     watching.decided(1).await;
-    watching.turn("01 03:30:00");
+    watching.turn("01 03:30:00").await;
     watching.decided(2).await;
-    watching.turn("01 03:45:00");
+    watching.turn("01 03:45:00").await;
     assert_eq!(watching.decided(3).await, ["01 03:00 fired", "01 03:30 fired", "01 03:45 fired"]);
     watching.end_runs().await;
     watching.stop().await;
 
     scene.clock.set(at("03 12:00:00"));
-    let watching = scene.watch();
+    let watching = scene.watch().await;
     let expected = [
         "02 03:00 skipped-late",
         "02 03:30 skipped-late",
@@ -153,17 +162,17 @@ async fn fire_times_missed_while_the_host_was_down_are_judged_by_the_misfire_rul
 #[tokio::test]
 async fn a_small_jump_ahead_is_missed_time_and_a_large_one_never_was() {
     let scene = Scene::new(r#"{ cron = "0 * * * *", zone = "UTC", misfire = "once" }"#, "01 00:30:00").await;
-    let watching = scene.watch();
-    watching.turn("01 01:00:00");
+    let watching = scene.watch().await;
+    watching.turn("01 01:00:00").await;
     watching.decided(1).await;
     watching.end_runs().await;
     // Two hours and a half: what lay between is made up for.
-    watching.turn("01 03:30:00");
+    watching.turn("01 03:30:00").await;
     assert_eq!(watching.decided(3).await, ["01 01:00 fired", "01 02:00 skipped-late", "01 03:00 fired"]);
     watching.end_runs().await;
     // Four hours: it never was, and the next hour is as any other.
-    watching.turn("01 07:30:00");
-    watching.turn("01 08:00:00");
+    watching.turn("01 07:30:00").await;
+    watching.turn("01 08:00:00").await;
     assert_eq!(watching.decided(4).await[3..], ["01 08:00 fired"]);
     watching.stop().await;
 }
@@ -171,24 +180,25 @@ async fn a_small_jump_ahead_is_missed_time_and_a_large_one_never_was() {
 #[tokio::test]
 async fn a_clock_set_back_a_little_repeats_nothing_and_one_set_back_far_begins_anew() {
     let scene = Scene::new(r#"{ cron = "0 * * * *", zone = "UTC", misfire = "once" }"#, "02 09:30:00").await;
-    let watching = scene.watch();
-    watching.turn("02 10:00:00");
+    let watching = scene.watch().await;
+    watching.turn("02 10:00:00").await;
     watching.decided(1).await;
     watching.end_runs().await;
     // Within three hours: silent until it has caught up.
-    watching.turn("02 08:30:00");
-    watching.turn("02 09:00:00");
-    watching.turn("02 11:00:00");
+    watching.turn("02 08:30:00").await;
+    watching.turn("02 09:00:00").await;
+    watching.turn("02 11:00:00").await;
     assert_eq!(watching.decided(2).await, ["02 10:00 fired", "02 11:00 fired"]);
     watching.end_runs().await;
     // Beyond: hours that were not fired yet are fired, those that were are not.
-    watching.turn("02 06:30:00");
-    watching.turn("02 07:00:00");
+    watching.turn("02 06:30:00").await;
+    watching.turn("02 07:00:00").await;
     assert_eq!(watching.decided(3).await[0], "02 07:00 fired");
     watching.end_runs().await;
-    watching.turn("02 09:30:00");
-    watching.turn("02 10:00:30");
-    watching.turn("02 12:00:00");
+    watching.turn("02 09:30:00").await;
+    watching.end_runs().await;
+    watching.turn("02 10:00:30").await;
+    watching.turn("02 12:00:00").await;
     let decided = watching.decided(6).await;
     let fired: Vec<_> =
         decided.iter().filter(|text| text.ends_with(" fired")).map(|text| &text[3..8]).collect();
@@ -203,16 +213,16 @@ async fn a_fire_time_waits_for_the_last_run_to_end_and_is_fired_then_also_by_the
         "01 00:30:00",
     )
     .await;
-    let watching = scene.watch();
+    let watching = scene.watch().await;
     for hour in ["01 01:00:00", "01 02:00:00", "01 03:00:00"] {
-        watching.turn(hour);
+        watching.turn(hour).await;
         watching.decided(usize::from(hour.as_bytes()[4] - b'0')).await;
     }
     let expected = ["01 01:00 fired", "01 02:00 queued", "01 03:00 skipped-overlap"];
     assert_eq!(watching.decided(3).await, expected);
     watching.stop().await;
     scene.clock.set(at("01 03:20:00"));
-    let watching = scene.watch();
+    let watching = scene.watch().await;
     watching.end_runs().await;
     let fired = eventually("the one that waits to be fired", async || {
         watching.clock.set(at("01 03:30:00"));
@@ -231,20 +241,21 @@ async fn a_fire_time_waits_for_the_last_run_to_end_and_is_fired_then_also_by_the
 #[tokio::test]
 async fn what_a_policy_missed_while_it_was_away_was_not_its_own() {
     let scene = Scene::new(NIGHTLY, "01 02:59:00").await;
-    let watching = scene.watch();
-    watching.turn("01 03:00:00");
+    let watching = scene.watch().await;
+    watching.turn("01 03:00:00").await;
     watching.decided(1).await;
     watching.end_runs().await;
     let file = scene.dir.path().join("plugins.d/resets.toml");
     std::fs::remove_file(&file).expect("removed");
     scene.registry.scan().await.expect("read");
     assert!(scene.policies.load().policies.is_empty());
-    watching.turn("01 04:00:00");
+    watching.turn("01 04:00:00").await;
     scene.clock.set(at("02 03:01:00"));
     std::fs::write(&file, policy(NIGHTLY)).expect("written");
     scene.registry.scan().await.expect("read");
-    watching.turn("02 03:01:00");
-    watching.turn("03 03:00:00");
+    assert_eq!(scene.policies.load().policies.len(), 1, "{:?}", scene.registry.status());
+    watching.turn("02 03:01:00").await;
+    watching.turn("03 03:00:00").await;
     assert_eq!(watching.decided(2).await, ["01 03:00 fired", "03 03:00 fired"]);
     watching.stop().await;
 }
@@ -255,8 +266,8 @@ async fn a_burst_is_decided_on_to_the_last_schedule() {
         .map(|n| format!("{{ cron = \"0 0 {} * *\", zone = \"UTC\", misfire = \"skip\" }}", days(n)))
         .collect();
     let scene = Scene::new(&lines.join(",\n"), "14 23:59:59").await;
-    let watching = scene.watch();
-    watching.turn("15 00:00:00");
+    let watching = scene.watch().await;
+    watching.turn("15 00:00:00").await;
     let decided = watching.decided(1500).await;
     assert_eq!(decided, vec!["15 00:00 fired"; 1500]);
     watching.stop().await;

@@ -169,7 +169,7 @@ fn create_tables(conn: &mut Connection, now: Timestamp) -> Result<(), rusqlite::
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&[&str]; 9] = [
+const STEPS: [&[&str]; 8] = [
     &[TABLES],
     &[ONCE_KEYS],
     &[LOCKS],
@@ -177,8 +177,7 @@ const STEPS: [&[&str]; 9] = [
     &[UPKEEP],
     &[GUARDRAILS],
     &[approvals::TABLE, audit::STEP, OUTCOMES],
-    &[LEVELS, CURSORS],
-    &[schedule::STEP],
+    &[LEVELS, CURSORS, schedule::STEP],
 ];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
