@@ -4,6 +4,7 @@
 mod approvals;
 mod budget;
 mod copy;
+mod cursor;
 pub(crate) mod damage;
 mod file;
 mod golden;
@@ -112,6 +113,9 @@ macro_rules! keeps_its_promises {
                 no_run_starts_beside_one_that_may_not_be_overlapped
                 what_a_person_had_fired_is_no_fire_time
                 decisions_of_one_call_are_recorded_in_order);
+            promises!($lab, cursor:
+                a_cursor_moves_with_the_events_before_it_and_through_a_kill
+                cursors_are_told_by_source_and_key);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again

@@ -11,7 +11,7 @@ use super::reserve::Room;
 use super::schema::{code, stored};
 use super::statements::Statements;
 use super::writer::{Answer, Arrival, FireTime, Op};
-use super::{halt, policy_state, retain, schedule};
+use super::{cursor, halt, policy_state, retain, schedule};
 use crate::failpoint::wrong;
 use crate::store::{Acceptance, Claim, Recorded, Retained, RetainedUpTo, StoreError};
 use opsward_core::event::Transition;
@@ -80,11 +80,13 @@ impl Ledgers {
         room: Room,
     ) -> Result<Answer, StoreError> {
         match op {
-            Op::Accept(events) => events
-                .iter()
-                .map(|e| self.accept(sql, conn, e, None))
-                .collect::<Result<_, _>>()
-                .map(Answer::Accepted),
+            Op::Accept(events, moved) => {
+                if let Some(moved) = moved {
+                    cursor::move_to(conn, moved)?;
+                }
+                let accepted = events.iter().map(|e| self.accept(sql, conn, e, None));
+                accepted.collect::<Result<_, _>>().map(Answer::Accepted)
+            }
             Op::Fire(times) => times
                 .iter()
                 .map(|time| self.fire(sql, conn, time))
