@@ -5,7 +5,7 @@ mod access;
 use super::*;
 use crate::clock::ManualClock;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Decision, Firing, NewEvent, NewRun, Standing};
+use crate::store::{Decision, Firing, NewEvent, NewFiring, NewRun, Standing};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use opsward_core::config::AdminSettings;
 use opsward_core::event::{Event, Wants};
@@ -143,7 +143,7 @@ async fn fill(store: &dyn Store) {
         decision: Decision::SkippedLate,
         decided_at: NOW,
     };
-    store.fire(firing, None).await.expect("recorded");
+    store.fire(vec![NewFiring { firing, event: None, overlaps: false, by: None }]).await.expect("recorded");
 }
 
 fn ids(answer: &Value) -> Vec<&str> {

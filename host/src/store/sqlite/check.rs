@@ -169,6 +169,7 @@ const TABLES: [&str; 12] = [
     "locks",
     "spent",
     "halts",
+    "pauses",
     "approvals",
     "policy_state",
     "incidents",
