@@ -97,7 +97,6 @@ impl Shelf {
         self.cursors.get(name).cloned()
     }
 
-    pub(super) fn accept(&mut self, new: NewEvent, schedule: Option<&str>) -> Acceptance {
     pub(super) fn accept(&mut self, mut new: NewEvent, schedule: Option<&str>) -> Acceptance {
         if !self.known.insert((new.event.source.as_str().to_owned(), new.event.id.clone())) {
             return Acceptance::Duplicate;
