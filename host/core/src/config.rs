@@ -13,6 +13,8 @@ mod finding;
 mod guardrails;
 mod host;
 mod keep;
+mod log_file;
+mod mapping;
 mod policy;
 mod protected;
 mod retry;
@@ -24,6 +26,7 @@ pub use admin::AdminSettings;
 pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, StoreSettings};
+pub use log_file::{FileSettings, StartAt};
 pub use sources::{Comes, PostedSettings, SourceSettings};
 
 use crate::approval::Approvers;

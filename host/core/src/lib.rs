@@ -28,4 +28,5 @@ pub mod schedule;
 pub mod secret;
 pub mod sign;
 mod suggest;
+pub mod tail;
 pub mod time;

@@ -19,6 +19,7 @@ use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
 use crate::trigger::accept::Accept;
 use crate::trigger::http::{self, HookLimits};
+use crate::trigger::log_file;
 use crate::trigger::timer::Timer;
 use crate::worker::Worker;
 use anyhow::Context as _;
@@ -76,6 +77,13 @@ impl Parts {
         let guests = guests(&base.join(settings.cache_dir()), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
+        let accept = Arc::new(Accept {
+            store: store.clone(),
+            policies: policies.clone(),
+            clock: clock.clone(),
+            work: work.clone(),
+        });
+        let logs = log_file::all(&settings, &base, &accept);
         let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
         let at = base.clone();
         let registry =
@@ -84,12 +92,6 @@ impl Parts {
         let broker = Broker::new(store.clone(), cloud, clock.clone()).after(store.restored());
         broker.halted.look(store.as_ref()).await;
         let halted = broker.halted.clone();
-        let accept = Accept {
-            store: store.clone(),
-            policies: policies.clone(),
-            clock: clock.clone(),
-            work: work.clone(),
-        };
         let worker = Worker {
             runs_max: guests.limits().instances as usize,
             guests,
@@ -130,7 +132,7 @@ impl Parts {
         let socket = admin_listeners.path().to_owned();
         in_use::name_admin(&file, &socket).context("cannot write beside the store")?;
         let limits = HookLimits::default();
-        let router = http::router(secrets.sources, Arc::new(accept), limits);
+        let router = http::router(secrets.sources, accept, limits);
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(named("registry", registry.clone().watch(stopping.clone())));
@@ -139,6 +141,9 @@ impl Parts {
         tasks.spawn(named("retention", retention));
         tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
         tasks.spawn(named("timer", timer.run(stopping.clone())));
+        for log in logs {
+            tasks.spawn(named("log", log.run(stopping.clone())));
+        }
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
         tasks
             .spawn(named("webhooks", http::serve(hooks, move |_| router.clone(), limits, stopped(stopping))));

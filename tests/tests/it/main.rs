@@ -29,6 +29,7 @@ mod hostile_text;
 mod incidents;
 mod invoke;
 mod lies;
+mod log_file;
 mod once;
 mod registry;
 mod retries;

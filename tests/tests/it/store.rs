@@ -4,6 +4,7 @@
 mod approvals;
 mod budget;
 mod copy;
+mod cursor;
 pub(crate) mod damage;
 mod file;
 mod golden;
@@ -110,6 +111,9 @@ macro_rules! keeps_its_promises {
                 an_alarm_that_fires_anew_wakes_anew
                 what_is_no_notice_wakes_always_and_moves_nothing
                 notices_of_one_delivery_and_through_restarts_count_as_if_they_came_alone);
+            promises!($lab, cursor:
+                a_cursor_moves_with_the_events_before_it_and_through_a_kill
+                cursors_are_told_by_source_and_key);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again

@@ -18,6 +18,7 @@ use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
 use crate::incidents::late_notices_wake_nobody;
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
+use crate::log_file::a_kill_loses_no_line;
 use crate::once::notification;
 use crate::retries::calls_in_a_storm;
 use crate::runner::an_effect_outlives_its_runner;
@@ -34,6 +35,7 @@ const VARIANTS: &[&str] = &[
     "no-dedupe",
     "incident-any-order",
     "incident-repeats",
+    "cursor-before-events",
     "no-once-keys",
     "no-grant-check",
     "locks-in-memory",
@@ -85,6 +87,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "retry-once" => a_lost_answer_gives_one_reset(wrong).await,
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
         "incident-any-order" | "incident-repeats" => late_notices_wake_nobody(wrong).await,
+        "cursor-before-events" => a_kill_loses_no_line(wrong).await,
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,

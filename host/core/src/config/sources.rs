@@ -3,9 +3,11 @@
 
 use super::finding::ConfigError;
 use super::host::find_account;
+use super::log_file::{self, FileSettings};
+use super::mapping;
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
-use crate::event::{Route, SourceKind};
+use crate::event::{Mapping, Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
 
@@ -18,6 +20,8 @@ pub struct SourceSettings {
     pub kind: SourceKind,
     /// The account its events are about, and with whose credential the host fetches them where they are not posted.
     pub account: Option<AccountName>,
+    /// How what it sends is read, where its kind is `generic`.
+    pub map: Option<Mapping>,
     /// How its events come.
     pub comes: Comes,
 }
@@ -27,6 +31,8 @@ pub struct SourceSettings {
 pub enum Comes {
     /// Posted to `/hooks/<name>/<token>`.
     Posted(PostedSettings),
+    /// Read from a log on this machine.
+    File(FileSettings),
 }
 
 /// A source that events are posted to.
@@ -41,6 +47,7 @@ impl SourceSettings {
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
             Comes::Posted(posted) => vec![("the token", &posted.token)],
+            Comes::File(_) => Vec::new(),
         }
     }
 }
@@ -86,11 +93,17 @@ pub(super) fn resolve(
         ));
         return None;
     };
+    let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
+    if typed.file.is_some() && kind.route() != Route::File {
+        let message = "`file` is a key of the kind `logfile`";
+        errors.push(source.key_error(place!["sources", name, "file"], message, "leave it out"));
+    }
     let comes = match kind.route() {
         Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
-        Route::Queue | Route::LogStore | Route::File => None,
+        Route::File => log_file::resolve(source, name, typed, errors).map(Comes::File),
+        Route::Queue | Route::LogStore => None,
     };
-    Some(SourceSettings { name: parsed.ok()?, kind, account, comes: comes? })
+    Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
 }
 
 fn posted(

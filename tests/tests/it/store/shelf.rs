@@ -6,11 +6,11 @@ mod lists;
 use super::shelf_incidents::Incidents;
 use super::shelf_keys::{Counted, Keys, PolicyStates};
 use opsward::store::{
-    Acceptance, Claim, Claimed, Firing, NewEvent, NewRun, Once, OnceKey, SUSPECT_AT, ScheduleState, Standing,
-    StoreError,
+    Acceptance, Claim, Claimed, Cursor, Firing, NewEvent, NewRun, Once, OnceKey, SUSPECT_AT, ScheduleState,
+    Standing, StoreError,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
-use opsward_core::id::{AccountName, PolicyName, RunId};
+use opsward_core::id::{AccountName, PolicyName, RunId, SourceName};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,7 @@ pub(super) struct Shelf {
     places: BTreeMap<String, usize>,
     firings: Vec<Firing>,
     incidents: Incidents,
+    cursors: BTreeMap<(SourceName, String), String>,
     keys: Keys,
     states: PolicyStates,
     spent: Counted,
@@ -85,6 +86,14 @@ impl Shelf {
 
     pub(super) fn lose_later(&mut self, kept: usize) {
         self.later.truncate(kept);
+    }
+
+    pub(super) fn move_to(&mut self, cursor: Option<Cursor>) {
+        self.cursors.extend(cursor.map(|Cursor { source, key, value }| ((source, key), value)));
+    }
+
+    pub(super) fn cursor(&self, name: &(SourceName, String)) -> Option<String> {
+        self.cursors.get(name).cloned()
     }
 
     pub(super) fn accept(&mut self, mut new: NewEvent, schedule: Option<&str>) -> Acceptance {
