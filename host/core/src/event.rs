@@ -173,7 +173,7 @@ fn each_item<T>(
 
 impl Event {
     /// An event of which nothing else is known, with neither time nor data.
-    fn bare(source: &SourceName, id: impl Into<String>, kind: impl Into<String>) -> Self {
+    pub(crate) fn bare(source: &SourceName, id: impl Into<String>, kind: impl Into<String>) -> Self {
         Self {
             source: source.clone(),
             id: id.into(),

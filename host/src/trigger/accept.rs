@@ -9,6 +9,7 @@ use crate::store::{Acceptance, Cursor, NewEvent, NewRun, Store, StoreError};
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{RunId, SourceName};
 use opsward_core::run::Mode;
+use opsward_core::source::UNDECODABLE;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -90,6 +91,10 @@ impl Accept {
 }
 
 fn runs_of(event: &Event, live: &PolicySet) -> Vec<NewRun> {
+    // It says nothing that a policy could act on.
+    if event.kind == UNDECODABLE {
+        return Vec::new();
+    }
     let woken = live.index.matches(event).into_iter();
     let woken = woken.filter_map(|woken| Some((live.policies.get(woken.policy)?, woken.wants)));
     let woken = woken.filter(|(policy, _)| policy.settings.mode != Mode::Off);

@@ -2,6 +2,7 @@
 //! `OPSWARD_EXTRA_EVENTS`, decodes through the kind of source that an operator would give its sender to what the index expects;
 //! in `posted`, through a running host. Leaves bad input to the tables beside the decoders.
 
+mod fetched;
 mod posted;
 mod sample;
 

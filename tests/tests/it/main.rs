@@ -31,6 +31,7 @@ mod invoke;
 mod lies;
 mod log_file;
 mod once;
+mod pulled;
 mod registry;
 mod retries;
 mod runner;

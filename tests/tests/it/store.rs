@@ -105,15 +105,15 @@ macro_rules! keeps_its_promises {
                 many_workers_at_once_do_each_run_once
                 a_run_over_which_hosts_die_is_suspected_and_handed_out_alone
                 a_run_whose_runner_died_is_ready_and_counted_as_if_its_host_had);
+            promises!($lab, cursor:
+                a_cursor_moves_with_the_events_before_it_and_through_a_kill
+                cursors_are_told_by_source_and_key);
             promises!($lab, incidents:
                 a_notice_wakes_a_policy_once_and_late_only_where_it_is_named
                 a_happening_that_comes_by_two_ways_wakes_each_policy_once
                 an_alarm_that_fires_anew_wakes_anew
                 what_is_no_notice_wakes_always_and_moves_nothing
                 notices_of_one_delivery_and_through_restarts_count_as_if_they_came_alone);
-            promises!($lab, cursor:
-                a_cursor_moves_with_the_events_before_it_and_through_a_kill
-                cursors_are_told_by_source_and_key);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again
@@ -250,7 +250,7 @@ const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
 /// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
-/// What only the newest format has, and what the one before had instead.
+/// And since format 6, with what that had instead.
 const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     CREATE TABLE spent (
       scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
@@ -258,3 +258,7 @@ const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spent_of_run ON spent (run);
     CREATE INDEX spent_at ON spent (at);";
+/// And since format 7: all that only the newest has.
+const SINCE_7: &str =
+    "ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition; DROP TABLE cursors;
+    DROP TABLE incidents;";

@@ -20,6 +20,7 @@ use crate::incidents::late_notices_wake_nobody;
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::log_file::a_kill_loses_no_line;
 use crate::once::notification;
+use crate::pulled::a_message_outlives_a_kill;
 use crate::retries::calls_in_a_storm;
 use crate::runner::an_effect_outlives_its_runner;
 use opsward_core::retry::LATE_EXECUTION;
@@ -33,9 +34,9 @@ const VARIANTS: &[&str] = &[
     "random-token",
     "retry-once",
     "no-dedupe",
+    "cursor-before-events",
     "incident-any-order",
     "incident-repeats",
-    "cursor-before-events",
     "no-once-keys",
     "no-grant-check",
     "locks-in-memory",
@@ -65,6 +66,7 @@ const VARIANTS: &[&str] = &[
     "any-address",
     "logs-a-key",
     "effect-dies-with-runner",
+    "delete-before-accept",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,8 +88,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "random-token" => a_lost_answer_gives_one_snapshot(wrong).await,
         "retry-once" => a_lost_answer_gives_one_reset(wrong).await,
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
-        "incident-any-order" | "incident-repeats" => late_notices_wake_nobody(wrong).await,
         "cursor-before-events" => a_kill_loses_no_line(wrong).await,
+        "incident-any-order" | "incident-repeats" => late_notices_wake_nobody(wrong).await,
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
@@ -103,6 +105,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
         "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
+        "delete-before-accept" => a_message_outlives_a_kill(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
         "unasked-calls" => what_is_not_asked_is_not_called(wrong).await,
         "no-pin" => a_pin_holds(wrong).await,

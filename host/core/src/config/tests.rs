@@ -8,6 +8,7 @@ use crate::time::Timestamp;
 
 mod admin;
 mod approval;
+mod fetched;
 mod grants;
 mod limits;
 mod mapping;
