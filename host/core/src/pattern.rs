@@ -9,6 +9,7 @@ mod compile;
 mod glob;
 mod index;
 mod typed;
+mod wanted;
 
 pub use compile::{PatternError, Patterns};
 pub use index::Index;

@@ -37,6 +37,7 @@ mod readable;
 mod reserve;
 mod retain;
 mod schema;
+mod sources;
 mod standing;
 mod statements;
 mod writer;
@@ -49,6 +50,7 @@ pub use compact::{Compacted, compact};
 pub use copy::{BackupError, Mark, backup};
 pub use open::Bounds;
 pub use read::Reader;
+pub use sources::SourceRow;
 
 use super::{
     Acceptance, Claim, Claimed, Cursor, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, Retained,

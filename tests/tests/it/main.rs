@@ -36,6 +36,7 @@ mod runner;
 mod serve;
 mod sim;
 mod simulation;
+mod sources;
 mod store;
 mod teeth;
 mod tidy;
