@@ -14,6 +14,7 @@ mod guardrails;
 mod host;
 mod keep;
 mod log_file;
+mod mapping;
 mod policy;
 mod protected;
 mod retry;

@@ -33,7 +33,8 @@ impl Secrets {
             match &source.comes {
                 Comes::Posted(posted) => {
                     let token = of(&posted.token, format!("source {name}"))?;
-                    sources.push(HookSource { name: name.clone(), kind: source.kind, token });
+                    let map = source.map.clone();
+                    sources.push(HookSource { name: name.clone(), kind: source.kind, map, token });
                 }
                 Comes::File(_) => {}
             }

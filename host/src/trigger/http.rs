@@ -26,7 +26,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use futures::StreamExt as _;
-use opsward_core::event::{BODY_BYTES_MAX, DecodeError, Delivery, Event, SourceKind, decode};
+use opsward_core::event::{BODY_BYTES_MAX, DecodeError, Delivery, Event, Mapping, SourceKind, decode};
 use opsward_core::id::{Digest, SourceName};
 use opsward_core::secret::Secret;
 use serde_json::json;
@@ -43,6 +43,8 @@ pub struct HookSource {
     pub name: SourceName,
     /// What its senders send.
     pub kind: SourceKind,
+    /// How that is read, where the kind is `generic`.
+    pub map: Option<Mapping>,
     /// The second part of its path.
     pub token: Secret,
 }
@@ -91,13 +93,14 @@ struct Hooks {
 struct Hook {
     name: SourceName,
     kind: SourceKind,
+    map: Option<Mapping>,
     token_digest: Secret,
 }
 
 /// The routes of the public listener.
 pub fn router(sources: Vec<HookSource>, accept: Arc<Accept>, limits: HookLimits) -> Router {
-    let hooks = sources.into_iter().map(|HookSource { name, kind, token }| {
-        (name.as_str().to_owned(), Hook { name, kind, token_digest: digest(token.expose()) })
+    let hooks = sources.into_iter().map(|HookSource { name, kind, map, token }| {
+        (name.as_str().to_owned(), Hook { name, kind, map, token_digest: digest(token.expose()) })
     });
     let hooks = Hooks {
         sources: hooks.collect(),
@@ -164,7 +167,11 @@ async fn receive(hooks: &Hooks, hook: &Hook, request: Request) -> Result<Vec<Acc
         .await
         .map_err(|_| Refusal::TooSlow)??;
     let delivery = Delivery { headers: &headers, body: &body };
-    let events = decode(hook.kind, &hook.name, &delivery, hooks.accept.clock.now())?;
+    let now = hooks.accept.clock.now();
+    let events = match &hook.map {
+        Some(map) => map.decode(&hook.name, &delivery, now)?,
+        None => decode(hook.kind, &hook.name, &delivery, now)?,
+    };
     record(hooks, events, body).await
 }
 

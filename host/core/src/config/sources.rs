@@ -4,9 +4,10 @@
 use super::finding::ConfigError;
 use super::host::find_account;
 use super::log_file::{self, FileSettings};
+use super::mapping;
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
-use crate::event::{Route, SourceKind};
+use crate::event::{Mapping, Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
 
@@ -19,6 +20,8 @@ pub struct SourceSettings {
     pub kind: SourceKind,
     /// The account its events are about, and with whose credential the host fetches them where they are not posted.
     pub account: Option<AccountName>,
+    /// How what it sends is read, where its kind is `generic`.
+    pub map: Option<Mapping>,
     /// How its events come.
     pub comes: Comes,
 }
@@ -90,6 +93,7 @@ pub(super) fn resolve(
         ));
         return None;
     };
+    let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
     if typed.file.is_some() && kind.route() != Route::File {
         let message = "`file` is a key of the kind `logfile`";
         errors.push(source.key_error(place!["sources", name, "file"], message, "leave it out"));
@@ -99,7 +103,7 @@ pub(super) fn resolve(
         Route::File => log_file::resolve(source, name, typed, errors).map(Comes::File),
         Route::Queue | Route::LogStore => None,
     };
-    Some(SourceSettings { name: parsed.ok()?, kind, account, comes: comes? })
+    Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
 }
 
 fn posted(

@@ -2,6 +2,7 @@
 
 use super::log_file::StartAt;
 use crate::catalog::Provider;
+use crate::event::MappingText;
 use crate::grant::{AllowEntry, ResourceEntry, WindowEntry};
 use crate::pattern::OnEntry;
 use crate::run::Mode;
@@ -140,6 +141,7 @@ pub(super) struct EventSource {
     pub(super) kind: String,
     pub(super) account: Option<String>,
     pub(super) token: Option<SecretRef>,
+    pub(super) map: Option<MappingText>,
     pub(super) file: Option<LogFile>,
 }
 
