@@ -78,6 +78,15 @@ impl SourceKind {
         self.row().1
     }
 
+    /// What is believed of its events, and why.
+    pub fn authenticity(self) -> &'static str {
+        match self.route() {
+            Route::Posted => "path token, and what the source asks for besides",
+            Route::Queue | Route::LogStore => "fetched with our own key",
+            Route::File => "whoever may write the file",
+        }
+    }
+
     fn row(self) -> (&'static str, Route) {
         match self {
             Self::AlibabaCloudmonitor => ("alibaba-cloudmonitor", Route::Posted),
