@@ -3,5 +3,7 @@
 
 pub mod accept;
 pub mod http;
+pub mod log_store;
+mod pulling;
 pub mod queue;
 pub mod timer;

@@ -24,7 +24,7 @@ mod typed;
 
 pub use admin::AdminSettings;
 pub use credentials::CredentialRefs;
-pub use fetched::QueueSettings;
+pub use fetched::{LogStoreSettings, QueueSettings};
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, StoreSettings};
 pub use sources::{Comes, PostedSettings, SourceSettings};

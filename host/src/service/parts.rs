@@ -19,6 +19,7 @@ use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
 use crate::trigger::accept::Accept;
 use crate::trigger::http::{self, HookLimits};
+use crate::trigger::log_store::LogStoreSource;
 use crate::trigger::queue::QueueSource;
 use crate::trigger::timer::Timer;
 use crate::worker::Worker;
@@ -143,9 +144,17 @@ impl Parts {
         tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
         for source in pulled {
             let SourceSettings { name, kind, comes, .. } = source;
-            if let Comes::Queue(queue) = comes {
-                let source = QueueSource { name, kind, queue, cloud: cloud.clone(), accept: accept.clone() };
-                tasks.spawn(named("queue", source.run(stopping.clone())));
+            let (cloud, accept, stopping) = (cloud.clone(), accept.clone(), stopping.clone());
+            match comes {
+                Comes::Posted(_) => {}
+                Comes::Queue(queue) => {
+                    let source = QueueSource { name, kind, queue, cloud, accept };
+                    tasks.spawn(named("queue", source.run(stopping)));
+                }
+                Comes::LogStore(store) => {
+                    let source = LogStoreSource { name, kind, store, cloud, accept };
+                    tasks.spawn(named("log store", source.run(stopping)));
+                }
             }
         }
         tasks.spawn(named("timer", timer.run(stopping.clone())));

@@ -29,6 +29,7 @@ mod hostile_text;
 mod invoke;
 mod lies;
 mod once;
+mod polled;
 mod pulled;
 mod registry;
 mod retries;

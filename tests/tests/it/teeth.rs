@@ -18,6 +18,7 @@ use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::once::notification;
+use crate::polled::a_record_outlives_a_kill;
 use crate::pulled::a_message_outlives_a_kill;
 use crate::retries::calls_in_a_storm;
 use crate::runner::an_effect_outlives_its_runner;
@@ -62,6 +63,7 @@ const VARIANTS: &[&str] = &[
     "logs-a-key",
     "effect-dies-with-runner",
     "delete-before-accept",
+    "cursor-before-events",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,6 +100,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
         "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
+        "cursor-before-events" => a_record_outlives_a_kill(wrong).await,
         "delete-before-accept" => a_message_outlives_a_kill(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
         "unasked-calls" => what_is_not_asked_is_not_called(wrong).await,

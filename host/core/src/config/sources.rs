@@ -1,7 +1,7 @@
 //! `[sources.<name>]`, resolved: what a source sends, by which route, and what proves its sender. Leaves receiving to the host.
 //! Tested in `super::tests`.
 
-use super::fetched::{self, QueueSettings};
+use super::fetched::{self, LogStoreSettings, QueueSettings};
 use super::finding::ConfigError;
 use super::host::{AccountSettings, find_account};
 use super::mapping;
@@ -35,6 +35,8 @@ pub enum Comes {
     Posted(PostedSettings),
     /// Taken from a message queue.
     Queue(QueueSettings),
+    /// Read from a cloud's log store.
+    LogStore(LogStoreSettings),
 }
 
 /// A source that events are posted to.
@@ -50,6 +52,7 @@ impl SourceSettings {
         match &self.comes {
             Comes::Posted(_) => None,
             Comes::Queue(queue) => Some(&queue.endpoint),
+            Comes::LogStore(store) => Some(&store.endpoint),
         }
     }
 
@@ -57,7 +60,7 @@ impl SourceSettings {
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
             Comes::Posted(posted) => vec![("the token", &posted.token)],
-            Comes::Queue(_) => Vec::new(),
+            Comes::Queue(_) | Comes::LogStore(_) => Vec::new(),
         }
     }
 }
@@ -109,7 +112,8 @@ pub(super) fn resolve(
     let comes = match kind.route() {
         Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
         Route::Queue => fetched::queue(source, name, &typed, accounts, errors).map(Comes::Queue),
-        Route::LogStore | Route::File => None,
+        Route::LogStore => fetched::log_store(source, name, &typed, accounts, errors).map(Comes::LogStore),
+        Route::File => None,
     };
     Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
 }
@@ -122,8 +126,11 @@ fn refuse_keys_of_others(
     typed: &EventSource,
     errors: &mut Vec<ConfigError>,
 ) {
-    let keys =
-        [("token", Route::Posted, typed.token.is_some()), ("queue", Route::Queue, typed.queue.is_some())];
+    let keys = [
+        ("token", Route::Posted, typed.token.is_some()),
+        ("queue", Route::Queue, typed.queue.is_some()),
+        ("log-store", Route::LogStore, typed.log_store.is_some()),
+    ];
     for (key, _, _) in keys.into_iter().filter(|(_, route, given)| *given && *route != kind.route()) {
         let message = format!("`{key}` is for another kind of source than `{kind}`");
         errors.push(source.key_error(place!["sources", name, key], message, "leave it out"));

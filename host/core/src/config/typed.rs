@@ -141,6 +141,7 @@ pub(super) struct EventSource {
     pub(super) token: Option<SecretRef>,
     pub(super) map: Option<MappingText>,
     pub(super) queue: Option<Queue>,
+    pub(super) log_store: Option<LogStore>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,6 +151,17 @@ pub(super) struct Queue {
     pub(super) owner: Option<String>,
     pub(super) region: Option<String>,
     pub(super) endpoint: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct LogStore {
+    pub(super) project: Option<String>,
+    pub(super) name: String,
+    pub(super) region: Option<String>,
+    pub(super) endpoint: Option<String>,
+    pub(super) query: Option<String>,
+    pub(super) since: Option<String>,
 }
 
 /// `<policy>.toml`.

@@ -76,3 +76,46 @@ fn findings_about_queues() {
         assert_eq!(resolved(&lines).expect_err(expected), [expected]);
     }
 }
+
+#[test]
+fn a_log_store_is_where_the_source_says_or_its_project_is() {
+    let store = |table: &str| {
+        resolved(&format!("kind = \"alibaba-sls\"\naccount = \"prod\"\nlog-store = {table}")).map(|comes| {
+            match comes {
+                Comes::LogStore(LogStoreSettings { account, name, endpoint, query, since }) => {
+                    format!("{name} of {account} at {endpoint}, {query:?}, {since:?}")
+                }
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    for (table, expected) in [
+        (
+            "{ project = \"my-project\", name = \"events\" }",
+            "events of prod at https://my-project.cn-hangzhou.log.aliyuncs.com, None, 0ns",
+        ),
+        (
+            "{ name = \"events\", endpoint = \"https://p.cn-hangzhou-intranet.log.aliyuncs.com\", query = \"*\", since = \"2h\" }",
+            "events of prod at https://p.cn-hangzhou-intranet.log.aliyuncs.com, Some(\"*\"), 7200s",
+        ),
+    ] {
+        assert_eq!(store(table).as_deref(), Ok(expected));
+    }
+    for (table, expected) in [
+        ("{ name = \"events\" }", "11:1 missing key `project`; add `project`, which has the log store"),
+        (
+            "{ name = \"a/b\", project = \"my-project\" }",
+            "11:22 `a/b` is not the name of a log store; write it as the console shows it: letters, digits, `-` and `_`",
+        ),
+        (
+            "{ name = \"a\", project = \"p\" }",
+            "11:37 `p` is not a log project: it has 3 to 63 lower-case letters, digits and `-`",
+        ),
+        (
+            "{ name = \"a\", project = \"my-project\", since = \"800h\" }",
+            "11:59 is too long ago; write at most `744h`",
+        ),
+    ] {
+        assert_eq!(store(table), Err(vec![expected.to_owned()]));
+    }
+}
