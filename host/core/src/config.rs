@@ -14,6 +14,7 @@ mod finding;
 mod guardrails;
 mod host;
 mod keep;
+mod log_file;
 mod mapping;
 mod policy;
 mod protected;
@@ -27,6 +28,7 @@ pub use credentials::CredentialRefs;
 pub use fetched::{LogStoreSettings, QueueSettings};
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, StoreSettings};
+pub use log_file::{FileSettings, StartAt};
 pub use sources::{Comes, PostedSettings, SourceSettings};
 
 use crate::approval::Approvers;

@@ -29,4 +29,5 @@ pub mod secret;
 pub mod sign;
 pub mod source;
 mod suggest;
+pub mod tail;
 pub mod time;

@@ -19,6 +19,7 @@ use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
 use crate::trigger::accept::Accept;
 use crate::trigger::http::{self, HookLimits};
+use crate::trigger::log_file;
 use crate::trigger::log_store::LogStoreSource;
 use crate::trigger::queue::QueueSource;
 use crate::trigger::timer::Timer;
@@ -80,6 +81,13 @@ impl Parts {
         let guests = guests(&base.join(settings.cache_dir()), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
+        let accept = Arc::new(Accept {
+            store: store.clone(),
+            policies: policies.clone(),
+            clock: clock.clone(),
+            work: work.clone(),
+        });
+        let logs = log_file::all(&settings, &base, &accept);
         let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
         let at = base.clone();
         let registry =
@@ -88,12 +96,6 @@ impl Parts {
         let broker = Broker::new(store.clone(), cloud.clone(), clock.clone()).after(store.restored());
         broker.halted.look(store.as_ref()).await;
         let halted = broker.halted.clone();
-        let accept = Arc::new(Accept {
-            store: store.clone(),
-            policies: policies.clone(),
-            clock: clock.clone(),
-            work: work.clone(),
-        });
         let worker = Worker {
             runs_max: guests.limits().instances as usize,
             guests,
@@ -146,7 +148,7 @@ impl Parts {
             let SourceSettings { name, kind, comes, .. } = source;
             let (cloud, accept, stopping) = (cloud.clone(), accept.clone(), stopping.clone());
             match comes {
-                Comes::Posted(_) => {}
+                Comes::Posted(_) | Comes::File(_) => {}
                 Comes::Queue(queue) => {
                     let source = QueueSource { name, kind, queue, cloud, accept };
                     tasks.spawn(named("queue", source.run(stopping)));
@@ -158,6 +160,9 @@ impl Parts {
             }
         }
         tasks.spawn(named("timer", timer.run(stopping.clone())));
+        for log in logs {
+            tasks.spawn(named("log", log.run(stopping.clone())));
+        }
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
         tasks
             .spawn(named("webhooks", http::serve(hooks, move |_| router.clone(), limits, stopped(stopping))));

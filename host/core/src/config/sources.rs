@@ -4,6 +4,7 @@
 use super::fetched::{self, LogStoreSettings, QueueSettings};
 use super::finding::ConfigError;
 use super::host::{AccountSettings, find_account};
+use super::log_file::{self, FileSettings};
 use super::mapping;
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
@@ -33,6 +34,8 @@ pub struct SourceSettings {
 pub enum Comes {
     /// Posted to `/hooks/<name>/<token>`.
     Posted(PostedSettings),
+    /// Read from a log on this machine.
+    File(FileSettings),
     /// Taken from a message queue.
     Queue(QueueSettings),
     /// Read from a cloud's log store.
@@ -50,7 +53,7 @@ impl SourceSettings {
     /// Where the host fetches its events.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match &self.comes {
-            Comes::Posted(_) => None,
+            Comes::Posted(_) | Comes::File(_) => None,
             Comes::Queue(queue) => Some(&queue.endpoint),
             Comes::LogStore(store) => Some(&store.endpoint),
         }
@@ -60,7 +63,7 @@ impl SourceSettings {
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
             Comes::Posted(posted) => vec![("the token", &posted.token)],
-            Comes::Queue(_) | Comes::LogStore(_) => Vec::new(),
+            Comes::File(_) | Comes::Queue(_) | Comes::LogStore(_) => Vec::new(),
         }
     }
 }
@@ -111,9 +114,9 @@ pub(super) fn resolve(
     let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
     let comes = match kind.route() {
         Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
+        Route::File => log_file::resolve(source, name, typed, errors).map(Comes::File),
         Route::Queue => fetched::queue(source, name, &typed, accounts, errors).map(Comes::Queue),
         Route::LogStore => fetched::log_store(source, name, &typed, accounts, errors).map(Comes::LogStore),
-        Route::File => None,
     };
     Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
 }
@@ -130,6 +133,7 @@ fn refuse_keys_of_others(
         ("token", Route::Posted, typed.token.is_some()),
         ("queue", Route::Queue, typed.queue.is_some()),
         ("log-store", Route::LogStore, typed.log_store.is_some()),
+        ("file", Route::File, typed.file.is_some()),
     ];
     for (key, _, _) in keys.into_iter().filter(|(_, route, given)| *given && *route != kind.route()) {
         let message = format!("`{key}` is for another kind of source than `{kind}`");
