@@ -160,7 +160,7 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
 }
 
 /// Tables whose rows are told.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "events",
     "runs",
     "ledger",

@@ -29,9 +29,9 @@ pub(super) struct Shelf {
     runs: Vec<Run>,
     places: BTreeMap<String, usize>,
     firings: Vec<Firing>,
-    cursors: BTreeMap<(SourceName, String), String>,
     incidents: Incidents,
     pauses: BTreeMap<ScheduleKey, Pause>,
+    cursors: BTreeMap<(SourceName, String), String>,
     keys: Keys,
     states: PolicyStates,
     spent: Counted,
@@ -97,7 +97,6 @@ impl Shelf {
         self.cursors.get(name).cloned()
     }
 
-    pub(super) fn accept(&mut self, new: NewEvent, schedule: Option<&str>) -> Acceptance {
     pub(super) fn accept(&mut self, mut new: NewEvent, schedule: Option<&str>) -> Acceptance {
         if !self.known.insert((new.event.source.as_str().to_owned(), new.event.id.clone())) {
             return Acceptance::Duplicate;
