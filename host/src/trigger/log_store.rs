@@ -7,7 +7,7 @@ use super::accept::{Accept, count};
 use super::http::chain;
 use super::pulling::{PullError, Reported};
 use crate::cloud::{CloudClient, Pull, Pulled};
-use crate::failpoint::{haste, hit, wrong};
+use crate::failpoint::{haste, hit};
 use crate::store::Cursor;
 use opsward_core::config::LogStoreSettings;
 use opsward_core::event::{
@@ -163,9 +163,6 @@ impl LogStoreSource {
         next: Cursor,
     ) -> Result<(), PullError> {
         hit("after-receive");
-        if wrong("cursor-before-events") {
-            self.accept.accept_at(Vec::new(), &[], Some(next.clone())).await?;
-        }
         let mut events = Vec::new();
         for (nth, record) in records.into_iter().enumerate() {
             events.extend(self.decoded(&format!("{}/{cursor}/{nth}", shard.id), record).await?);

@@ -143,25 +143,3 @@ async fn a_kill_while_a_log_store_is_read_loses_no_event_and_accepts_none_twice(
     world.audited().await;
     println!("{written} records");
 }
-
-/// A host that dies before it has recorded what it read reads it again.
-pub(crate) async fn a_record_outlives_a_kill(wrong: &str) -> Result<(), String> {
-    let world = world_with_log_store("").await;
-    let (instance, _) = world.machine(3).await;
-    // The first acceptances are of cursors: since when, and then, on the wrong host, where reading goes on.
-    let nth = if wrong.is_empty() { 2 } else { 3 };
-    let env = [HASTE, ("OPSWARD_FAILPOINT", &format!("before-accept:{nth}")), ("OPSWARD_WRONG", wrong)];
-    let mut host = world.start_with(&env).await.expect("ready");
-    write(&world, &[record(&instance, "e-outlives")]).await;
-    host.died().await;
-    let host = world.start_with(&[HASTE, ("OPSWARD_WRONG", wrong)]).await.expect("ready");
-    write(&world, &[record(&instance, "e-later")]).await;
-    let has_first = eventually("a later record", async || {
-        let recorded = events(&world, &host).await;
-        let has =
-            |happening: &str| recorded.iter().any(|row| row["event"]["data"].to_string().contains(happening));
-        has("e-later").then(|| has("e-outlives"))
-    })
-    .await;
-    if has_first { Ok(()) } else { Err("reading went on behind a record that is nowhere".to_owned()) }
-}

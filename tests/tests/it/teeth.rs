@@ -20,7 +20,6 @@ use crate::incidents::late_notices_wake_nobody;
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::log_file::a_kill_loses_no_line;
 use crate::once::notification;
-use crate::polled::a_record_outlives_a_kill;
 use crate::pulled::a_message_outlives_a_kill;
 use crate::retries::calls_in_a_storm;
 use crate::runner::an_effect_outlives_its_runner;
@@ -70,7 +69,6 @@ const VARIANTS: &[&str] = &[
     "logs-a-key",
     "effect-dies-with-runner",
     "delete-before-accept",
-    "cursor-before-events",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,7 +108,6 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
         "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
-        "cursor-before-events" => a_record_outlives_a_kill(wrong).await,
         "delete-before-accept" => a_message_outlives_a_kill(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
         "unasked-calls" => what_is_not_asked_is_not_called(wrong).await,
