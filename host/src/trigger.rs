@@ -2,6 +2,7 @@
 //! policy does with them.
 
 pub mod accept;
+pub mod catch_up;
 pub mod http;
 pub mod log_file;
 pub mod log_store;

@@ -4,6 +4,7 @@
 
 use crate::clock::china_compact;
 use crate::ecs;
+use crate::ecs_history::Remembered;
 use crate::queues::NoQueue;
 use crate::server::Simulator;
 use crate::state::{EcsInstance, EcsStatus};
@@ -220,6 +221,15 @@ async fn push_all(
         started,
         now: sim.clock.now(),
     };
+    sim.cloud().remember(Remembered {
+        incident: emitted.incident.clone(),
+        instance: request.instance.clone(),
+        region: instance.region.clone(),
+        kind: happening.kind.clone(),
+        status: status.to_owned(),
+        published: started,
+        changed: sim.clock.now(),
+    });
     let mut posted = Vec::new();
     for subscriber in sim.subscribers.all() {
         let body = notification.body(subscriber.form);

@@ -18,6 +18,7 @@ mod control;
 mod cut;
 mod cvm;
 mod ecs;
+mod ecs_history;
 mod ecs_snapshot;
 mod emit;
 mod faults;

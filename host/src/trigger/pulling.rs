@@ -14,6 +14,8 @@ pub(super) enum PullError {
     NoAnswer(CallError),
     #[error(transparent)]
     Answer(#[from] AnswerError),
+    #[error("the history cannot be read: {0}")]
+    History(String),
     #[error("cannot be recorded")]
     Record(#[from] StoreError),
 }

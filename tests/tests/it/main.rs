@@ -6,6 +6,7 @@ mod audit;
 mod broker;
 mod canary;
 mod catalog;
+mod caught_up;
 mod chaos;
 mod check;
 mod credentials;

@@ -6,7 +6,8 @@ use super::host::AccountSettings;
 use super::source::{Source, Step, place};
 use super::typed::{EventSource, Queue};
 use crate::catalog::Provider;
-use crate::endpoint::{Endpoint, EndpointError};
+use crate::endpoint::{Endpoint, EndpointError, is_region};
+use crate::event::SourceKind;
 use crate::id::AccountName;
 use crate::schedule::interval;
 use std::collections::BTreeMap;
@@ -140,6 +141,45 @@ pub(super) fn log_store(
     let endpoint = endpoint(source, name, &named, given, account, fix, errors)?;
     let (account, name, query) = (account.name.clone(), store.name.clone(), store.query.clone());
     (errors.len() == before).then_some(LogStoreSettings { account, name, endpoint, query, since })
+}
+
+/// The history that is read for what did not come.
+#[derive(Debug, Clone)]
+pub struct CatchUp {
+    /// Whose it is, and with whose credential it is read.
+    pub account: AccountName,
+    /// Of which regions.
+    pub regions: Vec<String>,
+}
+
+/// Kinds whose events are those that the history tells of.
+const WITH_HISTORY: [SourceKind; 3] =
+    [SourceKind::AlibabaCloudmonitor, SourceKind::AlibabaMns, SourceKind::AlibabaSls];
+
+pub(super) fn catch_up(
+    source: &Source<'_>,
+    name: &str,
+    kind: SourceKind,
+    typed: &EventSource,
+    accounts: &BTreeMap<AccountName, AccountSettings>,
+    errors: &mut Vec<ConfigError>,
+) -> Option<CatchUp> {
+    let at = place!["sources", name, "catch-up"];
+    if typed.catch_up.is_empty() {
+        return None;
+    }
+    if !WITH_HISTORY.contains(&kind) {
+        let message = format!("there is no history for a source of kind `{kind}`");
+        let known = WITH_HISTORY.map(|kind| format!("`{kind}`")).join(", ");
+        errors.push(source.key_error(at, message, format!("leave it out; it is for {known}")));
+        return None;
+    }
+    if let Some(wrong) = typed.catch_up.iter().find(|region| !is_region(region)) {
+        errors.push(source.error(at, format!("`{wrong}` is not a region"), "write it as in `cn-hangzhou`"));
+        return None;
+    }
+    let account = account(source, place!["sources", name], typed, accounts, errors)?;
+    Some(CatchUp { account: account.name.clone(), regions: typed.catch_up.clone() })
 }
 
 /// What a host name is made of, beside the region.

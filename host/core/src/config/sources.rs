@@ -1,7 +1,7 @@
 //! `[sources.<name>]`, resolved: what a source sends, by which route, and what proves its sender. Leaves receiving to the host.
 //! Tested in `super::tests`.
 
-use super::fetched::{self, LogStoreSettings, QueueSettings};
+use super::fetched::{self, CatchUp, LogStoreSettings, QueueSettings};
 use super::finding::ConfigError;
 use super::host::{AccountSettings, find_account};
 use super::log_file::{self, FileSettings};
@@ -25,6 +25,8 @@ pub struct SourceSettings {
     pub account: Option<AccountName>,
     /// How what it sends is read, where its kind is `generic`.
     pub map: Option<Mapping>,
+    /// Where the cloud is asked for what did not come.
+    pub catch_up: Option<CatchUp>,
     /// How its events come.
     pub comes: Comes,
 }
@@ -112,13 +114,14 @@ pub(super) fn resolve(
     };
     refuse_keys_of_others(source, name, kind, &typed, errors);
     let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
+    let catch_up = fetched::catch_up(source, name, kind, &typed, accounts, errors);
     let comes = match kind.route() {
         Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
         Route::File => log_file::resolve(source, name, typed, errors).map(Comes::File),
         Route::Queue => fetched::queue(source, name, &typed, accounts, errors).map(Comes::Queue),
         Route::LogStore => fetched::log_store(source, name, &typed, accounts, errors).map(Comes::LogStore),
     };
-    Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
+    Some(SourceSettings { name: parsed.ok()?, kind, account, map, catch_up, comes: comes? })
 }
 
 /// Refuses keys that another route has: what they ask for would not be done.

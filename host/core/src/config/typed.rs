@@ -145,6 +145,8 @@ pub(super) struct EventSource {
     pub(super) file: Option<LogFile>,
     pub(super) queue: Option<Queue>,
     pub(super) log_store: Option<LogStore>,
+    #[serde(default)]
+    pub(super) catch_up: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

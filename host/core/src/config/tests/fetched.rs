@@ -119,3 +119,35 @@ fn a_log_store_is_where_the_source_says_or_its_project_is() {
         assert_eq!(store(table), Err(vec![expected.to_owned()]));
     }
 }
+
+#[test]
+fn a_source_catches_up_where_there_is_a_history_and_an_account_to_ask_with() {
+    let posted = "token = { env = \"T\" }\ncatch-up = [\"cn-hangzhou\"]";
+    let text = format!("{PROD}[sources.a]\nkind = \"alibaba-cloudmonitor\"\naccount = \"prod\"\n{posted}\n");
+    let host = load_host("opsward.toml", &text).expect("good");
+    let catch_up = host.sources[&"a".parse().expect("a name")].catch_up.clone().expect("it opts in");
+    assert_eq!(
+        (catch_up.account.as_str(), catch_up.regions.as_slice()),
+        ("prod", &["cn-hangzhou".to_owned()][..])
+    );
+    for (lines, expected) in [
+        (
+            format!("kind = \"cloudevents\"\naccount = \"prod\"\n{posted}"),
+            "12:1 there is no history for a source of kind `cloudevents`; leave it out; it is for `alibaba-cloudmonitor`, \
+             `alibaba-mns`, `alibaba-sls`",
+        ),
+        (
+            format!(
+                "kind = \"alibaba-cloudmonitor\"\naccount = \"prod\"\n{}",
+                posted.replace("cn-hangzhou", "here")
+            ),
+            "12:12 `here` is not a region; write it as in `cn-hangzhou`",
+        ),
+        (
+            format!("kind = \"alibaba-cloudmonitor\"\n{posted}"),
+            "8:10 missing key `account`; add `account = \"...\"`, one of `[accounts]`: its credential fetches the events",
+        ),
+    ] {
+        assert_eq!(resolved(&lines).expect_err(expected), [expected]);
+    }
+}
