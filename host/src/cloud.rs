@@ -4,10 +4,13 @@
 mod client;
 mod credentials;
 mod egress;
+mod pull;
 mod sender;
+mod wire;
 
 pub use client::{Account, BuildClientError, CloudClient, TIMEOUT_DEFAULT, install_tls};
 pub use credentials::{
     FetchError, NoCredential, ReadSecretError, SECRET_BYTES_MAX, is_readable_by_others, resolve, try_profile,
 };
 pub(crate) use egress::to_own_host;
+pub use pull::{Pull, Pulled};

@@ -4,4 +4,5 @@
 pub mod accept;
 pub mod http;
 pub mod log_file;
+pub mod queue;
 pub mod timer;

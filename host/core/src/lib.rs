@@ -27,6 +27,7 @@ pub mod run;
 pub mod schedule;
 pub mod secret;
 pub mod sign;
+pub mod source;
 mod suggest;
 pub mod tail;
 pub mod time;

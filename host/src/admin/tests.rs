@@ -8,13 +8,13 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{Decision, Firing, NewEvent, NewFiring, NewRun, Standing};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use opsward_core::config::AdminSettings;
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Wants};
 use opsward_core::grant::Grants;
 use opsward_core::guardrail::Guardrails;
 use opsward_core::id::RunId;
 use opsward_core::retry::RetrySettings;
 use opsward_core::run::{Entry, LogLevel, Mode, Record};
-use opsward_core::schedule::ScheduleEntry;
+use opsward_core::schedule::{Schedule, ScheduleEntry};
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -128,6 +128,7 @@ async fn fill(store: &dyn Store) {
             id: RunId::from_text(format!("{id:0<24}")),
             policy: policy.parse().expect("a name"),
             digest: Digest::of(b"plugin"),
+            wants: Wants::Progress,
         };
         let new = NewEvent { event, raw: Vec::new(), received: NOW, runs: vec![run] };
         store.accept(vec![new]).await.expect("accepted");
@@ -256,10 +257,7 @@ fn a_policy_is_shown_without_its_config() {
         cron: Some("0 0 3 * * * *".into()),
         dialect: Some(opsward_core::schedule::Dialect::Scf),
         zone: Some("Asia/Shanghai".into()),
-        every: None,
-        grace: None,
-        overlap: Default::default(),
-        allow_frequent: false,
+        ..ScheduleEntry::default()
     };
     let settings = PolicySettings {
         session: None,

@@ -24,6 +24,7 @@ mod faulty_disk;
 mod faulty_vfs;
 mod halt;
 pub mod in_use;
+mod incidents;
 mod late;
 mod ledger;
 mod lock;
@@ -399,7 +400,11 @@ impl Drop for SqliteStore {
 const IN_KIND: &str = "the writer answers an operation in kind";
 
 fn arrival(new: NewEvent) -> Arrival {
-    Arrival { key: event_key(new.event.source.as_str(), &new.event.id), new }
+    Arrival {
+        key: event_key(new.event.source.as_str(), &new.event.id),
+        notice: incidents::Notice::of(&new),
+        new,
+    }
 }
 
 fn append(claim: &Claim, records: &[Record]) -> Op {

@@ -313,7 +313,7 @@ fn answer(status: StatusCode, body: &serde_json::Value) -> Response {
 }
 
 /// The error with its causes, in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -10,7 +10,7 @@ use crate::policy::{LivePolicy, Policies};
 use crate::store::{
     Decision, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleState, Store, StoreError,
 };
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Wants};
 use opsward_core::id::RunId;
 use opsward_core::schedule::{
     CLOCK_JUMP_MAX, ClockStep, Due, Known, Overlap, Schedule, clock_step, fired_by_hand, fired_event,
@@ -228,6 +228,7 @@ fn new_event(policy: &LivePolicy, event: Event, now: Timestamp) -> NewEvent {
         id: RunId::derive(&event.source, &event.id, name),
         policy: name.clone(),
         digest: policy.revision.digest,
+        wants: Wants::Progress,
     };
     NewEvent { event, raw: Vec::new(), received: now, runs: vec![run] }
 }

@@ -8,6 +8,7 @@ mod cursor;
 pub(crate) mod damage;
 mod file;
 mod golden;
+mod incidents;
 mod lock;
 pub(crate) mod memory;
 mod once;
@@ -16,6 +17,7 @@ mod promises;
 mod retention;
 mod schedules;
 mod shelf;
+mod shelf_incidents;
 mod shelf_keys;
 
 use memory::Disk;
@@ -23,7 +25,7 @@ use opsward::store::sqlite::{Bounds, SqliteStore};
 use opsward::store::{
     Claimed, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleKey, ScheduleState, Standing, Store,
 };
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
 use opsward_core::time::Timestamp;
@@ -116,6 +118,12 @@ macro_rules! keeps_its_promises {
             promises!($lab, cursor:
                 a_cursor_moves_with_the_events_before_it_and_through_a_kill
                 cursors_are_told_by_source_and_key);
+            promises!($lab, incidents:
+                a_notice_wakes_a_policy_once_and_late_only_where_it_is_named
+                a_happening_that_comes_by_two_ways_wakes_each_policy_once
+                an_alarm_that_fires_anew_wakes_anew
+                what_is_no_notice_wakes_always_and_moves_nothing
+                notices_of_one_delivery_and_through_restarts_count_as_if_they_came_alone);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again
@@ -157,6 +165,8 @@ macro_rules! keeps_its_disk_bounded {
                 numbers_grow_although_everything_old_is_deleted
                 a_slice_is_bounded
                 the_latest_decision_on_a_schedule_stays);
+            promises!($lab, incidents:
+                an_incident_is_kept_as_long_as_the_latest_of_its_events);
         }
     };
 }
@@ -189,6 +199,7 @@ pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEven
         id: RunId::derive(&source, id, &policy(name)),
         policy: policy(name),
         digest: Digest::of(name.as_bytes()),
+        wants: Wants::Progress,
     };
     let runs = policies.iter().map(run).collect();
     let event = Event {
@@ -266,9 +277,6 @@ const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
 /// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
-/// What only the newest format has.
-const SINCE_7: &str = "DROP INDEX firings_queued; DROP TABLE pauses; DROP TABLE cursors;
-    ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition;";
 /// And since format 6, with what that had instead.
 const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     CREATE TABLE spent (
@@ -277,3 +285,7 @@ const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spent_of_run ON spent (run);
     CREATE INDEX spent_at ON spent (at);";
+/// And since format 7: all that only the newest has.
+const SINCE_7: &str =
+    "ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition; DROP TABLE cursors;
+    DROP TABLE incidents; DROP INDEX firings_queued; DROP TABLE pauses;";

@@ -149,7 +149,10 @@ fn patterns(
         Ok(patterns) => Some(patterns),
         Err(error) => {
             if errors.len() == before {
-                let place = place!["on", error.entry, error.key];
+                let place = match &error.path {
+                    Some(path) => place!["on", error.entry, error.key, path],
+                    None => place!["on", error.entry, error.key],
+                };
                 errors.push(source.error(place, error.problem, ""));
             }
             None

@@ -1,15 +1,18 @@
 //! `[sources.<name>]`, resolved: what a source sends, by which route, and what proves its sender. Leaves receiving to the host.
 //! Tested in `super::tests`.
 
+use super::fetched::{self, QueueSettings};
 use super::finding::ConfigError;
-use super::host::find_account;
+use super::host::{AccountSettings, find_account};
 use super::log_file::{self, FileSettings};
 use super::mapping;
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
+use crate::endpoint::Endpoint;
 use crate::event::{Mapping, Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
+use std::collections::BTreeMap;
 
 /// One source of events.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub enum Comes {
     Posted(PostedSettings),
     /// Read from a log on this machine.
     File(FileSettings),
+    /// Taken from a message queue.
+    Queue(QueueSettings),
 }
 
 /// A source that events are posted to.
@@ -43,11 +48,19 @@ pub struct PostedSettings {
 }
 
 impl SourceSettings {
+    /// Where the host fetches its events.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.comes {
+            Comes::Posted(_) | Comes::File(_) => None,
+            Comes::Queue(queue) => Some(&queue.endpoint),
+        }
+    }
+
     /// Everything secret that it refers to, and what it is.
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
             Comes::Posted(posted) => vec![("the token", &posted.token)],
-            Comes::File(_) => Vec::new(),
+            Comes::File(_) | Comes::Queue(_) => Vec::new(),
         }
     }
 }
@@ -67,6 +80,7 @@ pub(super) fn resolve(
     source: &Source<'_>,
     name: &str,
     typed: EventSource,
+    accounts: &BTreeMap<AccountName, AccountSettings>,
     errors: &mut Vec<ConfigError>,
 ) -> Option<SourceSettings> {
     let at = place!["sources", name];
@@ -93,17 +107,34 @@ pub(super) fn resolve(
         ));
         return None;
     };
+    refuse_keys_of_others(source, name, kind, &typed, errors);
     let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
-    if typed.file.is_some() && kind.route() != Route::File {
-        let message = "`file` is a key of the kind `logfile`";
-        errors.push(source.key_error(place!["sources", name, "file"], message, "leave it out"));
-    }
     let comes = match kind.route() {
         Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
         Route::File => log_file::resolve(source, name, typed, errors).map(Comes::File),
-        Route::Queue | Route::LogStore => None,
+        Route::Queue => fetched::queue(source, name, &typed, accounts, errors).map(Comes::Queue),
+        Route::LogStore => None,
     };
     Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
+}
+
+/// Refuses keys that another route has: what they ask for would not be done.
+fn refuse_keys_of_others(
+    source: &Source<'_>,
+    name: &str,
+    kind: SourceKind,
+    typed: &EventSource,
+    errors: &mut Vec<ConfigError>,
+) {
+    let keys = [
+        ("token", Route::Posted, typed.token.is_some()),
+        ("queue", Route::Queue, typed.queue.is_some()),
+        ("file", Route::File, typed.file.is_some()),
+    ];
+    for (key, _, _) in keys.into_iter().filter(|(_, route, given)| *given && *route != kind.route()) {
+        let message = format!("`{key}` is for another kind of source than `{kind}`");
+        errors.push(source.key_error(place!["sources", name, key], message, "leave it out"));
+    }
 }
 
 fn posted(

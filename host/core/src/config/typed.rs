@@ -143,6 +143,7 @@ pub(super) struct EventSource {
     pub(super) token: Option<SecretRef>,
     pub(super) map: Option<MappingText>,
     pub(super) file: Option<LogFile>,
+    pub(super) queue: Option<Queue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,6 +157,15 @@ pub(super) struct LogFile {
     #[serde(default)]
     pub(super) from: StartAt,
     pub(super) events_per_second: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Queue {
+    pub(super) name: String,
+    pub(super) owner: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) endpoint: Option<String>,
 }
 
 /// `<policy>.toml`.

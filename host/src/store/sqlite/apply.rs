@@ -173,11 +173,14 @@ impl Ledgers {
         arrival: &Arrival,
         of_schedule: Option<&str>,
     ) -> Result<Acceptance, StoreError> {
-        let Arrival { key, new } = arrival;
+        let Arrival { key, notice, new } = arrival;
         let event = &new.event;
         if self.late.is_known(&mut sql.late, key)? && !wrong("no-dedupe") {
             return Ok(Acceptance::Duplicate);
         }
+        let heard = notice.as_ref().map(|notice| sql.incidents.hear(notice, &new.runs)).transpose()?;
+        let starts = |at: usize| heard.as_ref().is_none_or(|heard| heard.starts(at));
+        let runs = (0..new.runs.len()).filter(|at| starts(*at)).count();
         let raw = Some(&new.raw).filter(|raw| !raw.is_empty() && raw.as_slice() != event.data.as_bytes());
         let received = new.received.ms();
         sql.insert_event.execute(params![
@@ -191,7 +194,7 @@ impl Ledgers {
             event.region,
             received,
             self.next_run,
-            stored(new.runs.len()),
+            stored(runs),
             event.data,
             raw,
             event.level,
@@ -199,7 +202,10 @@ impl Ledgers {
         ])?;
         let event_seq = conn.last_insert_rowid();
         self.late.add_event(*key, event_seq);
-        for run in &new.runs {
+        if let Some(heard) = &heard {
+            sql.incidents.note(heard, &new.runs, event_seq)?;
+        }
+        for (_, run) in new.runs.iter().enumerate().filter(|(at, _)| starts(*at)) {
             sql.insert_run.execute(params![
                 self.next_run,
                 run.id.as_str(),
@@ -212,8 +218,8 @@ impl Ledgers {
             self.late.add_run(run.id.as_str(), self.next_run);
             self.next_run += 1;
         }
-        self.count(RunState::Ready, stored(new.runs.len()));
-        Ok(Acceptance::New { runs: new.runs.len() })
+        self.count(RunState::Ready, stored(runs));
+        Ok(Acceptance::New { runs })
     }
 
     fn fire(
@@ -322,7 +328,8 @@ impl Ledgers {
             self.late.write_slice(&mut sql.late)?;
             return Ok(Retained { events: 0, runs: 0, firings: 0, next: Some(from) });
         }
-        let slice = retain::slice(&mut sql.retain, &mut self.late, before, from, self.next_run)?;
+        let slice =
+            retain::slice(&mut sql.retain, &mut sql.incidents, &mut self.late, before, from, self.next_run)?;
         for (state, runs) in RunState::ALL.into_iter().zip(slice.by_state) {
             self.count(state, -runs);
         }

@@ -2,7 +2,7 @@
 
 use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
-use super::{approvals, audit, budget, late, lock, once, policy_state, retain, schedule};
+use super::{approvals, audit, budget, incidents, late, lock, once, policy_state, retain, schedule};
 use crate::store::SUSPECT_AT;
 use rusqlite::{Connection, Statement};
 
@@ -29,6 +29,7 @@ pub(super) struct Statements<'c> {
     pub(super) next_wake: Statement<'c>,
     pub(super) schedule: schedule::Statements<'c>,
     pub(super) policy_state: policy_state::Statements<'c>,
+    pub(super) incidents: incidents::Statements<'c>,
     pub(super) late: late::Statements<'c>,
     pub(super) once: once::Statements<'c>,
     pub(super) retain: retain::Statements<'c>,
@@ -88,6 +89,7 @@ impl<'c> Statements<'c> {
             ))?,
             schedule: schedule::Statements::prepare(conn)?,
             policy_state: policy_state::Statements::prepare(conn)?,
+            incidents: incidents::Statements::prepare(conn)?,
             late: late::Statements::prepare(conn)?,
             once: once::Statements::prepare(conn)?,
             retain: retain::Statements::prepare(conn)?,

@@ -11,6 +11,7 @@ use super::claimed::RawClaimed;
 use super::damage;
 use super::early::Early;
 use super::effect::EffectRecord;
+use super::incidents::Notice;
 use super::late::{EventKey, Late};
 use super::ledger::Lines;
 use super::lock::Ended;
@@ -119,9 +120,10 @@ impl Op {
     }
 }
 
-/// An event to record, and the key that names it.
+/// An event to record, the key that names it, and what it says of its incident.
 pub(super) struct Arrival {
     pub(super) key: EventKey,
+    pub(super) notice: Option<Notice>,
     pub(super) new: NewEvent,
 }
 

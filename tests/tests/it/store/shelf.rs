@@ -3,6 +3,7 @@
 
 mod lists;
 
+use super::shelf_incidents::Incidents;
 use super::shelf_keys::{Counted, Keys, PolicyStates};
 use opsward::store::{
     Acceptance, Claim, Claimed, Cursor, Decision, Firing, NewEvent, NewFiring, NewRun, Once, OnceKey, Pause,
@@ -28,8 +29,9 @@ pub(super) struct Shelf {
     runs: Vec<Run>,
     places: BTreeMap<String, usize>,
     firings: Vec<Firing>,
-    cursors: BTreeMap<(SourceName, String), String>,
+    incidents: Incidents,
     pauses: BTreeMap<ScheduleKey, Pause>,
+    cursors: BTreeMap<(SourceName, String), String>,
     keys: Keys,
     states: PolicyStates,
     spent: Counted,
@@ -95,10 +97,11 @@ impl Shelf {
         self.cursors.get(name).cloned()
     }
 
-    pub(super) fn accept(&mut self, new: NewEvent, schedule: Option<&str>) -> Acceptance {
+    pub(super) fn accept(&mut self, mut new: NewEvent, schedule: Option<&str>) -> Acceptance {
         if !self.known.insert((new.event.source.as_str().to_owned(), new.event.id.clone())) {
             return Acceptance::Duplicate;
         }
+        self.incidents.hear(&mut new);
         let received = new.received;
         for run in &new.runs {
             self.places.insert(run.id.as_str().to_owned(), self.runs.len());
