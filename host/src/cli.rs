@@ -12,6 +12,7 @@ pub mod db;
 pub mod demo;
 pub mod doctor;
 pub mod enable;
+pub mod event;
 pub mod halt;
 mod host_admin;
 pub mod invoke;
@@ -109,6 +110,9 @@ enum Command {
         #[command(flatten)]
         invoke: invoke::InvokeArgs,
     },
+    /// Look at events, and see why a policy is woken by one or not
+    #[command(subcommand)]
+    Event(event::Command),
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -221,6 +225,7 @@ pub fn main() -> ExitCode {
         Command::Run(Run::Retry { config, retry }) => {
             finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
+        Command::Event(command) => finish(async_main(event::run(command, &mut std::io::stdout()))),
         Command::Approval(command) => finish(async_main(approval::run(command, &mut std::io::stdout()))),
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
         Command::Audit(command) => finish(audit::run(&command, &mut std::io::stdout().lock())),

@@ -52,8 +52,9 @@ pub use open::Bounds;
 pub use read::Reader;
 
 use super::{
-    Acceptance, Claim, Claimed, Cursor, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, Retained,
-    RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
+    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, Once, OnceKey, Reply,
+    Restored, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store,
+    StoreError,
 };
 use approvals::Waits;
 use budget::Spending;
@@ -319,8 +320,8 @@ impl Store for SqliteStore {
         self.read(move |reader| reader.find_runs(&prefix, limit))
     }
 
-    fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>> {
-        self.read(move |reader| reader.list_events(limit))
+    fn list_events(&self, filter: EventFilter) -> Reply<'_, Vec<EventRow>> {
+        self.read(move |reader| reader.list_events(&filter))
     }
 
     fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>> {

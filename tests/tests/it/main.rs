@@ -19,6 +19,7 @@ mod egress;
 mod enable;
 mod endings;
 mod events;
+mod explain;
 mod grants;
 mod guardrails;
 mod harness;

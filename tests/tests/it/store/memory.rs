@@ -5,8 +5,8 @@
 use super::shelf::Shelf;
 use futures::future::BoxFuture;
 use opsward::store::{
-    Acceptance, Claim, Claimed, Cursor, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Retained,
-    RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
+    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, Once, OnceKey, Reply,
+    Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
@@ -234,8 +234,8 @@ impl Store for MemoryStore {
         self.read(move |shelf| shelf.find_runs(&prefix, limit))
     }
 
-    fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>> {
-        self.read(move |shelf| shelf.list_events(limit))
+    fn list_events(&self, filter: EventFilter) -> Reply<'_, Vec<EventRow>> {
+        self.read(move |shelf| shelf.list_events(&filter))
     }
 
     fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>> {
