@@ -56,8 +56,8 @@ pub use sources::SourceRow;
 
 use super::firing::resumed;
 use super::{
-    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey, Pause,
-    Recorded, Reply, Restored, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey,
+    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey,
+    Pause, Recorded, Reply, Restored, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey,
     ScheduleState, Standing, Store, StoreError,
 };
 use approvals::Waits;

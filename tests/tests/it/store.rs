@@ -23,7 +23,8 @@ mod shelf_keys;
 use memory::Disk;
 use opsward::store::sqlite::{Bounds, SqliteStore};
 use opsward::store::{
-    Claimed, EventFilter, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleKey, ScheduleState, Standing, Store,
+    Claimed, EventFilter, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleKey, ScheduleState,
+    Standing, Store,
 };
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId};

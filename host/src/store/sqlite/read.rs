@@ -12,8 +12,8 @@ use super::readable;
 use super::schedule::{self, States};
 use super::schema::{self, code, stored};
 use crate::store::{
-    EventFilter, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, ScheduleKey, ScheduleState,
-    StoreError,
+    EventFilter, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, ScheduleKey,
+    ScheduleState, StoreError,
 };
 use opsward_core::event::{Event, Transition};
 use opsward_core::guardrail::{Halt, Limit, Spent};

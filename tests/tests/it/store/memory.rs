@@ -5,8 +5,8 @@
 use super::shelf::Shelf;
 use futures::future::BoxFuture;
 use opsward::store::{
-    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey, Pause,
-    Recorded, Reply, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey, ScheduleState,
+    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey,
+    Pause, Recorded, Reply, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey, ScheduleState,
     Standing, Store, StoreError,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
