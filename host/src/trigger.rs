@@ -3,4 +3,5 @@
 
 pub mod accept;
 pub mod http;
+pub mod seen;
 pub mod timer;

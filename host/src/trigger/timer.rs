@@ -10,6 +10,7 @@ use futures::future::join_all;
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::Mode;
 use opsward_core::schedule::{Due, Schedule, fired_event};
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -193,7 +194,7 @@ fn new_event(policy: &LivePolicy, schedule: &Schedule, fire_at: Timestamp, now: 
         policy: name.clone(),
         digest: policy.revision.digest,
     };
-    NewEvent { event, raw: Vec::new(), received: now, runs: vec![run] }
+    NewEvent { event, raw: Vec::new(), received: now, trust: Trust::Proved, runs: vec![run] }
 }
 
 fn log(policy: &PolicyName, schedule: &Schedule, due: &Due, first: bool) {

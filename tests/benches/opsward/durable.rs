@@ -14,6 +14,7 @@ use opsward_core::answer::Verdict;
 use opsward_core::call::CallRequest;
 use opsward_core::id::{AccountName, Digest, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
+use opsward_core::sender::Trust;
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -232,5 +233,5 @@ fn new_event(id: &str, digest: Digest, policy: &str) -> NewEvent {
     let event = scene::event(id);
     let policy = policy.parse().expect("a policy's name");
     let run = NewRun { id: RunId::derive(&event.source, &event.id, &policy), policy, digest };
-    NewEvent { event, raw: Vec::new(), received: scene::NOW, runs: vec![run] }
+    NewEvent { event, raw: Vec::new(), received: scene::NOW, trust: Trust::Hint, runs: vec![run] }
 }

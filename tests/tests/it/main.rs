@@ -32,6 +32,7 @@ mod once;
 mod registry;
 mod retries;
 mod runner;
+mod senders;
 mod serve;
 mod sim;
 mod simulation;

@@ -22,6 +22,7 @@ use opsward::store::{Claimed, NewEvent, NewRun, Standing, Store};
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -190,7 +191,7 @@ pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEven
         account: Some("123".to_owned()),
         region: Some("cn-hangzhou".to_owned()),
     };
-    NewEvent { event, raw: b"as it came".to_vec(), received, runs }
+    NewEvent { event, raw: b"as it came".to_vec(), received, trust: Trust::Proved, runs }
 }
 
 /// A record that can be told from others by its text.

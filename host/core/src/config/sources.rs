@@ -3,11 +3,13 @@
 
 use super::finding::ConfigError;
 use super::host::find_account;
+use super::posted::{self, PostedSettings};
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
 use crate::event::{Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
+use toml::de::DeValue;
 
 /// One source of events.
 #[derive(Debug, Clone)]
@@ -29,18 +31,11 @@ pub enum Comes {
     Posted(PostedSettings),
 }
 
-/// A source that events are posted to.
-#[derive(Debug, Clone)]
-pub struct PostedSettings {
-    /// The unguessable part of its path.
-    pub token: SecretRef,
-}
-
 impl SourceSettings {
     /// Everything secret that it refers to, and what it is.
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
-            Comes::Posted(posted) => vec![("the token", &posted.token)],
+            Comes::Posted(posted) => posted.secrets(),
         }
     }
 }
@@ -50,7 +45,7 @@ const OWN_SOURCES: [&str; 2] = ["schedule", "manual"];
 
 /// Where in the file the secrets of the source `name` may stand.
 pub(super) fn secret_places(name: &str) -> Vec<Vec<String>> {
-    [&["token"][..]]
+    posted::SECRET_PLACES
         .into_iter()
         .map(|keys| ["sources", name].iter().chain(keys).map(|&key| key.to_owned()).collect())
         .collect()
@@ -86,23 +81,13 @@ pub(super) fn resolve(
         ));
         return None;
     };
+    let account_name = typed.account.clone().unwrap_or_default();
     let comes = match kind.route() {
-        Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
+        Route::Posted => {
+            let region = source.value(place!["accounts", &account_name, "region"]).and_then(DeValue::as_str);
+            posted::resolve(source, name, typed, region, errors).map(Comes::Posted)
+        }
         Route::Queue | Route::LogStore | Route::File => None,
     };
     Some(SourceSettings { name: parsed.ok()?, kind, account, comes: comes? })
-}
-
-fn posted(
-    source: &Source<'_>,
-    name: &str,
-    typed: EventSource,
-    errors: &mut Vec<ConfigError>,
-) -> Option<PostedSettings> {
-    let Some(token) = typed.token else {
-        let fix = "add `token = { env = \"CLOUDMONITOR_TOKEN\" }`";
-        errors.push(source.missing(place!["sources", name], "token", fix));
-        return None;
-    };
-    Some(PostedSettings { token })
 }

@@ -10,6 +10,7 @@ mod admin;
 mod approval;
 mod grants;
 mod limits;
+mod posted;
 
 const HOST: &str = r#"[server]
 listen = "127.0.0.1:7070"

@@ -17,6 +17,7 @@ use crate::store::{Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, 
 use opsward_core::event::Transition;
 use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::RunState;
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::{BTreeMap, HashMap};
@@ -177,6 +178,7 @@ impl Ledgers {
             raw,
             event.level,
             event.transition.map(Transition::as_str),
+            new.trust == Trust::Proved,
         ])?;
         let event_seq = conn.last_insert_rowid();
         self.late.add_event(*key, event_seq);

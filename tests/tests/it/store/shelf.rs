@@ -164,6 +164,7 @@ impl Shelf {
             crashes: run.crashes,
             event: event.event.clone(),
             received: event.received,
+            trust: event.trust,
             ledger: run.ledger.clone(),
         }
     }

@@ -54,6 +54,7 @@ impl Shelf {
         let rows = self.events.iter().rev().map(|(new, runs)| EventRow {
             event: new.event.clone(),
             received: new.received,
+            trust: new.trust,
             runs: runs.clone(),
         });
         rows.take(rows_max(limit)).collect()
