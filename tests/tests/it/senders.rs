@@ -159,7 +159,8 @@ async fn events(world: &World, host: &Host) -> Vec<(String, String)> {
     let url = format!("http://{}/api/v1/events?limit=1000", host.admin);
     let answer = world.http.get(url).send().await.expect("an answer").bytes().await.expect("a body");
     let listed: Value = serde_json::from_slice(&answer).expect("JSON");
-    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    // An id is recorded with its source's.
+    let text = |value: &Value| value.as_str().expect("text").trim_end_matches(" acs.ecs").to_owned();
     let rows = listed["events"].as_array().expect("a list").iter().rev();
     rows.map(|row| (text(&row["event"]["id"]), text(&row["trust"]))).collect()
 }
