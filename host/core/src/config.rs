@@ -13,6 +13,7 @@ mod finding;
 mod guardrails;
 mod host;
 mod keep;
+mod mapping;
 mod policy;
 mod posted;
 mod protected;

@@ -2,18 +2,33 @@
 //! vendor format turns received bytes into them. Leaves verifying the sender to the trigger and matching to `pattern`.
 //! Tested here for what all decoders share, and by the table of samples in `tests/events`.
 
+mod alibaba;
+mod alibaba_eventbridge;
+mod alibaba_fc;
+mod alibaba_mns;
+mod alibaba_sls;
+mod alibaba_sls_alert;
 mod cloudevents;
 mod cloudmonitor;
+mod cloudmonitor_alarm;
+mod generic;
 pub(crate) mod json;
 mod kind;
 mod manual;
+mod mapping;
+mod tencent_cls;
+mod tencent_eventbridge;
+mod tencent_monitor;
+mod tencent_scf;
 mod transition;
 
 pub use kind::{Route, SourceKind, UnknownSourceKind};
 pub use manual::{given, manual_source};
+pub use mapping::{Mapping, MappingError, MappingText};
+pub use tencent_monitor::answer as tencent_monitor_answer;
 pub use transition::Transition;
 
-use crate::id::SourceName;
+use crate::id::{Digest, SourceName};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -64,13 +79,22 @@ pub struct Event {
 /// What arrived, before it is understood.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a> {
-    /// Header names in lower case, with their values. Decoders look at `content-type` and `ce-*` only.
+    /// Header names in lower case, with their values. Decoders look at `content-type` and `ce-*` only, and of what the host
+    /// itself fetched at `MESSAGE_ID`.
     pub headers: &'a [(String, String)],
     /// At most `BODY_BYTES_MAX` bytes.
     pub body: &'a [u8],
 }
 
+/// The header under which what was taken from a queue or a log store has the id that it has there: that of an event whose body
+/// has none. No sender can give it, since of what is posted other headers are not handed on.
+pub const MESSAGE_ID: &str = "message-id";
+
 impl Delivery<'_> {
+    fn message_id(&self) -> Option<&str> {
+        self.header(MESSAGE_ID)
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -85,19 +109,99 @@ fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Turns a delivery to `source` into the events it carries, in order. One malformed event refuses the whole delivery.
+/// Turns a delivery to `source` into the events it carries, in order. One malformed event refuses the whole delivery. What a
+/// `generic` source is sent is read by its `Mapping`.
 pub fn decode(
     kind: SourceKind,
     source: &SourceName,
     delivery: &Delivery<'_>,
     received: Timestamp,
 ) -> Result<Vec<Event>, DecodeError> {
-    match kind {
-        SourceKind::AlibabaCloudmonitor => {
-            cloudmonitor::decode(source, delivery, received).map(|event| vec![event])
+    let events = match kind {
+        SourceKind::AlibabaCloudmonitor => vec![cloudmonitor::decode(source, delivery, received)?],
+        SourceKind::AlibabaEventbridge => alibaba_eventbridge::decode(source, delivery, received)?,
+        SourceKind::AlibabaMns => alibaba_mns::decode(source, delivery, received)?,
+        SourceKind::AlibabaSls => vec![alibaba_sls::decode(source, delivery, received)?],
+        SourceKind::AlibabaSlsAlert => alibaba_sls_alert::decode(source, delivery, received)?,
+        SourceKind::AlibabaFc => alibaba_fc::decode(source, delivery, received)?,
+        SourceKind::TencentMonitor => tencent_monitor::decode(source, delivery, received)?,
+        SourceKind::TencentEventbridge => tencent_eventbridge::decode(source, delivery, received)?,
+        SourceKind::TencentCls => tencent_cls::decode(source, delivery, received)?,
+        SourceKind::TencentScf => tencent_scf::decode(source, delivery, received)?,
+        SourceKind::Cloudevents => cloudevents::decode(source, delivery, received)?,
+        SourceKind::Generic => {
+            return Err(DecodeError::Unsupported(
+                "a source of kind `generic` is read by its `map`".to_owned(),
+            ));
         }
-        SourceKind::Cloudevents => cloudevents::decode(source, delivery, received),
+    };
+    checked(events)
+}
+
+/// Events that may be recorded: of a number that one transaction holds, and each as an event must be.
+fn checked(events: Vec<Event>) -> Result<Vec<Event>, DecodeError> {
+    if events.len() > BATCH_EVENTS_MAX {
+        return Err(DecodeError::BatchTooLarge { events: events.len() });
     }
+    events.iter().try_for_each(Event::check)?;
+    Ok(events)
+}
+
+/// Reads each item of a list as events. They stand or fall together: a sender repeats a whole list.
+fn each_item<T>(
+    items: Vec<T>,
+    read: impl Fn(T) -> Result<Vec<Event>, DecodeError>,
+) -> Result<Vec<Event>, DecodeError> {
+    if items.len() > BATCH_EVENTS_MAX {
+        return Err(DecodeError::BatchTooLarge { events: items.len() });
+    }
+    let mut events = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let read = read(item).and_then(checked);
+        events.extend(read.map_err(|cause| DecodeError::InBatch { index, cause: Box::new(cause) })?);
+    }
+    Ok(events)
+}
+
+impl Event {
+    /// An event of which nothing else is known, with neither time nor data.
+    fn bare(source: &SourceName, id: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self {
+            source: source.clone(),
+            id: id.into(),
+            kind: kind.into(),
+            subject: None,
+            time: Timestamp::default(),
+            data: String::new(),
+            incident: None,
+            account: None,
+            region: None,
+            level: None,
+            transition: None,
+        }
+    }
+}
+
+/// The id of a notification whose sender may give all notifications of an incident one id.
+fn id_at(id: String, transition: Option<Transition>) -> String {
+    match transition {
+        Some(transition) => format!("{id} {}", transition.as_str()),
+        None => id,
+    }
+}
+
+/// Longest incident that is written out, in bytes: it is shown to people, in lists and in tags of what a policy makes.
+const INCIDENT_BYTES_MAX: usize = 256;
+
+/// The key of an incident that its vendor has no id for: what tells it from others, written out, or a digest of that where it is
+/// long.
+fn incident_key(vendor: &str, parts: &[&str]) -> String {
+    let written = parts.join("/");
+    if written.len() <= INCIDENT_BYTES_MAX && !written.chars().any(char::is_control) {
+        return format!("{vendor}:{written}");
+    }
+    let Some((first, rest)) = parts.split_first() else { return vendor.to_owned() };
+    format!("{vendor}:{first}/{}", Digest::of(rest.join("/").as_bytes()))
 }
 
 /// Why a delivery cannot be understood: the sender's fault, and sending it again does not help.
@@ -211,10 +315,13 @@ fn checked_attribute(field: &str, text: &str) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Vendors count from 1970 in seconds or in milliseconds and do not say which; this is 1973 as the one, 5138 as the other.
+/// Vendors count from 1970 in seconds, milliseconds or microseconds and do not say which; this is 1973 as the one, 5138 as the
+/// other.
 const EPOCH_MS_MIN: i64 = 100_000_000_000;
+/// Likewise, between milliseconds and microseconds.
+const EPOCH_MICROS_MIN: i64 = 100_000_000_000_000;
 
-/// Reads an instant as vendors write it: RFC 3339, ISO 8601 basic form, seconds or milliseconds since 1970, or a local time followed
+/// Reads an instant as vendors write it: RFC 3339, ISO 8601 basic form, a number since 1970, or a local time followed
 /// by an IANA zone (`2020-08-24T13:54:05.965Asia/Shanghai`, as in Alibaba's EventBridge samples).
 fn parse_vendor_time(text: &str) -> Option<Timestamp> {
     if let Some(time) = Timestamp::parse_rfc3339(text) {
@@ -222,10 +329,10 @@ fn parse_vendor_time(text: &str) -> Option<Timestamp> {
     }
     if text.bytes().all(|b| b.is_ascii_digit()) {
         let number: i64 = text.parse().ok()?;
-        return Some(if number < EPOCH_MS_MIN {
-            Timestamp::from_seconds(number)
-        } else {
-            Timestamp::from_ms(number)
+        return Some(match number {
+            ..EPOCH_MS_MIN => Timestamp::from_seconds(number),
+            EPOCH_MS_MIN..EPOCH_MICROS_MIN => Timestamp::from_ms(number),
+            _ => Timestamp::from_ms(number / 1000),
         });
     }
     let date_time_ends = text.bytes().rposition(|b| b.is_ascii_digit())? + 1;

@@ -5,7 +5,7 @@ use super::bindings::exports::opsward::policy::handler;
 use super::bindings::{Policy, PolicyPre};
 use super::engine::{Code, Description, Engine, Mapped, Permission, Revision};
 use super::judge::{Interfaces, RefusedPlugin, check_bytes, check_description, check_interfaces};
-use super::lane::Pace;
+use super::lane::Paces;
 use super::{Ended, GuestCalls, RunContext};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{FaultKind, HostReply, HostRequest, Mode, Stop};
@@ -89,7 +89,7 @@ impl Engine {
     /// Binds a plugin to what it imports.
     pub(crate) fn bind(&self, component: &Component) -> wasmtime::Result<Mapped> {
         let pre = self.linker().instantiate_pre(component)?;
-        Ok(Mapped { pre: PolicyPre::new(pre)?, pace: Pace::default() })
+        Ok(Mapped { pre: PolicyPre::new(pre)?, paces: Paces::default() })
     }
 
     /// What a plugin says of itself, unchecked, or how it failed to.

@@ -10,7 +10,7 @@ use super::cache::{Cache, configuration};
 use super::compiler::Compiler;
 use super::guest::Guest;
 use super::judge::RefusedPlugin;
-use super::lane::{self, Pace, SlowLane};
+use super::lane::{self, Paces, SlowLane};
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::event::Event;
 use opsward_core::id::Digest;
@@ -199,6 +199,7 @@ impl Engine {
         context: RunContext,
         calls: C,
     ) -> (Ended, C) {
+        let pace = plugin.paces.of(&context.policy);
         let mut store = self.store(calls, context);
         let wall = self.0.limits.wall;
         let (pre, event) = (plugin.pre.clone(), event.clone());
@@ -210,7 +211,7 @@ impl Engine {
             });
             (ended, store.into_data())
         };
-        let (ended, guest) = lane::run(guest, &plugin.pace, self.0.slow_lane.get()).await;
+        let (ended, guest) = lane::run(guest, &pace, self.0.slow_lane.get()).await;
         if guest.log_lines_dropped > 0 {
             tracing::debug!(run = %guest.context.run, lines = guest.log_lines_dropped, "log lines dropped");
         }
@@ -299,7 +300,7 @@ fn to_guest(event: &Event) -> events::Event<'_> {
 /// A plugin's compiled code, mapped and ready to instantiate.
 pub(crate) struct Mapped {
     pub(super) pre: PolicyPre<Guest>,
-    pub(super) pace: Pace,
+    pub(super) paces: Paces,
 }
 
 /// Where a revision's compiled code is.

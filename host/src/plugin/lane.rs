@@ -1,13 +1,15 @@
 //! Two lanes for guests. A run begins on the threads of whoever asks for it, and goes on there while it keeps them for
 //! moments only, as policies do. One that computes on moves to threads of its own, which the system runs when no other wants
-//! to; the next run of a plugin whose last two did so begins there. So a policy that uses up its computing time, run after
+//! to; the next run of a policy whose last two did so begins there. So a policy that uses up its computing time, run after
 //! run, takes it from none of the others. Leaves how much a run may compute to `guest`. Tested below.
 
+use opsward_core::id::PolicyName;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -15,25 +17,21 @@ use tokio::task::JoinSet;
 
 /// How long a run may keep a thread in all before it moves: dozens of times what a policy in Rust takes, and less than a tick.
 const QUICK: Duration = Duration::from_millis(4);
-/// Runs of a plugin in a row that were not quick until the next begins in the slow lane: one may have been the machine's fault.
+/// Runs of a policy in a row that were not quick until the next begins in the slow lane: one may have been the machine's fault.
 const SLOW_RUNS: u8 = 2;
-/// How much the slow lane's threads give way: the system prefers others to them ten to one, and at once, but they go on.
-const NICE: i32 = 10;
 
 /// The threads for runs that compute on.
 pub(super) struct SlowLane(Option<Runtime>);
 
 impl SlowLane {
-    /// Starts as many threads as there are processors, and waits until they have started: nothing of it is left to be done in a
+    /// Starts a thread for each processor but one, and waits until they have started: nothing of it is left to be done in a
     /// process that walls itself in. They wait for time only; what waits for anything else is done at home.
     pub(super) fn start() -> io::Result<Self> {
         // Asks the system alone: a walled-in process has no files to ask.
-        let threads = rustix::thread::sched_getaffinity(None)?.count().max(1) as usize;
+        let processors = rustix::thread::sched_getaffinity(None)?.count() as usize;
+        let threads = processors.saturating_sub(1).max(1);
         let (started, has_started) = mpsc::channel();
-        let give_way = move || {
-            // Of one thread only, on Linux.
-            started.send(rustix::process::nice(NICE)).ok();
-        };
+        let give_way = move || drop(started.send(give_way()));
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads).thread_name("slow-guests").on_thread_start(give_way).enable_time();
         let runtime = builder.build()?;
@@ -59,7 +57,32 @@ impl Drop for SlowLane {
     }
 }
 
-/// How the last runs of a plugin went.
+/// Has the system prefer every other thread to this one, at once. Being merely nicer is not enough: a thread keeps a slice that it
+/// has begun for milliseconds, and an event on its way to an effect is woken ten times.
+fn give_way() -> io::Result<()> {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter outlives the call; 0 is the calling thread.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const param) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// How the last runs went of each policy that a plugin is bound to.
+#[derive(Debug, Default)]
+pub(super) struct Paces(Mutex<HashMap<PolicyName, Arc<Pace>>>);
+
+impl Paces {
+    pub(super) fn of(&self, policy: &PolicyName) -> Arc<Pace> {
+        let mut paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match paces.get(policy) {
+            Some(pace) => pace.clone(),
+            None => paces.entry(policy.clone()).or_default().clone(),
+        }
+    }
+}
+
+/// How the last runs of a policy went.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     slow_runs: AtomicU8,
@@ -154,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guest_that_computes_on_moves_and_the_next_of_its_plugin_begin_apart() {
+    async fn a_guest_that_computes_on_moves_and_the_next_of_its_policy_begin_apart() {
         let (here, slow) = (thread::current().id(), SlowLane::start().expect("threads"));
         let pace = Pace::default();
         let quick = || run(keep(Duration::ZERO, 3), &pace, Some(&slow));

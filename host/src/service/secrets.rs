@@ -53,6 +53,7 @@ fn hook_source(source: &SourceSettings, posted: &PostedSettings, base: &Path) ->
     Ok(HookSource {
         name: source.name.clone(),
         kind: source.kind,
+        map: source.map.clone(),
         token: cloud::resolve(&posted.token, base)?,
         proof,
         addresses: posted.addresses.clone(),

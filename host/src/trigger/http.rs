@@ -31,7 +31,7 @@ use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use opsward_core::event::{Delivery, Event, SourceKind, decode};
+use opsward_core::event::{Delivery, Event, Mapping, SourceKind, decode};
 use opsward_core::id::{Digest, SourceName};
 use opsward_core::secret::Secret;
 use opsward_core::sender::addresses::{AddressRange, sender_of};
@@ -51,6 +51,8 @@ pub struct HookSource {
     pub name: SourceName,
     /// What its senders send.
     pub kind: SourceKind,
+    /// How that is read, where the kind is `generic`.
+    pub map: Option<Mapping>,
     /// The second part of its path.
     pub token: Secret,
     /// What deliveries must bear besides.
@@ -239,8 +241,12 @@ async fn receive(
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     let trust = hooks.believe(hook, &Delivered { headers: &headers, target, body: &body }).await?;
     let delivery = Delivery { headers: &headers, body: &body };
-    let HookSource { kind, name, .. } = &hook.source;
-    let events = decode(*kind, name, &delivery, hooks.receiving.accept.clock.now())?;
+    let HookSource { kind, name, map, .. } = &hook.source;
+    let now = hooks.receiving.accept.clock.now();
+    let events = match map {
+        Some(map) => map.decode(name, &delivery, now)?,
+        None => decode(*kind, name, &delivery, now)?,
+    };
     record(hooks, events, body, trust, place).await
 }
 

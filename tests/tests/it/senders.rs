@@ -140,7 +140,7 @@ async fn world_with_bridge(certificates: &str) -> World {
     add_sources(
         &world,
         &format!(
-            "[sources.bridge]\nkind = \"cloudevents\"\ntoken = {{ env = \"TEST_TOKEN\" }}\n[sources.bridge.signature]\nscheme = \"eventbridge\"\nurl = \"{BASE}\"\nregion = \"cn-hangzhou\"\ntoken = {{ env = \"TEST_SUBSCRIBER\" }}\n{certificates}\n"
+            "[sources.bridge]\nkind = \"alibaba-eventbridge\"\ntoken = {{ env = \"TEST_TOKEN\" }}\n[sources.bridge.signature]\nscheme = \"eventbridge\"\nurl = \"{BASE}\"\nregion = \"cn-hangzhou\"\ntoken = {{ env = \"TEST_SUBSCRIBER\" }}\n{certificates}\n"
         ),
     );
     world

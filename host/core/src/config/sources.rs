@@ -3,10 +3,11 @@
 
 use super::finding::ConfigError;
 use super::host::find_account;
+use super::mapping;
 use super::posted::{self, PostedSettings};
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
-use crate::event::{Route, SourceKind};
+use crate::event::{Mapping, Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
 use toml::de::DeValue;
@@ -20,6 +21,8 @@ pub struct SourceSettings {
     pub kind: SourceKind,
     /// The account its events are about, and with whose credential the host fetches them where they are not posted.
     pub account: Option<AccountName>,
+    /// How what it sends is read, where its kind is `generic`.
+    pub map: Option<Mapping>,
     /// How its events come.
     pub comes: Comes,
 }
@@ -82,6 +85,7 @@ pub(super) fn resolve(
         return None;
     };
     let account_name = typed.account.clone().unwrap_or_default();
+    let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
     let comes = match kind.route() {
         Route::Posted => {
             let region = source.value(place!["accounts", &account_name, "region"]).and_then(DeValue::as_str);
@@ -89,5 +93,5 @@ pub(super) fn resolve(
         }
         Route::Queue | Route::LogStore | Route::File => None,
     };
-    Some(SourceSettings { name: parsed.ok()?, kind, account, comes: comes? })
+    Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
 }

@@ -10,6 +10,7 @@ mod admin;
 mod approval;
 mod grants;
 mod limits;
+mod mapping;
 mod posted;
 
 const HOST: &str = r#"[server]
@@ -193,7 +194,7 @@ fn findings_about_the_host_file() {
         ),
         (
             "[sources.a]\nkind = \"cloudevents\"\n",
-            "1:1 missing key `token`; add `token = { env = \"CLOUDMONITOR_TOKEN\" }`",
+            "1:10 missing key `token`; add `token = { env = \"CLOUDMONITOR_TOKEN\" }`",
         ),
         (
             "[sources.a]\nkind = \"cloudevents\"\ntoken = { envv = \"A\" }\n",

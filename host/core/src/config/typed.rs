@@ -1,6 +1,7 @@
 //! The files as the operator types them. Leaves what the values mean to `host` and `policy`.
 
 use crate::catalog::Provider;
+use crate::event::MappingText;
 use crate::grant::{AllowEntry, ResourceEntry, WindowEntry};
 use crate::pattern::OnEntry;
 use crate::run::Mode;
@@ -144,6 +145,7 @@ pub(super) struct EventSource {
     pub(super) basic_auth: Option<BasicAuth>,
     pub(super) addresses: Option<Vec<String>>,
     pub(super) rate: Option<String>,
+    pub(super) map: Option<MappingText>,
 }
 
 /// The keys of all schemes: which of them belong together is checked afterwards, with a better message.

@@ -9,8 +9,8 @@
 //! Accepted beyond the specification, because a cloud sends it: `time` as a number, extensions that are lists or objects
 //! (Tencent), `time` with a zone's name (Alibaba).
 
-use super::{BATCH_EVENTS_MAX, BODY_BYTES_MAX, DecodeError, Delivery, Event, checked_attribute};
-use super::{json, media_type, parse_vendor_time};
+use super::{BODY_BYTES_MAX, DecodeError, Delivery, Event, alibaba_eventbridge, checked_attribute};
+use super::{each_item, json, media_type, parse_vendor_time};
 use crate::id::SourceName;
 use crate::time::Timestamp;
 use base64::Engine as _;
@@ -23,7 +23,7 @@ const STRUCTURED: &str = "application/cloudevents+json";
 const BATCHED: &str = "application/cloudevents-batch+json";
 
 /// Attributes by name, as text. Those with no text form are left out.
-type Attributes = BTreeMap<String, String>;
+pub(super) type Attributes = BTreeMap<String, String>;
 
 pub(super) fn decode(
     source: &SourceName,
@@ -51,19 +51,12 @@ pub(super) fn decode(
 /// Reads a batch. Its events stand or fall together: a sender repeats a whole batch.
 fn batched(source: &SourceName, text: &str, received: Timestamp) -> Result<Vec<Event>, DecodeError> {
     let items: Vec<&RawValue> = json::parse(text)?;
-    if items.len() > BATCH_EVENTS_MAX {
-        return Err(DecodeError::BatchTooLarge { events: items.len() });
-    }
-    let numbered = items.into_iter().enumerate();
-    numbered
-        .map(|(index, item)| {
-            structured(source, item.get(), received)
-                .map_err(|cause| DecodeError::InBatch { index, cause: Box::new(cause) })
-        })
-        .collect()
+    each_item(items, |item| structured(source, item.get(), received).map(|event| vec![event]))
 }
 
-fn structured(source: &SourceName, text: &str, received: Timestamp) -> Result<Event, DecodeError> {
+/// Reads one event whose attributes and data are members of one object.
+pub(super) fn structured(source: &SourceName, text: &str, received: Timestamp) -> Result<Event, DecodeError> {
+    json::value(text)?;
     let mut members: BTreeMap<String, &RawValue> = json::parse(text)?;
     let data = members.remove("data");
     let data_base64 = members.remove("data_base64");
@@ -122,9 +115,9 @@ fn data_as_json(bytes: &[u8], media_type: &str) -> Result<String, DecodeError> {
     }
     let says_json = media_type.ends_with("/json") || media_type.ends_with("+json");
     if says_json || media_type.is_empty() {
-        let as_json = json::text(bytes).and_then(json::parse::<&RawValue>);
+        let as_json = json::text(bytes).and_then(|text| json::value(text).map(|_| text.trim()));
         match as_json {
-            Ok(value) => return Ok(value.get().to_owned()),
+            Ok(text) => return Ok(text.to_owned()),
             Err(problem) if says_json => return Err(problem),
             Err(_) => {}
         }
@@ -135,7 +128,8 @@ fn data_as_json(bytes: &[u8], media_type: &str) -> Result<String, DecodeError> {
     })
 }
 
-fn event(
+/// The event with these attributes.
+pub(super) fn event(
     source: &SourceName,
     attributes: &Attributes,
     data: String,
@@ -171,30 +165,16 @@ fn event(
         Some(region) => Some(region),
         None => optional("region")?,
     };
-    Ok(Event {
-        source: source.clone(),
-        id: format!("{id} {sender}"),
-        kind: kind.to_owned(),
+    let mut event = Event {
         subject: optional("subject")?,
         time,
-        incident: incident(sender, &data),
         data,
         account,
         region,
-        level: None,
-        transition: None,
-    })
-}
-
-/// The incident of an event that Alibaba's EventBridge passes on: the same text as from CloudMonitor, so that one
-/// happening reported both ways is one incident.
-fn incident(sender: &str, data: &str) -> Option<String> {
-    if !sender.starts_with("acs.") {
-        return None;
-    }
-    let data: Value = serde_json::from_str(data).ok()?;
-    let id = data.get("eventId")?.as_str()?;
-    checked_attribute("eventId", id).ok().map(|()| format!("alibaba:{id}"))
+        ..Event::bare(source, format!("{id} {sender}"), kind)
+    };
+    alibaba_eventbridge::add_incident(&mut event, sender);
+    Ok(event)
 }
 
 fn required<'a>(attributes: &'a Attributes, name: &str) -> Result<&'a str, DecodeError> {

@@ -1,18 +1,23 @@
-//! Kind `alibaba-cloudmonitor`: system events as CloudMonitor posts them, by URL callback or subscription webhook. Takes
-//! both generations of `content` (`ecsInstanceId`, `instanceId`), as an object or as JSON text, and the console's test
-//! event, which has neither id nor time nor account. Threshold alarms are another format and are refused.
+//! Kind `alibaba-cloudmonitor`: what CloudMonitor posts. System events, by URL callback or subscription webhook, in both
+//! generations of `content` (`ecsInstanceId`, `instanceId`), as an object or as JSON text, and the console's test event, which
+//! has neither id nor time nor account. Leaves threshold alarms to `cloudmonitor_alarm`.
+//!
+//! The notices of one incident may share an id: the one that maintenance was avoided keeps the id and the name of the one that it
+//! is scheduled. So the event's id here is `<id> <transition>` where the notice tells how far its incident has come.
 //!
 //! Source of the format: the ECS "event notifications" page and CloudMonitor's "callbacks for system events". There is
 //! no signature: everything decoded here is the sender's claim.
 
-use super::{DecodeError, Delivery, Event, Transition, checked_attribute, json, parse_vendor_time};
-use crate::id::{Digest, SourceName};
+use super::json::{Object, scalar};
+use super::{
+    DecodeError, Delivery, Event, Transition, checked_attribute, cloudmonitor_alarm, id_at, json,
+    parse_vendor_time,
+};
+use crate::id::SourceName;
 use crate::time::Timestamp;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-
-type Object = Map<String, Value>;
 
 pub(super) fn decode(
     source: &SourceName,
@@ -20,12 +25,31 @@ pub(super) fn decode(
     received: Timestamp,
 ) -> Result<Event, DecodeError> {
     if delivery.media_type() == "application/x-www-form-urlencoded" {
-        return Err(threshold_alarm());
+        return cloudmonitor_alarm::posted(source, delivery.body, received);
     }
     let text = json::text(delivery.body)?;
-    let Value::Object(mut body) = json::parse(text)? else {
-        return Err(DecodeError::field("body", "is not a JSON object"));
-    };
+    let body = json::object(text)?;
+    if cloudmonitor_alarm::is_queued(&body) {
+        return cloudmonitor_alarm::queued(source, body, None, received);
+    }
+    system_event(source, text, body, None, received)
+}
+
+/// Whether `body` may be a system event.
+pub(super) fn is_system_event(body: &Object) -> bool {
+    let says_where = ["content", "resourceId", "regionId"].iter().any(|key| body.contains_key(*key));
+    body.get("name").is_some_and(Value::is_string) && says_where
+}
+
+/// Reads a system event, whichever way it came. `text` is what `body` was read from; `message` is the id of the message that it
+/// came in, for an event that has none.
+pub(super) fn system_event(
+    source: &SourceName,
+    text: &str,
+    mut body: Object,
+    message: Option<&str>,
+    received: Timestamp,
+) -> Result<Event, DecodeError> {
     let data = take_content_out_of_text(text, &mut body)?;
     let name = required_name(&body)?;
     checked_attribute("name", &name)?;
@@ -45,12 +69,16 @@ pub(super) fn decode(
         .unwrap_or(received);
     let built = || built_arn(&body, content, region.as_deref(), account.as_deref());
     let subject = if is_arn { resource } else { built().or(resource) };
-    let id = scalar(&body, "id").unwrap_or_else(|| digest_of(&body));
     let incident = in_content("eventId").map(|id| format!("alibaba:{id}"));
     let level = scalar(&body, "level");
     let by_name = name.rsplit(':').next().and_then(Transition::of_status);
     // Of an incident that was avoided the name still says that it is scheduled.
     let transition = in_content("eventStatus").as_deref().and_then(Transition::of_status).or(by_name);
+    let id = match (scalar(&body, "id"), message) {
+        (Some(id), _) => id_at(id, transition),
+        (None, Some(message)) => message.to_owned(),
+        (None, None) => json::digest(&body, &["traceId"]),
+    };
     let attributes = [
         ("id", Some(&id)),
         ("resourceId", subject.as_ref()),
@@ -77,25 +105,15 @@ pub(super) fn decode(
     })
 }
 
-fn threshold_alarm() -> DecodeError {
-    DecodeError::Unsupported(
-        "this is a threshold alarm of CloudMonitor; the kind `alibaba-cloudmonitor` takes system events only: \
-         point the alarm rule's callback elsewhere and subscribe this URL to system events"
-            .to_owned(),
-    )
-}
-
 fn required_name(body: &Object) -> Result<String, DecodeError> {
     if let Some(name) = scalar(body, "name") {
         return Ok(name);
     }
     if body.contains_key("specversion") {
         return Err(DecodeError::Unsupported(
-            "this is a CloudEvent: give the source the kind `cloudevents`".to_owned(),
+            "this is a CloudEvent: give the source the kind `alibaba-eventbridge` or `cloudevents`"
+                .to_owned(),
         ));
-    }
-    if body.get("message").is_some_and(|message| message.get("metricProject").is_some()) {
-        return Err(threshold_alarm());
     }
     let problem = "is missing: a system event has `name`, such as `Instance:SystemFailure.Reboot:Executed`, \
                    `resourceId`, `regionId` and `content`";
@@ -110,7 +128,7 @@ fn take_content_out_of_text(text: &str, body: &mut Object) -> Result<String, Dec
         None | Some(Value::Null) => "{}".to_owned(),
         Some(_) => return Err(DecodeError::field("content", "is neither an object nor JSON text")),
     };
-    let parsed: Value = json::parse(&content).map_err(DecodeError::inside("content"))?;
+    let parsed = json::value(&content).map_err(DecodeError::inside("content"))?;
     if !parsed.is_object() {
         return Err(DecodeError::field("content", "is text that holds no JSON object"));
     }
@@ -123,22 +141,6 @@ fn take_content_out_of_text(text: &str, body: &mut Object) -> Result<String, Dec
     // A content 31 levels deep in text was within bounds on its own and is not inside of the body.
     json::parse::<&RawValue>(&data).map_err(DecodeError::inside("content"))?;
     Ok(data)
-}
-
-/// The member as text, where it is a text with something in it or a number.
-fn scalar(object: &Object, key: &str) -> Option<String> {
-    match object.get(key)? {
-        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// The id of an event that has none: the same notification posted twice has one id. `traceId` is of the posting.
-fn digest_of(body: &Object) -> String {
-    let mut members = body.clone();
-    members.remove("traceId");
-    Digest::of(json::canonical(&Value::Object(members)).as_bytes()).to_string()
 }
 
 /// What `acs:<product>:<region>:<account>:<resource>` tells.
@@ -171,5 +173,10 @@ fn built_arn(
         .filter_map(|key| scalar(content?, key))
         .chain(scalar(body, "resourceId"))
         .find(|id| id.starts_with("i-"))?;
-    Some(format!("acs:ecs:{}:{}:instance/{instance}", region?, account.unwrap_or("*")))
+    Some(instance_arn(&instance, region?, account))
+}
+
+/// An instance as Alibaba names its resources.
+pub(super) fn instance_arn(instance: &str, region: &str, account: Option<&str>) -> String {
+    format!("acs:ecs:{region}:{}:instance/{instance}", account.unwrap_or("*"))
 }

@@ -1,9 +1,13 @@
-//! Reading JSON from senders: bounded in depth before anything recurses, with the position of what is wrong. Also the
-//! canonical form behind digests. Leaves what the JSON means to the decoders.
+//! Reading JSON from senders: bounded in depth before anything recurses, with no name twice in an object, and with the position
+//! of what is wrong. Also the canonical form behind digests. Leaves what the JSON means to the decoders.
 
 use super::{DecodeError, JSON_DEPTH_MAX};
-use serde::Deserialize;
-use serde_json::Value;
+use crate::id::Digest;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use std::fmt;
+
+pub(super) type Object = Map<String, Value>;
 
 /// The body as text.
 pub(super) fn text(body: &[u8]) -> Result<&str, DecodeError> {
@@ -24,6 +28,105 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeEr
         DecodeError::Malformed { line, column, problem: problem.to_owned() }
     })
 }
+
+/// Reads `text` as a JSON value in which no object has a name twice: of two members with one name, two readers may take
+/// different ones (RFC 8259, section 4), and what the host has judged would not be what a policy reads.
+pub(super) fn value(text: &str) -> Result<Value, DecodeError> {
+    parse::<Unique>(text).map(|Unique(value)| value)
+}
+
+/// Reads `text` as such a JSON object.
+pub(super) fn object(text: &str) -> Result<Object, DecodeError> {
+    match value(text)? {
+        Value::Object(members) => Ok(members),
+        _ => Err(DecodeError::field("body", "is not a JSON object")),
+    }
+}
+
+/// The member as text, where it is a text with something in it or a number.
+pub(super) fn scalar(object: &Object, key: &str) -> Option<String> {
+    scalar_text(object.get(key)?)
+}
+
+/// The first of these members that is there as text.
+pub(super) fn first_scalar(object: &Object, keys: &[&str]) -> Option<String> {
+    keys.iter().find_map(|key| scalar(object, key))
+}
+
+/// A text with something in it, or a number, as text.
+pub(super) fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The id of what has none: equal content has an equal id. The members `besides` are of the posting, not of what happened.
+pub(super) fn digest(members: &Object, besides: &[&str]) -> String {
+    let mut members = members.clone();
+    members.retain(|name, _| !besides.contains(&name.as_str()));
+    Digest::of(canonical(&Value::Object(members)).as_bytes()).to_string()
+}
+
+/// A JSON value without a name twice in any object. The depth was checked before.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Unique;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+            fn visit_unit<E>(self) -> Result<Unique, E> {
+                Ok(Unique(Value::Null))
+            }
+            fn visit_bool<E>(self, truth: bool) -> Result<Unique, E> {
+                Ok(Unique(truth.into()))
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Unique, E> {
+                Ok(Unique(number.into()))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Unique, E> {
+                Ok(Unique(number.into()))
+            }
+            fn visit_f64<E>(self, number: f64) -> Result<Unique, E> {
+                Ok(Unique(number.into()))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Unique, E> {
+                Ok(Unique(text.into()))
+            }
+            fn visit_string<E>(self, text: String) -> Result<Unique, E> {
+                Ok(Unique(text.into()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Unique, A::Error> {
+                let mut list = Vec::new();
+                while let Some(Unique(item)) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(Unique(list.into()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Unique, A::Error> {
+                let mut members = Object::new();
+                while let Some(name) = entries.next_key::<String>()? {
+                    if members.contains_key(&name) {
+                        let shown: String = name.chars().take(NAME_CHARS_SHOWN).collect();
+                        return Err(de::Error::custom(format!("the name {} is there twice", quoted(&shown))));
+                    }
+                    let Unique(member) = entries.next_value()?;
+                    members.insert(name, member);
+                }
+                Ok(Unique(members.into()))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// How much of a name an error shows.
+const NAME_CHARS_SHOWN: usize = 40;
 
 fn check_depth(text: &str) -> Result<(), DecodeError> {
     deeper_than(JSON_DEPTH_MAX, text).map_or(Ok(()), |at| {

@@ -9,10 +9,30 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum SourceKind {
-    /// `alibaba-cloudmonitor`: system events as CloudMonitor posts them to a URL.
+    /// `alibaba-cloudmonitor`: system events and threshold alarms as CloudMonitor posts them to a URL.
     AlibabaCloudmonitor,
+    /// `alibaba-eventbridge`: CloudEvents as Alibaba's EventBridge pushes them to an HTTP target.
+    AlibabaEventbridge,
+    /// `alibaba-mns`: messages of an MNS (SMQ) queue.
+    AlibabaMns,
+    /// `alibaba-sls`: records of an SLS log store.
+    AlibabaSls,
+    /// `alibaba-sls-alert`: alerts as SLS posts them to a webhook.
+    AlibabaSlsAlert,
+    /// `alibaba-fc`: what a trigger of Function Compute hands to a function.
+    AlibabaFc,
+    /// `tencent-monitor`: alarms as Tencent Cloud Monitor posts them to a URL.
+    TencentMonitor,
+    /// `tencent-eventbridge`: Tencent's EventBridge and what it takes for CloudEvents.
+    TencentEventbridge,
+    /// `tencent-cls`: records of a log topic as the trigger of CLS sends them.
+    TencentCls,
+    /// `tencent-scf`: what a trigger of Serverless Cloud Function hands to a function.
+    TencentScf,
     /// `cloudevents`: CloudEvents 1.0 over HTTP in binary, structured and batched mode.
     Cloudevents,
+    /// `generic`: any JSON, read by the `map` of its source.
+    Generic,
 }
 
 /// By which way a source's events come to the host.
@@ -30,7 +50,20 @@ pub enum Route {
 
 impl SourceKind {
     /// Every kind.
-    pub const ALL: &'static [Self] = &[Self::AlibabaCloudmonitor, Self::Cloudevents];
+    pub const ALL: &'static [Self] = &[
+        Self::AlibabaCloudmonitor,
+        Self::AlibabaEventbridge,
+        Self::AlibabaMns,
+        Self::AlibabaSls,
+        Self::AlibabaSlsAlert,
+        Self::AlibabaFc,
+        Self::TencentMonitor,
+        Self::TencentEventbridge,
+        Self::TencentCls,
+        Self::TencentScf,
+        Self::Cloudevents,
+        Self::Generic,
+    ];
 
     /// The kind as the operator writes it.
     pub fn as_str(self) -> &'static str {
@@ -45,7 +78,17 @@ impl SourceKind {
     fn row(self) -> (&'static str, Route) {
         match self {
             Self::AlibabaCloudmonitor => ("alibaba-cloudmonitor", Route::Posted),
+            Self::AlibabaEventbridge => ("alibaba-eventbridge", Route::Posted),
+            Self::AlibabaMns => ("alibaba-mns", Route::Queue),
+            Self::AlibabaSls => ("alibaba-sls", Route::LogStore),
+            Self::AlibabaSlsAlert => ("alibaba-sls-alert", Route::Posted),
+            Self::AlibabaFc => ("alibaba-fc", Route::Posted),
+            Self::TencentMonitor => ("tencent-monitor", Route::Posted),
+            Self::TencentEventbridge => ("tencent-eventbridge", Route::Posted),
+            Self::TencentCls => ("tencent-cls", Route::Posted),
+            Self::TencentScf => ("tencent-scf", Route::Posted),
             Self::Cloudevents => ("cloudevents", Route::Posted),
+            Self::Generic => ("generic", Route::Posted),
         }
     }
 }

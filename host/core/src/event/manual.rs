@@ -33,9 +33,14 @@ pub fn given(text: &str, received: Timestamp) -> Result<Event, DecodeError> {
 impl Event {
     /// Whether its attributes are what those of a decoded event are: one that was put together elsewhere may have any.
     pub fn check(&self) -> Result<(), DecodeError> {
-        let Self { id, kind, subject, incident, account, region, data, .. } = self;
-        let optional =
-            [("subject", subject), ("incident", incident), ("account", account), ("region", region)];
+        let Self { id, kind, subject, incident, account, region, level, data, .. } = self;
+        let optional = [
+            ("subject", subject),
+            ("incident", incident),
+            ("account", account),
+            ("region", region),
+            ("level", level),
+        ];
         let given = optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
         for (name, value) in [("id", id.as_str()), ("type", kind.as_str())].into_iter().chain(given) {
             checked_attribute(name, value)?;

@@ -37,6 +37,7 @@ impl World {
         let source = |name: &str, kind| HookSource {
             name: name.parse().expect("a name"),
             kind,
+            map: None,
             token: Secret::new("t0ken".to_owned()),
             proof: Proof::None,
             addresses: Vec::new(),
