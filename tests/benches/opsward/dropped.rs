@@ -36,6 +36,7 @@ async fn measure() -> anyhow::Result<Vec<f64>> {
         policies: scene.policies.clone(),
         clock: Arc::new(SystemClock),
         work: Arc::new(Notify::new()),
+        seen: Arc::default(),
     };
     let source: SourceName = "bench".parse()?;
     let mut rates = Vec::new();

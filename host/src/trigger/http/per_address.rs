@@ -13,11 +13,14 @@ const NETWORK_MASK: u128 = u128::MAX << 64;
 pub(super) struct PerAddress {
     most: usize,
     uncounted: Vec<AddressRange>,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    open: Open,
 }
 
+/// How many are open from where.
+type Open = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
 /// One connection that is counted; dropping it ends that.
-pub(super) struct Counted(Option<(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>)>);
+pub(super) struct Counted(Option<(IpAddr, Open)>);
 
 impl PerAddress {
     /// At most `most` from one address that is in none of `uncounted`.
