@@ -2,6 +2,7 @@
 //! and the future resolves once it is on disk. Leaves every decision to the caller. `sqlite` is the embedded store; every
 //! store passes the conformance suite in `tests/tests/it/store.rs`.
 
+mod cursor;
 mod event;
 mod firing;
 mod once;
@@ -9,6 +10,7 @@ mod run;
 pub mod sqlite;
 mod upkeep;
 
+pub use cursor::Cursor;
 pub use event::{Acceptance, EventRow, NewEvent};
 pub use firing::{Firing, ScheduleState};
 pub use once::{Once, OnceKey};
@@ -18,7 +20,7 @@ pub use upkeep::{Restored, Retained, RetainedUpTo};
 
 use futures::future::BoxFuture;
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
-use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use std::time::Duration;
@@ -30,7 +32,16 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 pub trait Store: Send + Sync + 'static {
     /// Records events and the runs they start, all of them or none. An event that is known already (source, id) starts nothing
     /// and is reported as such.
-    fn accept(&self, events: Vec<NewEvent>) -> Reply<'_, Vec<Acceptance>>;
+    fn accept(&self, events: Vec<NewEvent>) -> Reply<'_, Vec<Acceptance>> {
+        self.accept_at(events, None)
+    }
+
+    /// What `accept` is to events that the host fetches itself: `cursor` moves in the same transaction, so that what lies before it
+    /// has been recorded and what lies behind it has not.
+    fn accept_at(&self, events: Vec<NewEvent>, cursor: Option<Cursor>) -> Reply<'_, Vec<Acceptance>>;
+
+    /// Where a cursor stands; `None` before it has first been moved.
+    fn cursor(&self, source: &SourceName, key: &str) -> Reply<'_, Option<String>>;
 
     /// Records what was decided of one schedule's fire time. The first to record a (policy, schedule, fire time) wins:
     /// `false` means somebody had, and nothing was written. With `Fired` the event and its run are in the same transaction.

@@ -1,7 +1,8 @@
-//! What starts runs: requests from outside and the clock. Each trigger hands events to the store; none decides what a
+//! What starts runs: requests from outside, lines of logs, and the clock. Each trigger hands events to the store; none decides what a
 //! policy does with them.
 
 pub mod accept;
 pub mod http;
+pub mod log_file;
 pub mod seen;
 pub mod timer;

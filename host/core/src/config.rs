@@ -13,6 +13,7 @@ mod finding;
 mod guardrails;
 mod host;
 mod keep;
+mod log_file;
 mod mapping;
 mod policy;
 mod posted;
@@ -26,6 +27,7 @@ pub use admin::AdminSettings;
 pub use credentials::CredentialRefs;
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, StoreSettings};
+pub use log_file::{FileSettings, StartAt};
 pub use posted::PostedSettings;
 pub use sources::{Comes, SourceSettings};
 

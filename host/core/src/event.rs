@@ -14,6 +14,7 @@ mod cloudmonitor_alarm;
 mod generic;
 pub(crate) mod json;
 mod kind;
+mod logline;
 mod manual;
 mod mapping;
 mod tencent_cls;
@@ -23,6 +24,7 @@ mod tencent_scf;
 mod transition;
 
 pub use kind::{Route, SourceKind, UnknownSourceKind};
+pub use logline::{LinePattern, LinePatternError, ReadFrom};
 pub use manual::{given, manual_source};
 pub use mapping::{Mapping, MappingError, MappingText};
 pub use tencent_monitor::answer as tencent_monitor_answer;
@@ -133,6 +135,10 @@ pub fn decode(
             return Err(DecodeError::Unsupported(
                 "a source of kind `generic` is read by its `map`".to_owned(),
             ));
+        }
+        // Its lines are read, not delivered.
+        SourceKind::Logfile => {
+            return Err(DecodeError::Unsupported("nothing is posted to a log file".to_owned()));
         }
     };
     checked(events)

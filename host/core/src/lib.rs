@@ -29,4 +29,5 @@ pub mod secret;
 pub mod sender;
 pub mod sign;
 mod suggest;
+pub mod tail;
 pub mod time;

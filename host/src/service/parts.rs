@@ -19,6 +19,7 @@ use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
 use crate::trigger::accept::Accept;
 use crate::trigger::http::{self, HookLimits, HookSource, Peer, Receiving};
+use crate::trigger::log_file;
 use crate::trigger::seen::Seen;
 use crate::trigger::timer::Timer;
 use crate::worker::Worker;
@@ -82,8 +83,16 @@ impl Parts {
         let guests = guests(&base.join(settings.cache_dir()), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
-        let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
         let seen = Arc::new(Seen::of(&settings));
+        let accept = Arc::new(Accept {
+            store: store.clone(),
+            policies: policies.clone(),
+            clock: clock.clone(),
+            work: work.clone(),
+            seen: seen.clone(),
+        });
+        let logs = log_file::all(&settings, &base, &accept);
+        let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
         let listening = Listening::of(&settings, &secrets.sources, &clock)?;
         let at = base.clone();
         let registry =
@@ -92,13 +101,6 @@ impl Parts {
         let broker = Broker::new(store.clone(), cloud, clock.clone()).after(store.restored());
         broker.halted.look(store.as_ref()).await;
         let halted = broker.halted.clone();
-        let accept = Accept {
-            store: store.clone(),
-            policies: policies.clone(),
-            clock: clock.clone(),
-            work: work.clone(),
-            seen: seen.clone(),
-        };
         let worker = Worker {
             runs_max: guests.limits().instances as usize,
             guests,
@@ -140,7 +142,7 @@ impl Parts {
         let socket = admin_listeners.path().to_owned();
         in_use::name_admin(&file, &socket).context("cannot write beside the store")?;
         let Listening { certificates, proxies, uncounted, limits } = listening;
-        let receiving = Receiving { accept: Arc::new(accept), certificates, proxies, limits };
+        let receiving = Receiving { accept, certificates, proxies, limits };
         let router = http::router(secrets.sources, receiving);
         let router_for = move |from| router.clone().layer(Extension(Peer(from)));
         let (stop, stopping) = watch::channel(false);
@@ -151,6 +153,9 @@ impl Parts {
         tasks.spawn(named("retention", retention));
         tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
         tasks.spawn(named("timer", timer.run(stopping.clone())));
+        for log in logs {
+            tasks.spawn(named("log", log.run(stopping.clone())));
+        }
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
         let webhooks = http::serve(hooks, router_for, limits, uncounted, stopped(stopping));
         tasks.spawn(named("webhooks", webhooks));

@@ -35,6 +35,7 @@ impl Secrets {
                     sources
                         .push(hook_source(source, posted, base).with_context(|| format!("source {name}"))?);
                 }
+                Comes::File(_) => {}
             }
         }
         let mut named = HashMap::new();

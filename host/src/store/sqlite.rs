@@ -14,6 +14,7 @@ mod checkpoints;
 mod claimed;
 mod compact;
 mod copy;
+mod cursor;
 mod damage;
 mod early;
 mod effect;
@@ -50,7 +51,7 @@ pub use open::Bounds;
 pub use read::Reader;
 
 use super::{
-    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, Retained,
+    Acceptance, Claim, Claimed, Cursor, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Restored, Retained,
     RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
 use approvals::Waits;
@@ -61,7 +62,7 @@ use ledger::Lines;
 use note::{note, one_line};
 use opsward_core::audit::Change;
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
-use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Entry, Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use queue::Queue;
@@ -125,14 +126,19 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn accept(&self, events: Vec<NewEvent>) -> Reply<'_, Vec<Acceptance>> {
+    fn accept_at(&self, events: Vec<NewEvent>, cursor: Option<Cursor>) -> Reply<'_, Vec<Acceptance>> {
         let arrivals = events.into_iter().map(arrival).collect();
         Box::pin(async move {
-            let Answer::Accepted(list) = self.ask(Op::Accept(arrivals)).await? else {
+            let Answer::Accepted(list) = self.ask(Op::Accept(arrivals, cursor)).await? else {
                 unreachable!("{IN_KIND}")
             };
             Ok(list)
         })
+    }
+
+    fn cursor(&self, source: &SourceName, key: &str) -> Reply<'_, Option<String>> {
+        let (source, key) = (source.clone(), key.to_owned());
+        self.read(move |reader| reader.find_cursor(&source, &key))
     }
 
     fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool> {

@@ -5,7 +5,7 @@
 use crate::clock::Clock;
 use crate::failpoint;
 use crate::policy::{LivePolicy, Policies, PolicySet};
-use crate::store::{Acceptance, NewEvent, NewRun, Store, StoreError};
+use crate::store::{Acceptance, Cursor, NewEvent, NewRun, Store, StoreError};
 use crate::trigger::seen::Seen;
 use opsward_core::event::Event;
 use opsward_core::id::{RunId, SourceName};
@@ -41,6 +41,17 @@ impl Accept {
         raw: &[u8],
         trust: Trust,
     ) -> Result<Vec<Acceptance>, StoreError> {
+        self.accept_at(events, raw, trust, None).await
+    }
+
+    /// What `accept` is to events that the host fetches itself: `cursor` moves with them, in the same transaction.
+    pub async fn accept_at(
+        &self,
+        events: Vec<Event>,
+        raw: &[u8],
+        trust: Trust,
+        cursor: Option<Cursor>,
+    ) -> Result<Vec<Acceptance>, StoreError> {
         let sources: Vec<_> = events.iter().map(|event| event.source.clone()).collect();
         let received = self.clock.now();
         let live = self.policies.load();
@@ -51,7 +62,7 @@ impl Accept {
             trust,
             event,
         });
-        self.record(&sources, new.collect()).await
+        self.record(&sources, new.collect(), cursor).await
     }
 
     /// Records an event that a person gives to `policy`, whatever that is woken by, and names its run. One that was given to it
@@ -62,7 +73,7 @@ impl Accept {
         // A person says so.
         let trust = Trust::Proved;
         let new = NewEvent { runs: vec![run], raw: Vec::new(), received: self.clock.now(), trust, event };
-        let accepted = self.record(&sources, vec![new]).await?;
+        let accepted = self.record(&sources, vec![new], None).await?;
         let one = accepted.into_iter().next();
         Ok((id, one.unwrap_or(Acceptance::Duplicate)))
     }
@@ -71,9 +82,13 @@ impl Accept {
         &self,
         sources: &[SourceName],
         new: Vec<NewEvent>,
+        mut cursor: Option<Cursor>,
     ) -> Result<Vec<Acceptance>, StoreError> {
+        if failpoint::wrong("cursor-before-events") {
+            self.store.accept_at(Vec::new(), cursor.take()).await?;
+        }
         failpoint::hit("before-accept");
-        let accepted = self.store.accept(new).await;
+        let accepted = self.store.accept_at(new, cursor).await;
         failpoint::hit("after-accept");
         let results = match &accepted {
             Ok(list) => list.iter().map(result).collect(),

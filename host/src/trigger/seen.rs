@@ -112,6 +112,7 @@ impl Watched {
                 let addresses = if posted.addresses.is_empty() { "" } else { ", address" };
                 (format!("{}{addresses}", posted.proof.described()), posted.proof.trust())
             }
+            Comes::File(_) => ("local file".to_owned(), Trust::Hint),
         };
         Self { kind: source.kind, checked, trust, came: Mutex::default() }
     }

@@ -30,6 +30,7 @@ mod hostile_pack;
 mod hostile_text;
 mod invoke;
 mod lies;
+mod log_file;
 mod once;
 mod registry;
 mod retries;

@@ -4,6 +4,7 @@
 mod approvals;
 mod budget;
 mod copy;
+mod cursor;
 pub(crate) mod damage;
 mod file;
 mod golden;
@@ -103,6 +104,9 @@ macro_rules! keeps_its_promises {
                 many_workers_at_once_do_each_run_once
                 a_run_over_which_hosts_die_is_suspected_and_handed_out_alone
                 a_run_whose_runner_died_is_ready_and_counted_as_if_its_host_had);
+            promises!($lab, cursor:
+                a_cursor_moves_with_the_events_before_it_and_through_a_kill
+                cursors_are_told_by_source_and_key);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again

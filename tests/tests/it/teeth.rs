@@ -18,6 +18,7 @@ use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
+use crate::log_file::a_kill_loses_no_line;
 use crate::once::notification;
 use crate::retries::calls_in_a_storm;
 use crate::runner::an_effect_outlives_its_runner;
@@ -32,6 +33,7 @@ const VARIANTS: &[&str] = &[
     "random-token",
     "retry-once",
     "no-dedupe",
+    "cursor-before-events",
     "no-once-keys",
     "no-grant-check",
     "locks-in-memory",
@@ -83,6 +85,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "random-token" => a_lost_answer_gives_one_snapshot(wrong).await,
         "retry-once" => a_lost_answer_gives_one_reset(wrong).await,
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
+        "cursor-before-events" => a_kill_loses_no_line(wrong).await,
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,

@@ -3,6 +3,7 @@
 
 use super::finding::ConfigError;
 use super::host::find_account;
+use super::log_file::{self, FileSettings};
 use super::mapping;
 use super::posted::{self, PostedSettings};
 use super::source::{Source, did_you_mean, place};
@@ -32,6 +33,8 @@ pub struct SourceSettings {
 pub enum Comes {
     /// Posted to `/hooks/<name>/<token>`.
     Posted(PostedSettings),
+    /// Read from a log on this machine.
+    File(FileSettings),
 }
 
 impl SourceSettings {
@@ -39,6 +42,7 @@ impl SourceSettings {
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
             Comes::Posted(posted) => posted.secrets(),
+            Comes::File(_) => Vec::new(),
         }
     }
 }
@@ -86,12 +90,17 @@ pub(super) fn resolve(
     };
     let account_name = typed.account.clone().unwrap_or_default();
     let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
+    if typed.file.is_some() && kind.route() != Route::File {
+        let message = "`file` is a key of the kind `logfile`";
+        errors.push(source.key_error(place!["sources", name, "file"], message, "leave it out"));
+    }
     let comes = match kind.route() {
         Route::Posted => {
             let region = source.value(place!["accounts", &account_name, "region"]).and_then(DeValue::as_str);
             posted::resolve(source, name, typed, region, errors).map(Comes::Posted)
         }
-        Route::Queue | Route::LogStore | Route::File => None,
+        Route::File => log_file::resolve(source, name, typed, errors).map(Comes::File),
+        Route::Queue | Route::LogStore => None,
     };
     Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
 }

@@ -1,5 +1,6 @@
 //! The files as the operator types them. Leaves what the values mean to `host` and `policy`.
 
+use super::log_file::StartAt;
 use crate::catalog::Provider;
 use crate::event::MappingText;
 use crate::grant::{AllowEntry, ResourceEntry, WindowEntry};
@@ -9,6 +10,7 @@ use crate::schedule::ScheduleEntry;
 use crate::secret::SecretRef;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// `opsward.toml`.
 #[derive(Debug, Deserialize)]
@@ -146,6 +148,20 @@ pub(super) struct EventSource {
     pub(super) addresses: Option<Vec<String>>,
     pub(super) rate: Option<String>,
     pub(super) map: Option<MappingText>,
+    pub(super) file: Option<LogFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct LogFile {
+    pub(super) path: PathBuf,
+    pub(super) pattern: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) zone: Option<String>,
+    #[serde(default)]
+    pub(super) from: StartAt,
+    pub(super) events_per_second: Option<u32>,
 }
 
 /// The keys of all schemes: which of them belong together is checked afterwards, with a better message.

@@ -33,6 +33,8 @@ pub enum SourceKind {
     Cloudevents,
     /// `generic`: any JSON, read by the `map` of its source.
     Generic,
+    /// `logfile`: lines of a file on this machine.
+    Logfile,
 }
 
 /// By which way a source's events come to the host.
@@ -63,6 +65,7 @@ impl SourceKind {
         Self::TencentScf,
         Self::Cloudevents,
         Self::Generic,
+        Self::Logfile,
     ];
 
     /// The kind as the operator writes it.
@@ -89,6 +92,7 @@ impl SourceKind {
             Self::TencentScf => ("tencent-scf", Route::Posted),
             Self::Cloudevents => ("cloudevents", Route::Posted),
             Self::Generic => ("generic", Route::Posted),
+            Self::Logfile => ("logfile", Route::File),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::reserve::Room;
 use super::schema::{code, stored};
 use super::statements::Statements;
 use super::writer::{Answer, Arrival, Op};
-use super::{halt, policy_state, retain};
+use super::{cursor, halt, policy_state, retain};
 use crate::failpoint;
 use crate::store::{Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, StoreError};
 use opsward_core::event::Transition;
@@ -81,11 +81,13 @@ impl Ledgers {
         room: Room,
     ) -> Result<Answer, StoreError> {
         match op {
-            Op::Accept(events) => events
-                .iter()
-                .map(|e| self.accept(sql, conn, e, None))
-                .collect::<Result<_, _>>()
-                .map(Answer::Accepted),
+            Op::Accept(events, moved) => {
+                if let Some(moved) = moved {
+                    cursor::move_to(conn, moved)?;
+                }
+                let accepted = events.iter().map(|e| self.accept(sql, conn, e, None));
+                accepted.collect::<Result<_, _>>().map(Answer::Accepted)
+            }
             Op::Fire(firing, event) => self.fire(sql, conn, firing, event.as_deref()).map(Answer::Fired),
             Op::Claim { limit, now } => self.claim(sql, *limit, *now, least_epoch(room)).map(Answer::Claimed),
             Op::NextWake => {

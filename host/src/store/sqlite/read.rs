@@ -3,6 +3,7 @@
 
 use super::approvals;
 use super::budget::{self, Failing};
+use super::cursor;
 use super::damage;
 use super::halt;
 use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
@@ -14,7 +15,7 @@ use crate::store::{
 };
 use opsward_core::event::{Event, Transition};
 use opsward_core::guardrail::{Halt, Limit, Spent};
-use opsward_core::id::{Digest, PolicyName, RunId};
+use opsward_core::id::{Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState, StateEntry};
 use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
@@ -71,6 +72,14 @@ impl Reader {
     /// The halts in force.
     pub fn halts(&self) -> Result<Vec<Halt>, StoreError> {
         if self.format < schema::HALTS_FORMAT { Ok(Vec::new()) } else { Ok(halt::list(&self.conn)?) }
+    }
+
+    /// Where a cursor stands.
+    pub fn find_cursor(&self, source: &SourceName, key: &str) -> Result<Option<String>, StoreError> {
+        if self.format < schema::CURSORS_FORMAT {
+            return Ok(None);
+        }
+        Ok(cursor::find(&self.conn, source, key)?)
     }
 
     /// What failed under a ramp or a circuit, and is not forgotten.

@@ -189,6 +189,8 @@ pub(super) const HALTS_FORMAT: i64 = 6;
 pub(super) const OUTCOMES_FORMAT: i64 = 7;
 /// The first format whose events have level, transition and trust.
 pub(super) const LEVELS_FORMAT: i64 = 8;
+/// The first format that keeps cursors.
+pub(super) const CURSORS_FORMAT: i64 = 8;
 /// `opsw`: tells a store from other SQLite files.
 const APPLICATION_ID: i64 = 0x6f70_7377;
 /// How long a statement waits for somebody who has the file open by hand.

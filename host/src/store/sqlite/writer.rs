@@ -20,7 +20,8 @@ use super::reserve::{Reserve, Room};
 use super::statements::Statements;
 use crate::failpoint;
 use crate::store::{
-    Acceptance, Claim, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing, StoreError,
+    Acceptance, Claim, Cursor, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing,
+    StoreError,
 };
 use opsward_core::audit::Change;
 use opsward_core::guardrail::{Halt, Over};
@@ -42,7 +43,7 @@ pub(super) struct Job {
 
 /// What the writer can be asked. Texts come ready-made: serialising is the caller's.
 pub(super) enum Op {
-    Accept(Vec<Arrival>),
+    Accept(Vec<Arrival>, Option<Cursor>),
     Fire(Firing, Option<Box<Arrival>>),
     Claim {
         limit: usize,
@@ -109,7 +110,7 @@ impl Op {
     /// Whether it is done where there is no more room than that: what makes work is not for the last room of a full disk.
     fn may_be_done(&self, room: Room) -> bool {
         match self {
-            Self::Accept(_) | Self::Fire(..) => room == Room::Plenty,
+            Self::Accept(..) | Self::Fire(..) => room == Room::Plenty,
             Self::Claim { .. } => room != Room::None,
             _ => true,
         }

@@ -5,11 +5,11 @@
 use super::shelf::Shelf;
 use futures::future::BoxFuture;
 use opsward::store::{
-    Acceptance, Claim, Claimed, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Retained, RetainedUpTo,
-    RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
+    Acceptance, Claim, Claimed, Cursor, EventRow, Firing, NewEvent, Once, OnceKey, Reply, Retained,
+    RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
-use opsward_core::id::{AccountName, Digest, PolicyName, RunId};
+use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState, StateEntry, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,10 +113,16 @@ impl Store for MemoryStore {
         Box::pin(std::future::ready(Ok(Retained { events: 0, runs: 0, firings: 0, next: None })))
     }
 
-    fn accept(&self, events: Vec<NewEvent>) -> Reply<'_, Vec<Acceptance>> {
+    fn accept_at(&self, events: Vec<NewEvent>, cursor: Option<Cursor>) -> Reply<'_, Vec<Acceptance>> {
         self.write("accept", None, move |shelf| {
+            shelf.move_to(cursor);
             Ok(events.into_iter().map(|event| shelf.accept(event, None)).collect())
         })
+    }
+
+    fn cursor(&self, source: &SourceName, key: &str) -> Reply<'_, Option<String>> {
+        let name = (source.clone(), key.to_owned());
+        self.read(move |shelf| shelf.cursor(&name))
     }
 
     fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool> {

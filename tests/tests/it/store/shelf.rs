@@ -5,11 +5,11 @@ mod lists;
 
 use super::shelf_keys::{Counted, Keys, PolicyStates};
 use opsward::store::{
-    Acceptance, Claim, Claimed, Firing, NewEvent, NewRun, Once, OnceKey, SUSPECT_AT, ScheduleState, Standing,
-    StoreError,
+    Acceptance, Claim, Claimed, Cursor, Firing, NewEvent, NewRun, Once, OnceKey, SUSPECT_AT, ScheduleState,
+    Standing, StoreError,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
-use opsward_core::id::{AccountName, PolicyName, RunId};
+use opsward_core::id::{AccountName, PolicyName, RunId, SourceName};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,7 @@ pub(super) struct Shelf {
     runs: Vec<Run>,
     places: BTreeMap<String, usize>,
     firings: Vec<Firing>,
+    cursors: BTreeMap<(SourceName, String), String>,
     keys: Keys,
     states: PolicyStates,
     spent: Counted,
@@ -83,6 +84,14 @@ impl Shelf {
 
     pub(super) fn lose_later(&mut self, kept: usize) {
         self.later.truncate(kept);
+    }
+
+    pub(super) fn move_to(&mut self, cursor: Option<Cursor>) {
+        self.cursors.extend(cursor.map(|Cursor { source, key, value }| ((source, key), value)));
+    }
+
+    pub(super) fn cursor(&self, name: &(SourceName, String)) -> Option<String> {
+        self.cursors.get(name).cloned()
     }
 
     pub(super) fn accept(&mut self, new: NewEvent, schedule: Option<&str>) -> Acceptance {

@@ -10,6 +10,7 @@ fn resolved(lines: &str) -> Result<PostedSettings, String> {
     let host = load_host("opsward.toml", &text).map_err(|errors| shown(&errors))?;
     match &host.sources[&"s".parse().expect("a name")].comes {
         Comes::Posted(posted) => Ok(posted.clone()),
+        other => panic!("comes otherwise: {other:?}"),
     }
 }
 

@@ -1,0 +1,158 @@
+//! The log and the files beside it that were the log before: opened where they are regular files, told apart, and put in order.
+//! Leaves what is read of them to `tail`, and which names count to `opsward_core::tail`.
+//!
+//! A file is found again by the bytes before the place in it, not by its number alone: another may have that number by now, and
+//! where a log is copied and then cut short, what was not read yet is in the copy.
+
+use opsward_core::id::Digest;
+use opsward_core::tail::{MARK_BYTES, Place, is_rotated_name};
+use std::fs::{DirEntry, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Most entries of the log's directory that are looked at: ten times what a machine keeps of all its logs.
+const ENTRIES_MAX: usize = 10_000;
+
+/// An open regular file.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: File,
+    /// The file system and the number there.
+    pub(super) number: (u64, u64),
+}
+
+impl Opened {
+    /// Reads at `offset` until `buffer` is full or the file ends.
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.file.read_at(&mut buffer[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(bytes) => read += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    /// At most `bytes_max` bytes at `offset`.
+    pub(super) fn bytes_at(&self, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; bytes_max];
+        let read = self.read_at(offset, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// The bytes before `place`, if it is a place in this file.
+    fn before(&self, place: &Place) -> io::Result<Option<Vec<u8>>> {
+        let length = place.mark_bytes();
+        let bytes = self.bytes_at(place.offset - length as u64, length)?;
+        Ok((bytes.len() == length && Digest::of(&bytes) == place.before).then_some(bytes))
+    }
+}
+
+/// Which file is at `path`; `None` where there is none.
+pub(super) fn number_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    match path.symlink_metadata() {
+        Ok(named) if named.is_file() => Ok(Some(number(&named))),
+        Ok(named) if named.is_symlink() => {
+            Err(io::Error::other("it is a symbolic link, and links are not followed: name the file itself"))
+        }
+        Ok(_) => Err(io::Error::other("it is not a regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens the regular file at `path`; `None` where there is none.
+pub(super) fn open(path: &Path) -> io::Result<Option<Opened>> {
+    if number_at(path)?.is_none() {
+        return Ok(None);
+    }
+    // What it was may be something else by the time it is opened: a link is not followed, and a pipe is not waited for.
+    let no_surprise = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = match File::options().read(true).custom_flags(no_surprise).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let opened = file.metadata()?;
+    if !opened.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    Ok(Some(Opened { number: number(&opened), file }))
+}
+
+/// The file that `place` is in, with the bytes before it: the log itself, what it is called by now, or the latest copy of it.
+pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Vec<u8>)>> {
+    let mut found: Option<((bool, SystemTime), Opened, Vec<u8>)> = None;
+    for (entry, named) in beside(log)? {
+        let is_same = number(&named) == (place.device, place.inode);
+        let may_be_copy = place.offset > 0 && is_rotated(log, &entry);
+        if !(is_same || may_be_copy) || named.len() < place.offset {
+            continue;
+        }
+        let Ok(Some(opened)) = open(&entry.path()) else { continue };
+        if let Some(before) = opened.before(place)? {
+            let rank = (is_same, named.modified()?);
+            if found.as_ref().is_none_or(|(best, ..)| *best < rank) {
+                found = Some((rank, opened, before));
+            }
+        }
+    }
+    Ok(found.map(|(_, opened, before)| (opened, before)))
+}
+
+/// The file that the log was after `old`: the earliest of those that were changed later, or what is at its path.
+pub(super) fn next(log: &Path, old: &Opened) -> io::Result<Option<Opened>> {
+    let ended = old.file.metadata()?.modified()?;
+    let begins = old.bytes_at(0, MARK_BYTES)?;
+    let mut next: Option<(SystemTime, Opened)> = None;
+    for (entry, named) in beside(log)? {
+        let changed = named.modified()?;
+        if !is_rotated(log, &entry) || number(&named) == old.number || changed <= ended {
+            continue;
+        }
+        if next.as_ref().is_some_and(|(earliest, _)| *earliest <= changed) {
+            continue;
+        }
+        let Ok(Some(opened)) = open(&entry.path()) else { continue };
+        // What begins as the old one is a copy of it, and has been read.
+        let is_copy = !begins.is_empty() && opened.bytes_at(0, begins.len())? == begins;
+        if !is_copy {
+            next = Some((changed, opened));
+        }
+    }
+    match next {
+        Some((_, opened)) => Ok(Some(opened)),
+        None => open(log),
+    }
+}
+
+/// The regular files of the log's directory.
+fn beside(log: &Path) -> io::Result<Vec<(DirEntry, Metadata)>> {
+    let directory = log.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory.unwrap_or(Path::new(".")))?.take(ENTRIES_MAX) {
+        let entry = entry?;
+        // One that is gone since it was listed is none.
+        if let Ok(named) = entry.metadata()
+            && named.is_file()
+        {
+            files.push((entry, named));
+        }
+    }
+    Ok(files)
+}
+
+fn is_rotated(log: &Path, entry: &DirEntry) -> bool {
+    let names = (log.file_name().and_then(|name| name.to_str()), entry.file_name());
+    matches!(names, (Some(log), name) if name.to_str().is_some_and(|name| is_rotated_name(log, name)))
+}
+
+fn number(of: &Metadata) -> (u64, u64) {
+    (of.dev(), of.ino())
+}

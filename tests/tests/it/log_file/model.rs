@@ -1,0 +1,207 @@
+//! A log on a real disk that is written, rotated, copied, cut short and tidied up in any order, and a tail that is looked through,
+//! thrown away and begun again at any moment: each line comes once, and in order. Files get their times from the test, since real
+//! ones are too coarse for rotations that follow each other at once.
+
+use opsward::trigger::log_file::Tail;
+use opsward_core::config::StartAt;
+use opsward_core::tail::{LINE_BYTES_MAX, Progress};
+use proptest::prelude::*;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Whole lines.
+    Write(u8),
+    /// The beginning of a line, or more of it.
+    WritePart,
+    /// A line that is longer than any that is kept.
+    WriteLong,
+    /// As logrotate does it by itself: the file gets another name.
+    Rename,
+    /// As logrotate does it with `copytruncate`.
+    CopyAndCut,
+    /// A look that is recorded, of so many lines at most.
+    Look(u8),
+    /// A look that is not recorded, since the host dies.
+    LookAndDie(u8),
+    Restart,
+    /// Time passes.
+    Wait,
+    /// All is read, then the rotated files are deleted.
+    Tidy,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1..6_u8).prop_map(Step::Write),
+        2 => Just(Step::WritePart),
+        1 => Just(Step::WriteLong),
+        2 => Just(Step::Rename),
+        2 => Just(Step::CopyAndCut),
+        5 => (1..5_u8).prop_map(Step::Look),
+        2 => (1..5_u8).prop_map(Step::LookAndDie),
+        2 => Just(Step::Restart),
+        2 => Just(Step::Wait),
+        1 => Just(Step::Tidy),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn each_line_comes_once_and_in_order(steps in proptest::collection::vec(step(), 1..40)) {
+        let mut lab = Lab::new();
+        // What was never seen is not followed through a rotation.
+        lab.take(&Step::Write(1));
+        lab.take(&Step::Look(1));
+        for step in &steps {
+            lab.take(step);
+        }
+        lab.drain();
+        let expected = lab.expected();
+        prop_assert_eq!(lab.shown(&lab.got), lab.shown(&expected));
+    }
+}
+
+struct Lab {
+    dir: tempfile::TempDir,
+    tail: Tail,
+    recorded: Option<Progress>,
+    now: Instant,
+    /// Counts changes of files, a second each.
+    tick: u64,
+    /// Numbers what is written.
+    count: u64,
+    /// What each file that was the log holds, the present one last.
+    written: Vec<Vec<u8>>,
+    got: Vec<Vec<u8>>,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let tail = Tail::new(dir.path().join("app.log"), StartAt::Start, None);
+        let (now, written) = (Instant::now(), vec![Vec::new()]);
+        Self { dir, tail, recorded: None, now, tick: 0, count: 0, written, got: Vec::new() }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Write(lines) => {
+                for _ in 0..*lines {
+                    self.count += 1;
+                    self.write(format!("line {}\n", self.count).into_bytes());
+                }
+            }
+            Step::WritePart => {
+                self.count += 1;
+                self.write(format!("part {} ", self.count).into_bytes());
+            }
+            Step::WriteLong => {
+                self.count += 1;
+                self.write(format!("{:x<1$}\n", self.count, LINE_BYTES_MAX + 100).into_bytes());
+            }
+            Step::Rename if self.log().exists() => {
+                self.shift();
+                fs::rename(self.log(), self.rotated(1)).expect("renamed");
+                self.written.push(Vec::new());
+            }
+            Step::CopyAndCut if self.log().exists() => {
+                self.shift();
+                fs::copy(self.log(), self.rotated(1)).expect("copied");
+                self.changed(self.rotated(1));
+                File::options().write(true).truncate(true).open(self.log()).expect("cut");
+                self.changed(self.log());
+                self.written.push(Vec::new());
+            }
+            Step::Rename | Step::CopyAndCut => {}
+            Step::Look(lines) => drop(self.look(*lines)),
+            Step::LookAndDie(lines) => {
+                self.tail.look(usize::from(*lines), self.now).expect("looked");
+                self.restart();
+            }
+            Step::Restart => self.restart(),
+            Step::Wait => self.now += Duration::from_secs(3),
+            Step::Tidy => {
+                self.drain();
+                for n in (1..).take_while(|n| self.rotated(*n).exists()) {
+                    fs::remove_file(self.rotated(n)).expect("removed");
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: Vec<u8>) {
+        let log = File::options().append(true).create(true).open(self.log());
+        log.and_then(|mut log| log.write_all(&bytes)).expect("written");
+        self.changed(self.log());
+        self.written.last_mut().expect("one is the log").extend(bytes);
+    }
+
+    /// Looks, and records what was found; whether there was anything.
+    fn look(&mut self, lines: u8) -> bool {
+        let look = self.tail.look(usize::from(lines), self.now).expect("looked");
+        let found = look.has_more || look.has_begun || !look.lines.is_empty();
+        self.got.extend(look.lines.into_iter().map(|line| line.bytes));
+        self.recorded = Some(look.progress);
+        found
+    }
+
+    /// Reads all there is. A file that was renamed is finished once there is a next one.
+    fn drain(&mut self) {
+        if !self.log().exists() {
+            self.take(&Step::Write(1));
+        }
+        while self.look(7) || {
+            self.now += Duration::from_secs(3);
+            self.look(7)
+        } {}
+    }
+
+    fn restart(&mut self) {
+        self.tail = Tail::new(self.log(), StartAt::Start, self.recorded.clone());
+    }
+
+    fn expected(&self) -> Vec<Vec<u8>> {
+        let (present, before) = self.written.split_last().expect("one is the log");
+        let mut lines = Vec::new();
+        for file in before {
+            let mut of_it: Vec<_> = file.split(|byte| *byte == b'\n').collect();
+            of_it.pop_if(|last| last.is_empty());
+            lines.extend(of_it);
+        }
+        let mut of_it: Vec<_> = present.split(|byte| *byte == b'\n').collect();
+        of_it.pop();
+        lines.extend(of_it);
+        lines.into_iter().map(|line| line[..line.len().min(LINE_BYTES_MAX)].to_vec()).collect()
+    }
+
+    fn shown(&self, lines: &[Vec<u8>]) -> Vec<String> {
+        lines.iter().map(|line| String::from_utf8_lossy(&line[..line.len().min(20)]).into_owned()).collect()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("app.log")
+    }
+
+    fn rotated(&self, n: u32) -> PathBuf {
+        self.dir.path().join(format!("app.log.{n}"))
+    }
+
+    /// Makes room for a file that is the latest of the rotated ones.
+    fn shift(&self) {
+        let last = (1..).take_while(|n| self.rotated(*n).exists()).last().unwrap_or(0);
+        for n in (1..=last).rev() {
+            fs::rename(self.rotated(n), self.rotated(n + 1)).expect("renamed");
+        }
+    }
+
+    fn changed(&mut self, path: PathBuf) {
+        self.tick += 1;
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + self.tick);
+        File::options().append(true).open(path).and_then(|file| file.set_modified(at)).expect("set");
+    }
+}
