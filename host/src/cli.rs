@@ -19,6 +19,8 @@ pub mod plugin;
 pub mod policy;
 pub mod resolve;
 pub mod runs;
+pub mod schedule;
+mod schedule_change;
 pub mod sim;
 mod text;
 pub mod token;
@@ -112,6 +114,9 @@ enum Command {
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
+    /// Say what schedules mean and when they fire next; pause, resume and fire them
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// Look at what runs ask to be approved, and decide
     #[command(subcommand)]
     Approval(approval::Command),
@@ -221,6 +226,7 @@ pub fn main() -> ExitCode {
         Command::Run(Run::Retry { config, retry }) => {
             finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
+        Command::Schedule(command) => finish(async_main(schedule::run(command, &mut std::io::stdout()))),
         Command::Approval(command) => finish(async_main(approval::run(command, &mut std::io::stdout()))),
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
         Command::Audit(command) => finish(audit::run(&command, &mut std::io::stdout().lock())),

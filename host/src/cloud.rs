@@ -5,7 +5,9 @@ mod certificates;
 mod client;
 mod credentials;
 mod egress;
+mod pull;
 mod sender;
+mod wire;
 
 pub use certificates::{CertificateError, Certificates};
 pub use client::{Account, BuildClientError, CloudClient, TIMEOUT_DEFAULT, install_tls};
@@ -13,3 +15,4 @@ pub use credentials::{
     FetchError, NoCredential, ReadSecretError, SECRET_BYTES_MAX, is_readable_by_others, resolve, try_profile,
 };
 pub(crate) use egress::to_own_host;
+pub use pull::{Pull, Pulled};

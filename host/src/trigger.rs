@@ -4,5 +4,6 @@
 pub mod accept;
 pub mod http;
 pub mod log_file;
+pub mod queue;
 pub mod seen;
 pub mod timer;

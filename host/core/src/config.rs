@@ -9,6 +9,7 @@ mod admin;
 mod approval;
 mod credentials;
 pub mod draft;
+mod fetched;
 mod finding;
 mod guardrails;
 mod host;
@@ -25,6 +26,7 @@ mod typed;
 
 pub use admin::AdminSettings;
 pub use credentials::CredentialRefs;
+pub use fetched::QueueSettings;
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, StoreSettings};
 pub use log_file::{FileSettings, StartAt};

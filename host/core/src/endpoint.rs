@@ -13,6 +13,8 @@ use table::Service;
 
 /// Longest region name taken, in bytes: one DNS label.
 pub const REGION_BYTES_MAX: usize = 63;
+/// Most digits of an Alibaba account's number; they have 16.
+const OWNER_DIGITS_MAX: usize = 20;
 /// Characters of a configured endpoint that a message repeats.
 const SHOWN_CHARS_MAX: usize = 200;
 
@@ -30,6 +32,9 @@ pub enum EndpointError {
     /// The region would not be a part of a host name.
     #[error("`{0}` is not a region: expected the form `cn-hangzhou`")]
     InvalidRegion(String),
+    /// The owner of a queue is not an account's number.
+    #[error("`{0}` is not the number of an account: it has up to {OWNER_DIGITS_MAX} digits")]
+    InvalidOwner(String),
     /// The service needs one.
     #[error("service `{0}` needs a region, and neither the call nor the account names one")]
     NoRegion(String),
@@ -119,6 +124,26 @@ impl Endpoint {
             (Provider::Tencent, _) => format!("{}.tencentcloudapi.com", entry.host_label),
         };
         Ok(Self { is_https: true, authority: host, reach: Reach::Table })
+    }
+
+    /// The endpoint of the message queues that `owner`, an account's number, has in `region`.
+    ///
+    /// # Errors
+    /// `InvalidRegion`, `InvalidOwner`.
+    pub fn of_queues(owner: &str, region: &str) -> Result<Self, EndpointError> {
+        let is_number = (1..=OWNER_DIGITS_MAX).contains(&owner.len());
+        if !is_number || !owner.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(EndpointError::InvalidOwner(owner.chars().take(OWNER_DIGITS_MAX + 1).collect()));
+        }
+        Self::under(owner, "mns", region)
+    }
+
+    fn under(first: &str, second: &str, region: &str) -> Result<Self, EndpointError> {
+        if !is_region(region) {
+            return Err(EndpointError::InvalidRegion(region.chars().take(REGION_BYTES_MAX + 1).collect()));
+        }
+        let authority = format!("{first}.{second}.{region}.aliyuncs.com");
+        Ok(Self { is_https: true, authority, reach: Reach::Table })
     }
 
     /// Host, with the port where it is not the scheme's default: the value of the Host header.
@@ -226,6 +251,13 @@ mod tests {
             {
                 assert!(Endpoint::of(provider, service, "ap-southeast-1").is_ok(), "{service}");
             }
+        }
+        let queues =
+            Endpoint::of_queues("1234567890123456", "cn-hangzhou").map(|endpoint| endpoint.to_string());
+        assert_eq!(queues, Ok("https://1234567890123456.mns.cn-hangzhou.aliyuncs.com".into()));
+        for owner in ["", "12a", "1.evil.example/", "123456789012345678901"] {
+            let refused = Endpoint::of_queues(owner, "cn-hangzhou");
+            assert!(matches!(refused, Err(EndpointError::InvalidOwner(_))), "{owner}");
         }
         assert_eq!(Endpoint::of(Alibaba, "ecs", ""), Err(EndpointError::NoRegion("ecs".into())));
         assert!(matches!(Endpoint::of(Tencent, "ecs", ""), Err(EndpointError::UnknownService { .. })));

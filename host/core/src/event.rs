@@ -12,6 +12,7 @@ mod cloudevents;
 mod cloudmonitor;
 mod cloudmonitor_alarm;
 mod generic;
+mod incident;
 pub(crate) mod json;
 mod kind;
 mod logline;
@@ -23,6 +24,7 @@ mod tencent_monitor;
 mod tencent_scf;
 mod transition;
 
+pub use incident::{Incident, News, Transitions, Wants};
 pub use kind::{Route, SourceKind, UnknownSourceKind};
 pub use logline::{LinePattern, LinePatternError, ReadFrom};
 pub use manual::{given, manual_source};
@@ -171,7 +173,7 @@ fn each_item<T>(
 
 impl Event {
     /// An event of which nothing else is known, with neither time nor data.
-    fn bare(source: &SourceName, id: impl Into<String>, kind: impl Into<String>) -> Self {
+    pub(crate) fn bare(source: &SourceName, id: impl Into<String>, kind: impl Into<String>) -> Self {
         Self {
             source: source.clone(),
             id: id.into(),

@@ -28,6 +28,7 @@ pub mod schedule;
 pub mod secret;
 pub mod sender;
 pub mod sign;
+pub mod source;
 mod suggest;
 pub mod tail;
 pub mod time;

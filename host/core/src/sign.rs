@@ -82,7 +82,7 @@ pub struct OutboundCall<'a> {
 /// A request ready to be sent. Its `Debug` shows neither query, headers nor body: they may hold secrets.
 #[derive(Clone)]
 pub struct SignedRequest {
-    /// Always `POST`.
+    /// `POST` for every call; a source's own protocol has others.
     pub method: &'static str,
     /// Absolute URL. May hold parameters that must not be logged.
     pub url: String,

@@ -47,6 +47,11 @@ impl Timestamp {
         jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok().map(Into::into)
     }
 
+    /// `Fri, 08 Jun 2018 01:25:37 GMT`: how HTTP writes instants.
+    pub fn to_http_date(self) -> String {
+        jiff::Timestamp::from(self).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
     /// `2018-06-08T01:25:37Z`: the form Alibaba signs.
     pub fn to_iso_seconds(self) -> String {
         jiff::Timestamp::from(Self::from_seconds(self.seconds())).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -98,6 +103,7 @@ mod tests {
         assert_eq!(t.ms(), 1_528_421_137_410);
         assert_eq!(t.to_string(), "2018-06-08T01:25:37.410Z");
         assert_eq!(t.to_iso_seconds(), "2018-06-08T01:25:37Z");
+        assert_eq!(t.to_http_date(), "Fri, 08 Jun 2018 01:25:37 GMT");
         assert_eq!(t.to_utc_date(), "2018-06-08");
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
         let whole_second = Timestamp::from_seconds(t.seconds());

@@ -129,7 +129,7 @@ pub(crate) fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn respond(status: u16, content_type: &'static str, body: String) -> Response<Body> {
+pub(crate) fn respond(status: u16, content_type: &'static str, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -163,7 +163,7 @@ fn xml_element(out: &mut String, name: &str, value: &Value) {
     out.push_str(&format!("</{name}>"));
 }
 
-fn xml_text(out: &mut String, text: &str) {
+pub(crate) fn xml_text(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '<' => out.push_str("&lt;"),

@@ -39,18 +39,6 @@ pub(crate) fn iso_minutes(t: Timestamp) -> String {
     text
 }
 
-/// `Fri, 08 Jun 2018 01:25:37 GMT`: how HTTP writes instants.
-pub(crate) fn http_date(t: Timestamp) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    // 1970 began on a Thursday.
-    let weekday = usize::try_from(t.seconds().div_euclid(24 * 3600).rem_euclid(7)).unwrap_or(0);
-    let iso = t.to_iso_seconds();
-    let month = iso[5..7].parse::<usize>().unwrap_or(1);
-    format!("{}, {} {} {} {} GMT", DAYS[weekday], &iso[8..10], MONTHS[month - 1], &iso[..4], &iso[11..19])
-}
-
 /// `2018-01-01 08:00:00`: how CBS writes instants, in China's time.
 pub(crate) fn china_seconds(t: Timestamp) -> String {
     let mut text = (t + CHINA_OFFSET).to_iso_seconds().replacen('T', " ", 1);
@@ -76,7 +64,6 @@ mod tests {
         let t = Timestamp::parse_rfc3339("2019-04-09T04:18:26.922Z").expect("valid");
         assert_eq!(iso_minutes(t), "2019-04-09T04:18Z");
         assert_eq!(china_seconds(t), "2019-04-09 12:18:26");
-        assert_eq!(http_date(t), "Tue, 09 Apr 2019 04:18:26 GMT");
         assert_eq!(china_compact(t), "20190409T121826.922+0800");
     }
 }

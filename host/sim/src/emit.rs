@@ -4,8 +4,10 @@
 
 use crate::clock::china_compact;
 use crate::ecs;
+use crate::queues::NoQueue;
 use crate::server::Simulator;
 use crate::state::{EcsInstance, EcsStatus};
+use opsward_core::sign::keyed_hash::base64;
 use opsward_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,6 +18,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Subscriber {
+    /// An address, or `mns:<queue>`.
     pub(crate) url: String,
     #[serde(default)]
     pub(crate) form: Form,
@@ -221,12 +224,24 @@ async fn push_all(
     for subscriber in sim.subscribers.all() {
         let body = notification.body(subscriber.form);
         for _ in 0..request.copies {
-            let answers = push(client, &subscriber.url, &body).await;
+            let answers = match subscriber.url.strip_prefix("mns:") {
+                Some(queue) => enqueue(sim, queue, &body),
+                None => push(client, &subscriber.url, &body).await,
+            };
             let (url, name) = (subscriber.url.clone(), notification.name());
             posted.push(Posted { url, name, body: body.clone(), answers });
         }
     }
     emitted.posted.extend(posted);
+}
+
+/// CloudMonitor's messages are in base64, as the vendor's own clients send them.
+fn enqueue(sim: &Simulator, queue: &str, body: &Value) -> Vec<Value> {
+    let body = base64(body.to_string().as_bytes());
+    match sim.queues.send(queue, body, &sim.ids, sim.clock.now()) {
+        Ok(_) => vec![201.into()],
+        Err(NoQueue) => vec![404.into()],
+    }
 }
 
 async fn push(client: &reqwest::Client, url: &str, body: &Value) -> Vec<Value> {

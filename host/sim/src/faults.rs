@@ -115,6 +115,7 @@ impl Met<'_> {
     fn suits(&self, kind: FaultKind, delay_ms: u64) -> bool {
         match kind {
             FaultKind::Late | FaultKind::Operator => !self.is_read,
+            FaultKind::PollCap => self.action.ends_with("ReceiveMessage"),
             FaultKind::NonceUsed => self.provider == Provider::Alibaba,
             FaultKind::Stale if self.is_read => (self.since_change)()
                 .is_some_and(|since| delay_ms == 0 || since <= Duration::from_millis(delay_ms)),

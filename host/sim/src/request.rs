@@ -50,6 +50,18 @@ impl Inbound {
         }
     }
 
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn query(&self) -> &str {
+        &self.query
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -66,6 +78,7 @@ pub(crate) enum Product {
     Sts,
     Cvm,
     Cbs,
+    Mns,
 }
 
 impl Product {
@@ -75,6 +88,7 @@ impl Product {
             Self::Sts => "sts",
             Self::Cvm => "cvm",
             Self::Cbs => "cbs",
+            Self::Mns => "mns",
         }
     }
 }
@@ -255,7 +269,7 @@ fn blanked(mut params: Map<String, Value>) -> Map<String, Value> {
     params
 }
 
-fn recorded(params: &Value) -> Arc<RawValue> {
+pub(crate) fn recorded(params: &Value) -> Arc<RawValue> {
     Arc::from(to_raw_value(params).expect("a JSON value can be written"))
 }
 

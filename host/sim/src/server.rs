@@ -2,7 +2,7 @@
 //! each of these to its module. Tested by `tests/tests/it/sim.rs`.
 
 use crate::answer::{self, ApiError, Outcome};
-use crate::clock::{Clock, http_date};
+use crate::clock::Clock;
 use crate::cloud::{Call, Cloud};
 use crate::cut::{CutListener, Knife};
 use crate::emit::Subscribers;
@@ -11,12 +11,13 @@ use crate::ids::Ids;
 use crate::keys::{Key, Keyring, Keys};
 use crate::lies::{self, LateCall, Later};
 use crate::metadata::Tokens;
+use crate::queues::Queues;
 use crate::request::{Arguments, Asked, Inbound, Product};
 use crate::seed;
 use crate::state::{Limits, Settle};
 use crate::traffic::{RequestSeen, Traffic, shown};
 use crate::verify::{self, Nonces, Verdict, verify};
-use crate::{cbs, control, cvm, ecs, metadata, sts, sts_tencent};
+use crate::{cbs, control, cvm, ecs, metadata, mns, sts, sts_tencent};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
@@ -71,6 +72,7 @@ impl Sim {
             faults: Faults::default(),
             later: Later::default(),
             subscribers: Subscribers::default(),
+            queues: Queues::default(),
             cloud: Mutex::new(Cloud::new(seed::world(options.settle, options.limits))),
             traffic: Mutex::new(Traffic::default()),
         });
@@ -112,6 +114,7 @@ pub(crate) struct Simulator {
     pub(crate) faults: Faults,
     pub(crate) later: Later,
     pub(crate) subscribers: Subscribers,
+    pub(crate) queues: Queues,
     pub(crate) keyring: Keyring,
     pub(crate) metadata_tokens: Tokens,
     nonces: Nonces,
@@ -167,10 +170,8 @@ impl Simulator {
             Provider::Tencent => answer::tencent(&request_id, outcome),
         };
         // The clock that was moved is the one that answers show.
-        if (!skew.is_zero() || self.clock.is_moved())
-            && let Ok(date) = HeaderValue::from_str(&http_date(now + skew))
-        {
-            response.headers_mut().insert(header::DATE, date);
+        if !skew.is_zero() || self.clock.is_moved() {
+            self.show_date(&mut response, skew);
         }
         if let (Some((FaultKind::Late, delay_ms)), Ok(key)) = (taken.fault, verdict.outcome) {
             let signed_at = verdict.claimed.and_then(|claimed| claimed.timestamp).unwrap_or(now);
@@ -178,6 +179,13 @@ impl Simulator {
             lies::carry_out_later(self, LateCall { asked, key, request_id, signed_at, delay });
         }
         Worked { response, fault: taken.fault }
+    }
+
+    /// Says what time it is here, `skew` ahead.
+    pub(crate) fn show_date(&self, response: &mut Response<Body>, skew: Duration) {
+        if let Ok(date) = HeaderValue::from_str(&(self.clock.now() + skew).to_http_date()) {
+            response.headers_mut().insert(header::DATE, date);
+        }
     }
 
     /// What the action answers, having done what it does, as far as `taken` lets it.
@@ -236,7 +244,7 @@ impl Simulator {
     }
 
     #[expect(clippy::too_many_arguments, reason = "a record of everything that is known of a request")]
-    fn record(
+    pub(crate) fn record(
         &self,
         inbound: &Inbound,
         verdict: &Verdict,
@@ -272,9 +280,9 @@ impl Simulator {
 }
 
 /// An answer, and what is to happen to it on its way.
-struct Worked {
-    response: Response<Body>,
-    fault: Option<(FaultKind, u64)>,
+pub(crate) struct Worked {
+    pub(crate) response: Response<Body>,
+    pub(crate) fault: Option<(FaultKind, u64)>,
 }
 
 async fn cloud_call(
@@ -287,7 +295,10 @@ async fn cloud_call(
         *refused.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         return refused;
     };
-    let Worked { response, fault } = simulator.work(&inbound);
+    let Worked { response, fault } = match mns::is_for(&inbound) {
+        true => mns::work(&simulator, &inbound).await,
+        false => simulator.work(&inbound),
+    };
     let Some((kind, delay_ms)) = fault else { return response };
     if delay_ms > 0 && kind.delays_answer() {
         tokio::time::sleep(Duration::from_millis(delay_ms)).await;

@@ -5,10 +5,10 @@ mod access;
 use super::*;
 use crate::clock::ManualClock;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Decision, Firing, NewEvent, NewRun, Standing};
+use crate::store::{Decision, Firing, NewEvent, NewFiring, NewRun, Standing};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use opsward_core::config::AdminSettings;
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Wants};
 use opsward_core::grant::Grants;
 use opsward_core::guardrail::Guardrails;
 use opsward_core::id::RunId;
@@ -130,6 +130,7 @@ async fn fill(store: &dyn Store) {
             id: RunId::from_text(format!("{id:0<24}")),
             policy: policy.parse().expect("a name"),
             digest: Digest::of(b"plugin"),
+            wants: Wants::Progress,
         };
         let new = NewEvent { event, raw: Vec::new(), received: NOW, trust: Trust::Hint, runs: vec![run] };
         store.accept(vec![new]).await.expect("accepted");
@@ -144,7 +145,7 @@ async fn fill(store: &dyn Store) {
         decision: Decision::SkippedLate,
         decided_at: NOW,
     };
-    store.fire(firing, None).await.expect("recorded");
+    store.fire(vec![NewFiring { firing, event: None, overlaps: false, by: None }]).await.expect("recorded");
 }
 
 fn ids(answer: &Value) -> Vec<&str> {

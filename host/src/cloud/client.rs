@@ -3,7 +3,8 @@
 //! connections may go to `egress`, and every decision to `opsward_core`. Tested in `client/tests.rs` against loopback servers.
 
 use super::credentials::{Held, Metadata, Sessions};
-use super::egress::{self, Clients};
+use super::egress::Clients;
+use super::wire;
 use crate::broker::Caller;
 use crate::clock::Clock;
 use crate::failpoint::wrong;
@@ -18,13 +19,12 @@ use opsward_core::retry::refusal;
 use opsward_core::secret::{Credential, Secret};
 use opsward_core::sign::{OutboundCall, Scheme, SignedRequest, anonymous, prepare};
 use opsward_core::time::Timestamp;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// How long a call may take where the caller does not say. The vendors' own clients give slow actions more.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ pub struct CloudClient {
     secrets: HashMap<String, Secret>,
     clock: Arc<dyn Clock>,
     random: SystemRandom,
-    clients: Clients,
+    pub(super) clients: Clients,
     metadata: Metadata,
 }
 
@@ -93,6 +93,18 @@ impl CloudClient {
         let accounts = accounts.into_iter().map(known).collect();
         let metadata = Metadata::new()?;
         Ok(Self { accounts, secrets, clock, random: SystemRandom::new(), clients, metadata })
+    }
+
+    /// The same with clients for endpoints that no account names.
+    ///
+    /// # Errors
+    /// As [`CloudClient::new`].
+    pub fn reaching<'a>(
+        mut self,
+        endpoints: impl IntoIterator<Item = &'a Endpoint>,
+    ) -> Result<Self, BuildClientError> {
+        self.clients = self.clients.and(endpoints.into_iter().map(Endpoint::reach))?;
+        Ok(self)
     }
 
     pub(super) fn metadata(&self) -> &Metadata {
@@ -245,28 +257,9 @@ impl CloudClient {
         endpoint: &Endpoint,
         request: SignedRequest,
     ) -> Verdict {
-        let Some((client, url)) = self.clients.to(endpoint, &request.url) else {
-            return refuse(
-                "opsward.invalid-request",
-                format!("the request to {endpoint} would go elsewhere"),
-            );
-        };
-        let mut headers = HeaderMap::with_capacity(request.headers.len());
-        for (name, value) in &request.headers {
-            let Ok(mut value) = HeaderValue::from_str(value) else {
-                return refuse(
-                    "opsward.invalid-header",
-                    format!("the value of header `{name}` cannot be sent"),
-                );
-            };
-            value.set_sensitive(true);
-            headers.insert(*name, value);
-        }
-        let method = reqwest::Method::POST;
-        let sent = client.request(method, url).headers(headers).body(request.body).send().await;
-        let response = match sent {
+        let response = match wire::send(&self.clients, endpoint, &request).await {
             Ok(response) => response,
-            Err(error) => return judge_failure(&error, endpoint),
+            Err(verdict) => return verdict,
         };
         self.learn_skew(known, response.headers());
         let status = response.status().as_u16();
@@ -275,7 +268,7 @@ impl CloudClient {
             let wait = header("x-acs-retry-after").and_then(|ms| ms.parse().ok());
             (header("x-acs-request-id").map(str::to_owned), wait)
         };
-        match read_body(response).await {
+        match wire::read_body(response, RESPONSE_BYTES_MAX).await {
             Ok(body) => judge(
                 known.account.provider,
                 &Answer {
@@ -293,7 +286,7 @@ impl CloudClient {
     }
 
     /// Keeps the difference between the cloud's clock and ours for the next signature.
-    fn learn_skew(&self, known: &Known, headers: &HeaderMap) {
+    pub(super) fn learn_skew(&self, known: &Known, headers: &HeaderMap) {
         let date = headers.get("date").and_then(|value| value.to_str().ok());
         let Some(theirs) = date.and_then(Timestamp::parse_http_date) else { return };
         let skew_ms = theirs.ms().saturating_sub(self.clock.now().ms());
@@ -314,46 +307,6 @@ impl CloudClient {
 pub fn install_tls() {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider is installed already");
-    }
-}
-
-/// Without a connection nothing was sent. Everything else may have reached the cloud. The error's own text is not used:
-/// it holds the URL, and the URL holds parameters.
-fn judge_failure(error: &reqwest::Error, endpoint: &Endpoint) -> Verdict {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let host = endpoint.authority();
-    if error.is_builder() {
-        return refuse("opsward.invalid-request", format!("the request to {host} cannot be built"));
-    }
-    if let Some(refused) = egress::refused(error) {
-        return not_sent("opsward.forbidden-address", &refused.to_string());
-    }
-    if error.is_connect() {
-        return not_sent("opsward.no-connection", &format!("cannot connect to {host}: {cause}"));
-    }
-    no_answer("opsward.no-answer", &format!("the connection to {host} broke before the answer: {cause}"))
-}
-
-/// The body; zeroed when dropped, since a token service's holds a credential.
-async fn read_body(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Verdict> {
-    let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut body = Zeroizing::new(Vec::with_capacity(announced.min(RESPONSE_BYTES_MAX)));
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= RESPONSE_BYTES_MAX => {
-                body.extend_from_slice(&chunk)
-            }
-            Ok(Some(_)) => {
-                let message =
-                    format!("the answer is longer than {RESPONSE_BYTES_MAX} bytes: ask for smaller pages");
-                return Err(no_answer("opsward.answer-too-large", &message));
-            }
-            Ok(None) => return Ok(body),
-            Err(_) => return Err(no_answer("opsward.answer-cut", "the connection broke within the answer")),
-        }
     }
 }
 

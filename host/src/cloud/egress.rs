@@ -7,7 +7,8 @@ use opsward_core::egress::{Reach, Refused, admissible};
 use opsward_core::endpoint::Endpoint;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, ClientBuilder, Url};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,9 +29,17 @@ pub(super) struct Clients(HashMap<Reach, Client>);
 impl Clients {
     /// Those for `reaches`. Each reads the machine's certificates, which takes a while.
     pub(super) fn new(reaches: impl IntoIterator<Item = Reach>) -> reqwest::Result<Self> {
-        let reaches: HashSet<Reach> = reaches.into_iter().collect();
-        let made = reaches.into_iter().map(|reach| Ok((reach, client(reach)?)));
-        made.collect::<reqwest::Result<_>>().map(Self)
+        Self(HashMap::new()).and(reaches)
+    }
+
+    /// The same with those for `reaches`.
+    pub(super) fn and(mut self, reaches: impl IntoIterator<Item = Reach>) -> reqwest::Result<Self> {
+        for reach in reaches {
+            if let Entry::Vacant(vacant) = self.0.entry(reach) {
+                vacant.insert(client(reach)?);
+            }
+        }
+        Ok(self)
     }
 
     /// The client and the URL for a request to `endpoint`; `None` where the URL would be read as another host's, or nobody

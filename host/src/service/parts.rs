@@ -20,12 +20,13 @@ use crate::telemetry;
 use crate::trigger::accept::Accept;
 use crate::trigger::http::{self, HookLimits, HookSource, Peer, Receiving};
 use crate::trigger::log_file;
+use crate::trigger::queue::QueueSource;
 use crate::trigger::seen::Seen;
 use crate::trigger::timer::Timer;
 use crate::worker::Worker;
 use anyhow::Context as _;
 use axum::extract::Extension;
-use opsward_core::config::{HostSettings, StoreSettings};
+use opsward_core::config::{Comes, HostSettings, SourceSettings, StoreSettings};
 use opsward_core::sender::addresses::AddressRange;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,9 @@ impl Parts {
         let file = base.join(path);
         let store = SqliteStore::open(&file).context("cannot open the store")?;
         let keep = settings.store_keep;
-        let cloud = Arc::new(CloudClient::new(secrets.accounts, secrets.named, clock.clone())?);
+        let pulled: Vec<SourceSettings> = settings.sources.values().cloned().collect();
+        let cloud = CloudClient::new(secrets.accounts, secrets.named, clock.clone())?;
+        let cloud = Arc::new(cloud.reaching(pulled.iter().filter_map(SourceSettings::endpoint))?);
         let guests = guests(&base.join(settings.cache_dir()), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
@@ -98,7 +101,7 @@ impl Parts {
         let registry =
             Registry::open(guests.clone(), base, settings, policies.clone(), changed.clone()).await?;
 
-        let broker = Broker::new(store.clone(), cloud, clock.clone()).after(store.restored());
+        let broker = Broker::new(store.clone(), cloud.clone(), clock.clone()).after(store.restored());
         broker.halted.look(store.as_ref()).await;
         let halted = broker.halted.clone();
         let worker = Worker {
@@ -142,7 +145,7 @@ impl Parts {
         let socket = admin_listeners.path().to_owned();
         in_use::name_admin(&file, &socket).context("cannot write beside the store")?;
         let Listening { certificates, proxies, uncounted, limits } = listening;
-        let receiving = Receiving { accept, certificates, proxies, limits };
+        let receiving = Receiving { accept: accept.clone(), certificates, proxies, limits };
         let router = http::router(secrets.sources, receiving);
         let router_for = move |from| router.clone().layer(Extension(Peer(from)));
         let (stop, stopping) = watch::channel(false);
@@ -152,6 +155,13 @@ impl Parts {
         let retention = retention::run(store.clone(), clock, keep, stopping.clone());
         tasks.spawn(named("retention", retention));
         tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
+        for source in pulled {
+            let SourceSettings { name, kind, comes, .. } = source;
+            if let Comes::Queue(queue) = comes {
+                let source = QueueSource { name, kind, queue, cloud: cloud.clone(), accept: accept.clone() };
+                tasks.spawn(named("queue", source.run(stopping.clone())));
+            }
+        }
         tasks.spawn(named("timer", timer.run(stopping.clone())));
         for log in logs {
             tasks.spawn(named("log", log.run(stopping.clone())));

@@ -2,7 +2,7 @@
 //! the conformance suite.
 
 use super::StoreError;
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState};
 use opsward_core::sender::Trust;
@@ -18,6 +18,8 @@ pub struct NewRun {
     pub policy: PolicyName,
     /// The plugin revision it is pinned to.
     pub digest: Digest,
+    /// Which notices of an incident start it; all that are no such notice do.
+    pub wants: Wants,
 }
 
 /// The right to write to a run, until another claim raises the epoch.

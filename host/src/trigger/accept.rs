@@ -7,10 +7,11 @@ use crate::failpoint;
 use crate::policy::{LivePolicy, Policies, PolicySet};
 use crate::store::{Acceptance, Cursor, NewEvent, NewRun, Store, StoreError};
 use crate::trigger::seen::Seen;
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Wants};
 use opsward_core::id::{RunId, SourceName};
 use opsward_core::run::Mode;
 use opsward_core::sender::Trust;
+use opsward_core::source::UNDECODABLE;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -68,7 +69,7 @@ impl Accept {
     /// Records an event that a person gives to `policy`, whatever that is woken by, and names its run. One that was given to it
     /// before begins nothing.
     pub async fn invoke(&self, event: Event, policy: &LivePolicy) -> Result<(RunId, Acceptance), StoreError> {
-        let run = new_run(&event, policy);
+        let run = new_run(&event, policy, Wants::Transition);
         let (id, sources) = (run.id.clone(), [event.source.clone()]);
         // A person says so.
         let trust = Trust::Proved;
@@ -106,14 +107,20 @@ impl Accept {
 }
 
 fn runs_of(event: &Event, live: &PolicySet) -> Vec<NewRun> {
-    let woken = live.index.matches(event).into_iter().filter_map(|at| live.policies.get(at));
-    woken.filter(|policy| policy.settings.mode != Mode::Off).map(|policy| new_run(event, policy)).collect()
+    // It says nothing that a policy could act on.
+    if event.kind == UNDECODABLE {
+        return Vec::new();
+    }
+    let woken = live.index.matches(event).into_iter();
+    let woken = woken.filter_map(|woken| Some((live.policies.get(woken.policy)?, woken.wants)));
+    let woken = woken.filter(|(policy, _)| policy.settings.mode != Mode::Off);
+    woken.map(|(policy, wants)| new_run(event, policy, wants)).collect()
 }
 
-fn new_run(event: &Event, policy: &LivePolicy) -> NewRun {
+fn new_run(event: &Event, policy: &LivePolicy, wants: Wants) -> NewRun {
     let name = policy.settings.name.clone();
     let id = RunId::derive(&event.source, &event.id, &name);
-    NewRun { id, policy: name, digest: policy.revision.digest }
+    NewRun { id, policy: name, digest: policy.revision.digest, wants }
 }
 
 fn result(acceptance: &Acceptance) -> &'static str {

@@ -113,6 +113,7 @@ impl Watched {
                 (format!("{}{addresses}", posted.proof.described()), posted.proof.trust())
             }
             Comes::File(_) => ("local file".to_owned(), Trust::Hint),
+            Comes::Queue(_) => ("queue of the account".to_owned(), Trust::Proved),
         };
         Self { kind: source.kind, checked, trust, came: Mutex::default() }
     }

@@ -12,6 +12,7 @@ use opsward::store::sqlite::SqliteStore;
 use opsward::store::{Claim, NewEvent, NewRun, Store};
 use opsward_core::answer::Verdict;
 use opsward_core::call::CallRequest;
+use opsward_core::event::Wants;
 use opsward_core::id::{AccountName, Digest, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
 use opsward_core::sender::Trust;
@@ -232,6 +233,11 @@ async fn recovery(report: &mut Report) -> anyhow::Result<()> {
 fn new_event(id: &str, digest: Digest, policy: &str) -> NewEvent {
     let event = scene::event(id);
     let policy = policy.parse().expect("a policy's name");
-    let run = NewRun { id: RunId::derive(&event.source, &event.id, &policy), policy, digest };
+    let run = NewRun {
+        id: RunId::derive(&event.source, &event.id, &policy),
+        policy,
+        digest,
+        wants: Wants::Progress,
+    };
     NewEvent { event, raw: Vec::new(), received: scene::NOW, trust: Trust::Hint, runs: vec![run] }
 }

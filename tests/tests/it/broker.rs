@@ -12,7 +12,7 @@ use opsward_core::answer::Verdict;
 use opsward_core::call::{CallReply, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::Provider;
 use opsward_core::config::{load_host, load_policy};
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Wants};
 use opsward_core::guardrail::Halt;
 use opsward_core::id::{AccountName, RunId};
 use opsward_core::run::{Entry, HostReply, HostRequest, Mode, Record, Stop};
@@ -294,7 +294,8 @@ impl Lab {
             level: None,
             transition: None,
         };
-        let run = NewRun { id, policy: name, digest: self.policy.revision.digest };
+        let digest = self.policy.revision.digest;
+        let run = NewRun { id, policy: name, digest, wants: Wants::Progress };
         let new = NewEvent { event, raw: Vec::new(), received: NOW, trust: Trust::Proved, runs: vec![run] };
         self.store.accept(vec![new]).await.expect("accepted");
     }

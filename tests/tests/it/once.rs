@@ -86,10 +86,12 @@ async fn judge(world: &World, runs: &[Value], disks: &[String], done: usize) {
     assert!(disks.iter().all(|disk| snapshots.get(disk) == Some(&1)), "{snapshots:?}");
 }
 
-/// The n-th notification of one happening: an event of its own, of the same incident.
-pub(crate) fn notification(instance: &str, n: u32) -> String {
+/// The n-th notification of one happening, of at most two: an event of its own, of the same incident. Each is news of the incident by
+/// its status, so that both wake the policy, and is over by its name: vendors' samples disagree like that.
+pub(crate) fn notification(instance: &str, n: usize) -> String {
     let mut event: Value = serde_json::from_str(&executed(instance, "e-once")).expect("JSON");
     event["id"] = json!(format!("notification-{n}"));
+    event["content"]["eventStatus"] = json!(["Executing", "Executed"][n - 1]);
     event.to_string()
 }
 

@@ -8,19 +8,24 @@ mod cursor;
 pub(crate) mod damage;
 mod file;
 mod golden;
+mod incidents;
 mod lock;
 pub(crate) mod memory;
 mod once;
 mod policy_state;
 mod promises;
 mod retention;
+mod schedules;
 mod shelf;
+mod shelf_incidents;
 mod shelf_keys;
 
 use memory::Disk;
 use opsward::store::sqlite::{Bounds, SqliteStore};
-use opsward::store::{Claimed, NewEvent, NewRun, Standing, Store};
-use opsward_core::event::Event;
+use opsward::store::{
+    Claimed, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleKey, ScheduleState, Standing, Store,
+};
+use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
 use opsward_core::sender::Trust;
@@ -94,8 +99,6 @@ macro_rules! keeps_its_promises {
                 a_past_claim_writes_nothing
                 records_nobody_waits_for_keep_their_place
                 a_finished_claim_leaves_the_run_where_it_was_told
-                the_first_to_record_a_fire_time_wins
-                a_schedule_is_unfinished_until_its_run_ends
                 lists_are_newest_first_filtered_and_cut
                 runs_are_found_by_the_beginning_of_their_id
                 counts_and_pins_follow_the_runs
@@ -104,9 +107,24 @@ macro_rules! keeps_its_promises {
                 many_workers_at_once_do_each_run_once
                 a_run_over_which_hosts_die_is_suspected_and_handed_out_alone
                 a_run_whose_runner_died_is_ready_and_counted_as_if_its_host_had);
+            promises!($lab, schedules:
+                the_first_to_record_a_fire_time_wins
+                a_schedule_is_unfinished_until_its_run_ends
+                what_waits_is_decided_on_once_more
+                what_was_skipped_under_a_clock_that_ran_ahead_may_still_be_fired
+                nothing_is_fired_by_the_clock_while_a_pause_lasts_also_through_a_kill
+                no_run_starts_beside_one_that_may_not_be_overlapped
+                what_a_person_had_fired_is_no_fire_time
+                decisions_of_one_call_are_recorded_in_order);
             promises!($lab, cursor:
                 a_cursor_moves_with_the_events_before_it_and_through_a_kill
                 cursors_are_told_by_source_and_key);
+            promises!($lab, incidents:
+                a_notice_wakes_a_policy_once_and_late_only_where_it_is_named
+                a_happening_that_comes_by_two_ways_wakes_each_policy_once
+                an_alarm_that_fires_anew_wakes_anew
+                what_is_no_notice_wakes_always_and_moves_nothing
+                notices_of_one_delivery_and_through_restarts_count_as_if_they_came_alone);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again
@@ -148,6 +166,8 @@ macro_rules! keeps_its_disk_bounded {
                 numbers_grow_although_everything_old_is_deleted
                 a_slice_is_bounded
                 the_latest_decision_on_a_schedule_stays);
+            promises!($lab, incidents:
+                an_incident_is_kept_as_long_as_the_latest_of_its_events);
         }
     };
 }
@@ -180,6 +200,7 @@ pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEven
         id: RunId::derive(&source, id, &policy(name)),
         policy: policy(name),
         digest: Digest::of(name.as_bytes()),
+        wants: Wants::Progress,
     };
     let runs = policies.iter().map(run).collect();
     let event = Event {
@@ -196,6 +217,23 @@ pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEven
         region: Some("cn-hangzhou".to_owned()),
     };
     NewEvent { event, raw: b"as it came".to_vec(), received, trust: Trust::Proved, runs }
+}
+
+/// Records one decision, and tells what became of it.
+pub(crate) async fn fire(store: &dyn Store, firing: Firing, event: Option<NewEvent>) -> Recorded {
+    let new = NewFiring { firing, event, overlaps: true, by: None };
+    store.fire(vec![new]).await.expect("recorded").remove(0)
+}
+
+/// A schedule of policy `a`.
+fn schedule_of_a(schedule: &str) -> ScheduleKey {
+    ScheduleKey { policy: policy("a"), schedule: schedule.into() }
+}
+
+/// What is recorded of a schedule of policy `a`.
+async fn state_of(store: &dyn Store, schedule: &str) -> ScheduleState {
+    let keys = vec![schedule_of_a(schedule)];
+    store.schedule_states(keys, after(10 * 86_400_000)).await.expect("asked").remove(0)
 }
 
 /// A record that can be told from others by its text.
@@ -240,7 +278,10 @@ const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
 /// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
-/// What only the newest format has, and what the one before had instead.
+/// What only the newest format has.
+const SINCE_7: &str = "DROP INDEX firings_queued; DROP TABLE pauses; DROP TABLE cursors;
+    ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition;";
+/// And since format 6, with what that had instead.
 const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     CREATE TABLE spent (
       scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,

@@ -17,11 +17,14 @@ use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
+use crate::incidents::late_notices_wake_nobody;
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::log_file::a_kill_loses_no_line;
 use crate::once::notification;
+use crate::pulled::a_message_outlives_a_kill;
 use crate::retries::calls_in_a_storm;
 use crate::runner::an_effect_outlives_its_runner;
+use crate::schedules::a_pause_lasts;
 use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
@@ -34,11 +37,14 @@ const VARIANTS: &[&str] = &[
     "retry-once",
     "no-dedupe",
     "cursor-before-events",
+    "incident-any-order",
+    "incident-repeats",
     "no-once-keys",
     "no-grant-check",
     "locks-in-memory",
     "budget-in-memory",
     "no-halt",
+    "no-pause",
     "no-protection",
     "no-confirm",
     "ramp-in-memory",
@@ -64,6 +70,7 @@ const VARIANTS: &[&str] = &[
     "any-address",
     "logs-a-key",
     "effect-dies-with-runner",
+    "delete-before-accept",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,6 +93,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "retry-once" => a_lost_answer_gives_one_reset(wrong).await,
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
         "cursor-before-events" => a_kill_loses_no_line(wrong).await,
+        "incident-any-order" | "incident-repeats" => late_notices_wake_nobody(wrong).await,
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,
@@ -94,6 +102,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-protection" => what_is_protected_is_left_alone(wrong).await,
         "no-confirm" => what_a_hint_names_is_read_first(wrong).await,
         "no-halt" => a_halt_stops_what_is_sent(wrong).await,
+        "no-pause" => a_pause_lasts(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,
         "intent-after-send" => a_kill_after_a_reset_leaves_one(wrong).await,
         "key-apart" => a_kill_at_an_intent_leaves_its_key(wrong).await,
@@ -102,6 +111,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-restore-epoch" => a_restored_store_asks(wrong).await,
         "trusts-success" => a_success_while_stopping(wrong).await,
         "effect-dies-with-runner" => an_effect_outlives_its_runner(wrong).await,
+        "delete-before-accept" => a_message_outlives_a_kill(wrong).await,
         "one-look" => a_lag_of_two_changes(wrong).await,
         "unasked-calls" => what_is_not_asked_is_not_called(wrong).await,
         "no-pin" => a_pin_holds(wrong).await,
@@ -166,8 +176,12 @@ async fn a_lost_answer_gives_one_reset(wrong: &str) -> Result<(), String> {
 async fn a_second_delivery_starts_no_run(wrong: &str) -> Result<(), String> {
     let world = World::new().await;
     let host = world.start_with(&[("OPSWARD_WRONG", wrong)]).await.expect("ready");
-    world.post(&host, EXECUTED).await;
-    world.post(&host, EXECUTED).await;
+    // Of an incident, the second would be no news.
+    let mut event: serde_json::Value = serde_json::from_str(EXECUTED).expect("JSON");
+    event["content"].as_object_mut().expect("an object").remove("eventId");
+    for _ in 0..2 {
+        world.post(&host, &event.to_string()).await;
+    }
     let runs = world.settled_runs(&host, 1).await.len();
     if runs == 1 { Ok(()) } else { Err(format!("{runs} runs of one event")) }
 }

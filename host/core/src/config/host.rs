@@ -187,7 +187,7 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
     }
     let mut sources = BTreeMap::new();
     for (name, typed) in file.sources {
-        if let Some(resolved) = sources::resolve(source, &name, typed, &mut errors) {
+        if let Some(resolved) = sources::resolve(source, &name, typed, &accounts, &mut errors) {
             sources.insert(resolved.name.clone(), resolved);
         }
     }

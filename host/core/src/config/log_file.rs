@@ -139,6 +139,6 @@ mod tests {
         }
         let posted = "[sources.web]\nkind = \"cloudevents\"\ntoken = { env = \"T\" }\nfile = { path = \"a\", pattern = '', type = \"t\" }\n";
         let error = load_host("opsward.toml", posted).expect_err("refused")[0].to_string();
-        assert!(error.contains("`file` is a key of the kind `logfile`"), "{error}");
+        assert!(error.contains("`file` is for another kind of source than `cloudevents`"), "{error}");
     }
 }

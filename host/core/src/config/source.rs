@@ -227,6 +227,7 @@ fn wrong_type(found: &str, expected: &str) -> (String, String) {
     let expected = match expected {
         "a sequence" => "a list",
         "a map" => "a table",
+        "f64" => "a number",
         other if other.starts_with("struct ") => "a table",
         other => other,
     };

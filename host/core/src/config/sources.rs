@@ -1,16 +1,19 @@
 //! `[sources.<name>]`, resolved: what a source sends, by which route, and what proves its sender. Leaves receiving to the host.
 //! Tested in `super::tests`.
 
+use super::fetched::{self, QueueSettings};
 use super::finding::ConfigError;
-use super::host::find_account;
+use super::host::{AccountSettings, find_account};
 use super::log_file::{self, FileSettings};
 use super::mapping;
 use super::posted::{self, PostedSettings};
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
+use crate::endpoint::Endpoint;
 use crate::event::{Mapping, Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
+use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 /// One source of events.
@@ -35,14 +38,24 @@ pub enum Comes {
     Posted(PostedSettings),
     /// Read from a log on this machine.
     File(FileSettings),
+    /// Taken from a message queue.
+    Queue(QueueSettings),
 }
 
 impl SourceSettings {
+    /// Where the host fetches its events.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.comes {
+            Comes::Posted(_) | Comes::File(_) => None,
+            Comes::Queue(queue) => Some(&queue.endpoint),
+        }
+    }
+
     /// Everything secret that it refers to, and what it is.
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
             Comes::Posted(posted) => posted.secrets(),
-            Comes::File(_) => Vec::new(),
+            Comes::File(_) | Comes::Queue(_) => Vec::new(),
         }
     }
 }
@@ -62,6 +75,7 @@ pub(super) fn resolve(
     source: &Source<'_>,
     name: &str,
     typed: EventSource,
+    accounts: &BTreeMap<AccountName, AccountSettings>,
     errors: &mut Vec<ConfigError>,
 ) -> Option<SourceSettings> {
     let at = place!["sources", name];
@@ -89,18 +103,39 @@ pub(super) fn resolve(
         return None;
     };
     let account_name = typed.account.clone().unwrap_or_default();
+    refuse_keys_of_others(source, name, kind, &typed, errors);
     let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
-    if typed.file.is_some() && kind.route() != Route::File {
-        let message = "`file` is a key of the kind `logfile`";
-        errors.push(source.key_error(place!["sources", name, "file"], message, "leave it out"));
-    }
     let comes = match kind.route() {
         Route::Posted => {
             let region = source.value(place!["accounts", &account_name, "region"]).and_then(DeValue::as_str);
             posted::resolve(source, name, typed, region, errors).map(Comes::Posted)
         }
         Route::File => log_file::resolve(source, name, typed, errors).map(Comes::File),
-        Route::Queue | Route::LogStore => None,
+        Route::Queue => fetched::queue(source, name, &typed, accounts, errors).map(Comes::Queue),
+        Route::LogStore => None,
     };
     Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
+}
+
+/// Refuses keys that another route has: what they ask for would not be done.
+fn refuse_keys_of_others(
+    source: &Source<'_>,
+    name: &str,
+    kind: SourceKind,
+    typed: &EventSource,
+    errors: &mut Vec<ConfigError>,
+) {
+    let keys = [
+        ("token", Route::Posted, typed.token.is_some()),
+        ("signature", Route::Posted, typed.signature.is_some()),
+        ("basic-auth", Route::Posted, typed.basic_auth.is_some()),
+        ("addresses", Route::Posted, typed.addresses.is_some()),
+        ("rate", Route::Posted, typed.rate.is_some()),
+        ("queue", Route::Queue, typed.queue.is_some()),
+        ("file", Route::File, typed.file.is_some()),
+    ];
+    for (key, _, _) in keys.into_iter().filter(|(_, route, given)| *given && *route != kind.route()) {
+        let message = format!("`{key}` is for another kind of source than `{kind}`");
+        errors.push(source.key_error(place!["sources", name, key], message, "leave it out"));
+    }
 }

@@ -8,10 +8,12 @@ use crate::time::Timestamp;
 
 mod admin;
 mod approval;
+mod fetched;
 mod grants;
 mod limits;
 mod mapping;
 mod posted;
+mod schedules;
 
 const HOST: &str = r#"[server]
 listen = "127.0.0.1:7070"
@@ -280,6 +282,26 @@ fn findings_about_a_policy_file() {
         (
             swap(SNAPSHOT, "\"cloudmonitor\"", "\"cloudmoniter\""),
             "4:18 unknown source `cloudmoniter`; did you mean `cloudmonitor`?",
+        ),
+        (
+            swap(SNAPSHOT, "\"cloudmonitor\"", "\"cloudmonitor\", transition = \"executd\""),
+            "4:47 unknown transition `executd`: did you mean `executed`?",
+        ),
+        (
+            swap(
+                SNAPSHOT,
+                "\"cloudmonitor\"",
+                "\"cloudmonitor\", data = { a = 1, \"b.c\" = { min = 2, max = 1 } }",
+            ),
+            "4:58 the range of `b.c` has no number in it, and never matches",
+        ),
+        (
+            swap(SNAPSHOT, "\"cloudmonitor\"", "\"cloudmonitor\", data = { a = { min = \"2\" } }"),
+            "4:55 expected a number, found string \"2\"",
+        ),
+        (
+            swap(SNAPSHOT, "\"cloudmonitor\"", "\"cloudmonitor\", data = { a = [1, { prefx = \"2\" }] }"),
+            "4:51 unknown test `prefx`: did you mean `prefix`?",
         ),
         (
             swap(SNAPSHOT, "= 7", "= nan"),

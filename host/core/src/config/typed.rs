@@ -149,6 +149,7 @@ pub(super) struct EventSource {
     pub(super) rate: Option<String>,
     pub(super) map: Option<MappingText>,
     pub(super) file: Option<LogFile>,
+    pub(super) queue: Option<Queue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -186,6 +187,15 @@ pub(super) struct SourceSignature {
 pub(super) struct BasicAuth {
     pub(super) user: String,
     pub(super) secret: SecretRef,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Queue {
+    pub(super) name: String,
+    pub(super) owner: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) endpoint: Option<String>,
 }
 
 /// `<policy>.toml`.

@@ -1,11 +1,16 @@
-//! Text with `*` for any run of characters, none included. Leaves case to the caller. Tested in the parent's table.
+//! Text with `*` for any run of characters, none included. Leaves to the caller whether case counts. Tested in the parent's table.
 
 /// A pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Glob(String);
+pub(super) struct Glob {
+    /// As it is compared.
+    text: String,
+    /// As it was typed.
+    pub(super) typed: String,
+}
 
 /// The end of a pattern that says most about what it matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Anchor<'a> {
     /// What matches is this.
     Whole(&'a str),
@@ -16,23 +21,24 @@ pub(super) enum Anchor<'a> {
 }
 
 impl Glob {
-    /// Any text is a pattern.
-    pub(super) fn new(text: String) -> Self {
-        Self(text)
+    /// Any text is a pattern. One that ignores case is for texts in lower case.
+    pub(super) fn new(typed: &str, ignores_case: bool) -> Self {
+        let text = if ignores_case { typed.to_ascii_lowercase() } else { typed.to_owned() };
+        Self { text, typed: typed.to_owned() }
     }
 
     /// All of it where it has no star, else the longer of the fixed ends: an empty prefix where there is none.
     pub(super) fn anchor(&self) -> Anchor<'_> {
-        let (Some((prefix, _)), Some((_, suffix))) = (self.0.split_once('*'), self.0.rsplit_once('*')) else {
-            return Anchor::Whole(&self.0);
-        };
-        if suffix.len() > prefix.len() { Anchor::Suffix(suffix) } else { Anchor::Prefix(prefix) }
+        match (self.text.split_once('*'), self.text.rsplit_once('*')) {
+            (Some((prefix, _)), Some((_, suffix))) => Anchor::longer(prefix, suffix),
+            _ => Anchor::Whole(&self.text),
+        }
     }
 
     /// Whether all of `text` matches. Takes the leftmost place for each piece between stars, which is enough: time is the
     /// product of the lengths at worst.
     pub(super) fn matches(&self, text: &str) -> bool {
-        let Some((prefix, rest)) = self.0.split_once('*') else { return self.0 == text };
+        let Some((prefix, rest)) = self.text.split_once('*') else { return self.text == text };
         let Some(mut text) = text.strip_prefix(prefix) else { return false };
         let (middle, suffix) = rest.rsplit_once('*').unwrap_or(("", rest));
         let Some(before_suffix) = text.strip_suffix(suffix) else { return false };
@@ -42,5 +48,17 @@ impl Glob {
             text = &text[at + piece.len()..];
         }
         true
+    }
+}
+
+impl<'a> Anchor<'a> {
+    /// The longer of two fixed ends.
+    pub(super) fn longer(prefix: &'a str, suffix: &'a str) -> Self {
+        if suffix.len() > prefix.len() { Self::Suffix(suffix) } else { Self::Prefix(prefix) }
+    }
+
+    /// Whether it says nothing.
+    pub(super) fn is_any(self) -> bool {
+        self == Self::Prefix("")
     }
 }

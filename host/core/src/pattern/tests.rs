@@ -1,8 +1,9 @@
 //! Which events match which entries, as an operator would type them.
 
 use super::*;
-use crate::event::Event;
+use crate::event::{Event, Transition, Wants};
 use crate::time::Timestamp;
+use proptest::prelude::*;
 
 fn event() -> Event {
     Event {
@@ -11,10 +12,13 @@ fn event() -> Event {
         kind: "Instance:SystemFailure.Reboot:Executed".into(),
         subject: Some("acs:ecs:cn-hangzhou:12345678:instance/i-1".into()),
         time: Timestamp::default(),
-        data: r#"{"content":{"eventType":"SystemFailure.Reboot","n":3,"half":1.5,"ok":true,"list":[{"id":"x"}]}}"#.into(),
+        data:
+            r#"{"content":{"eventType":"SystemFailure.Reboot","n":3,"half":1.5,"ok":true,"list":[{"id":"x"}],
+            "text":"95.5","null":null,"empty":{}}}"#
+                .into(),
         incident: None,
-        level: None,
-        transition: None,
+        level: Some("CRITICAL".into()),
+        transition: Some(Transition::Executed),
         account: Some("12345678".into()),
         region: Some("cn-hangzhou".into()),
     }
@@ -29,7 +33,17 @@ fn typed(toml: &str) -> Result<Vec<OnEntry>, toml::de::Error> {
 }
 
 fn compile(toml: &str) -> Patterns {
-    Patterns::compile(&typed(toml).expect("well-formed")).expect(toml)
+    Patterns::compile(&typed(toml).expect(toml)).expect(toml)
+}
+
+fn woken(index: &Index, event: &Event) -> Vec<usize> {
+    index.matches(event).into_iter().map(|woken| woken.policy).collect()
+}
+
+/// The policies that match, asked one by one.
+fn naively(all: &[Patterns], event: &Event) -> Vec<usize> {
+    let matches = |verdict: &Verdict| matches!(verdict, Verdict::Matches(_));
+    (0..all.len()).filter(|at| explain(&all[*at], event).iter().any(matches)).collect()
 }
 
 #[test]
@@ -52,7 +66,7 @@ fn an_entry_matches_where_all_its_conditions_do() {
         (r#"[{ region = "cn-*", account = "12345678" }]"#, true),
         (r#"[{ region = "cn-hangzhou", account = "1234567" }]"#, false),
         (r#"[{ data = { "content.eventType" = "SystemFailure.Reboot" } }]"#, true),
-        (r#"[{ data = { content.eventType = ["a", "SystemFailure.Reboot"] } }]"#, true),
+        (r#"[{ data = { "content.eventType" = ["a", "SystemFailure.Reboot"] } }]"#, true),
         (r#"[{ data = { "content.n" = 3, "content.half" = 1.5, "content.ok" = true } }]"#, true),
         (r#"[{ data = { "content.n" = 3.0 } }]"#, true),
         (r#"[{ data = { "content.n" = "3" } }]"#, false),
@@ -60,6 +74,43 @@ fn an_entry_matches_where_all_its_conditions_do() {
         (r#"[{ data = { "content.list.0.id" = "x" } }]"#, true),
         (r#"[{ data = { "content.list.1.id" = "x" } }]"#, false),
         (r#"[{ data = { "content" = "x" } }]"#, false),
+        (r#"[{ level = "critical" }]"#, true),
+        (r#"[{ level = ["WARN", "Crit*"], region = "cn-*" }]"#, true),
+        (r#"[{ level = "INFO" }]"#, false),
+        (r#"[{ transition = "executed" }]"#, true),
+        (r#"[{ transition = ["Canceled", "EXECUTED"] }]"#, true),
+        (r#"[{ transition = "executing" }]"#, false),
+        (r#"[{ data = { "content.eventType" = { prefix = "System" } } }]"#, true),
+        (r#"[{ data = { "content.eventType" = { prefix = "system" } } }]"#, false),
+        (r#"[{ data = { "content.eventType" = { suffix = ".Reboot" } } }]"#, true),
+        (r#"[{ data = { "content.eventType" = { prefix = "System", suffix = ".Reboot" } } }]"#, true),
+        (
+            r#"[{ data = { "content.eventType" = { prefix = "SystemFailure.", suffix = ".Reboot" } } }]"#,
+            false,
+        ),
+        (r#"[{ data = { "content.n" = { prefix = "3" } } }]"#, false),
+        (r#"[{ data = { "content.n" = { min = 3 } } }]"#, true),
+        (r#"[{ data = { "content.n" = { above = 3 } } }]"#, false),
+        (r#"[{ data = { "content.n" = { max = 3 } } }]"#, true),
+        (r#"[{ data = { "content.n" = { below = 3 } } }]"#, false),
+        (r#"[{ data = { "content.n" = { min = 3, below = 3.5 } } }]"#, true),
+        (r#"[{ data = { "content.n" = { above = -1, max = 2.9 } } }]"#, false),
+        (r#"[{ data = { "content.text" = { min = 90, below = 100 } } }]"#, true),
+        (r#"[{ data = { "content.text" = { below = 90 } } }]"#, false),
+        (r#"[{ data = { "content.eventType" = { min = 0 } } }]"#, false),
+        (r#"[{ data = { "content.ok" = { min = 0 } } }]"#, false),
+        (r#"[{ data = { "content.n" = { exists = true } } }]"#, true),
+        (r#"[{ data = { "content.empty" = { exists = true } } }]"#, true),
+        (r#"[{ data = { "content.null" = { exists = true } } }]"#, false),
+        (r#"[{ data = { "content.null" = { exists = false } } }]"#, true),
+        (r#"[{ data = { "content.other.deeper" = { exists = false } } }]"#, true),
+        (r#"[{ data = { "content.n" = { exists = false } } }]"#, false),
+        (r#"[{ data = { "content.n" = ["3", { min = 90 }, { exists = false }] } }]"#, false),
+        (
+            r#"[{ data = { "content.n" = ["3", { prefix = "x" }, { min = 2, max = 4 }, { exists = false }] } }]"#,
+            true,
+        ),
+        (r#"[{ data = { "content.prefix" = { exists = false }, "content.n" = 3 } }]"#, true),
         (
             r#"[{ source = "cloudmonitor", type = "x" }, { source = "cloudmonitor", type = "Instance:*" }]"#,
             true,
@@ -68,35 +119,60 @@ fn an_entry_matches_where_all_its_conditions_do() {
     ];
     let all: Vec<Patterns> = table.iter().map(|(toml, _)| compile(toml)).collect();
     for ((toml, expected), patterns) in table.iter().zip(&all) {
-        let found = Index::build(std::iter::once(patterns)).matches(&event());
+        let found = woken(&Index::build(std::iter::once(patterns)), &event());
         assert_eq!(found, if *expected { vec![0] } else { vec![] }, "{toml}");
     }
     let expected: Vec<usize> =
         table.iter().enumerate().filter(|(_, (_, matches))| *matches).map(|(at, _)| at).collect();
-    assert_eq!(Index::build(all.iter()).matches(&event()), expected, "all in one index");
+    assert_eq!(woken(&Index::build(all.iter()), &event()), expected, "all in one index");
 }
 
 #[test]
 fn a_policy_is_woken_once_however_many_entries_match() {
     let twice = compile(r#"[{ type = ["Instance:*", "*:Executed", "*"] }, { source = "cloudmonitor" }]"#);
-    assert_eq!(Index::build([&twice, &twice].into_iter()).matches(&event()), vec![0, 1]);
+    assert_eq!(woken(&Index::build([&twice, &twice].into_iter()), &event()), vec![0, 1]);
+}
+
+#[test]
+fn an_entry_that_names_transitions_wants_the_late_ones_too() {
+    let table = [
+        (r#"[{ source = "cloudmonitor" }]"#, Wants::Progress),
+        (r#"[{ transition = "executed" }]"#, Wants::Transition),
+        (r#"[{ source = "cloudmonitor" }, { transition = "executed" }]"#, Wants::Transition),
+        (r#"[{ transition = "executed" }, { source = "cloudmonitor" }]"#, Wants::Transition),
+        (r#"[{ transition = "executing" }, { source = "cloudmonitor" }]"#, Wants::Progress),
+    ];
+    for (toml, wants) in table {
+        let found = Index::build(std::iter::once(&compile(toml))).matches(&event());
+        assert_eq!(found, [Woken { policy: 0, wants }], "{toml}");
+    }
 }
 
 #[test]
 fn an_event_without_the_attribute_does_not_match_a_condition_on_it() {
-    let bare = Event { subject: None, region: None, account: None, data: "no JSON".into(), ..event() };
+    let bare = Event {
+        subject: None,
+        region: None,
+        account: None,
+        level: None,
+        transition: None,
+        data: "no JSON".into(),
+        ..event()
+    };
     for toml in [
         r#"[{ subject = "*" }]"#,
         r#"[{ region = "*" }]"#,
         r#"[{ account = "*" }]"#,
+        r#"[{ level = "*" }]"#,
+        r#"[{ transition = ["executed", "executing"] }]"#,
         r#"[{ data = { a = 1 } }]"#,
+        r#"[{ data = { a = { exists = true } } }]"#,
     ] {
-        assert_eq!(
-            Index::build(std::iter::once(&compile(toml))).matches(&bare),
-            Vec::<usize>::new(),
-            "{toml}"
-        );
+        let found = woken(&Index::build(std::iter::once(&compile(toml))), &bare);
+        assert_eq!(found, Vec::<usize>::new(), "{toml}");
     }
+    let absent = compile(r#"[{ data = { a = { exists = false } } }]"#);
+    assert_eq!(woken(&Index::build(std::iter::once(&absent)), &bare), [0]);
 }
 
 #[test]
@@ -123,6 +199,21 @@ fn errors_say_what_to_write() {
         (r#"[{ source = "" }]"#, "leave the key out"),
         (r#"[{ data = { "a..b" = 1 } }]"#, "no path"),
         (r#"[{ data = { a = [] } }]"#, "never matches"),
+        (r#"[{ transition = "executd" }]"#, "did you mean `executed`?"),
+        (r#"[{ transition = "*" }]"#, "there are inquiring, scheduled"),
+        ("[{ data = { a = {} } }]", "`{ exists = true }` for anything"),
+        ("[{ data = { a = { min = 2, below = 2 } } }]", "never matches"),
+        ("[{ data = { a = { min = 3, max = 2 } } }]", "never matches"),
+        ("[{ data = { a = { min = 3, above = 2 } } }]", "leave one out"),
+        ("[{ data = { a = { min = nan } } }]", "no number"),
+        ("[{ data = { a = { max = inf } } }]", "no number"),
+        (r#"[{ data = { a = { prefix = "" } } }]"#, "an empty text"),
+        (r#"[{ data = { a = { prefix = "x", min = 1 } } }]"#, "write two in a list"),
+        (r#"[{ data = { a = { prefix = "x", exists = true } } }]"#, "stands alone"),
+        (
+            r#"[{ data = { "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a" = 1 } }]"#,
+            "deeper than the 32 levels",
+        ),
     ] {
         let error = Patterns::compile(&typed(toml).expect(toml)).expect_err(toml).to_string();
         assert!(error.contains(wanted) && error.contains("entry 1"), "{toml}: {error}");
@@ -130,8 +221,11 @@ fn errors_say_what_to_write() {
     for (toml, wanted) in [
         (r#"[{ typ = "x" }]"#, "unknown field `typ`"),
         ("[{ account = 123 }]", "a text in quotes"),
-        ("[{ data = { a = [[1]] } }]", "texts, numbers and booleans"),
-        ("[{ data = { a = [{ b = 1 }] } }]", "texts, numbers and booleans"),
+        ("[{ data = { a = [[1]] } }]", "expected a text, number or boolean, or a test"),
+        ("[{ data = { a = [{ b = 1 }] } }]", "unknown test `b`: there are `prefix`"),
+        (r#"[{ data = { a = { prefx = "b" } } }]"#, "did you mean `prefix`?"),
+        (r#"[{ data = { content.eventType = "b" } }]"#, r#"in quotes, as in "content.eventType""#),
+        (r#"[{ data = { a = { min = "b" } } }]"#, "invalid type: string"),
     ] {
         let error = typed(toml).expect_err(toml).to_string();
         assert!(error.contains(wanted), "{toml}: {error}");
@@ -140,15 +234,135 @@ fn errors_say_what_to_write() {
 
 #[test]
 fn an_event_is_compared_with_the_entries_filed_under_its_texts_only() {
-    // Four ways in which a thousand policies of one operator may differ.
+    // Ways in which a thousand policies of one operator may differ, whatever else they have in common.
     for form in [
         r#"[{ source = "s-N" }, { source = "cloudmonitor", type = "Instance:N:*" }]"#,
         r#"[{ type = "Instance:SystemFailure.Reboot:*", subject = "acs:ecs:*:instance/i-N" }]"#,
+        r#"[{ type = "Instance:*", subject = "acs:*", account = "N", region = "*", level = "CRITICAL" }]"#,
         r#"[{ type = "Instance:SystemFailure.Reboot:*", data = { "content.n" = N } }]"#,
-        r#"[{ type = "Instance:SystemFailure.Reboot:*", account = "N" }]"#,
+        r#"[{ type = "*", level = "critical", data = { "content.ok" = true, "content.eventType" = { prefix = "N" } } }]"#,
+        r#"[{ data = { "content.eventType" = { exists = true }, "content.N" = { exists = true } } }]"#,
+        r#"[{ level = "critical", data = { "content.n" = { min = N, max = N.5 } } }]"#,
+        r#"[{ data = { "content.n" = { min = N } } }]"#,
+        r#"[{ level = "LN", transition = "executed" }]"#,
     ] {
         let all: Vec<Patterns> = (1000..2000).map(|n| compile(&form.replace('N', &n.to_string()))).collect();
         let all_but_one = Index::build(all.iter());
         assert_eq!(all_but_one.compared_with(&event()), 0, "{form}");
+    }
+}
+
+/// Texts that are often equal, or begin or end alike.
+fn text() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "ab", "abc", "b", "bc", "a:b", "A:B", "abcabc", "c", "5", "5.5"])
+        .prop_map(str::to_owned)
+}
+
+fn texts(stars: bool) -> impl Strategy<Value = Option<OneOrMany>> {
+    let glob = (text(), prop::bool::ANY, text(), 0..4).prop_map(move |(one, star, other, form)| match form {
+        _ if !(stars && star) => one,
+        0 => format!("{one}*"),
+        1 => format!("*{one}"),
+        2 => format!("{one}*{other}"),
+        _ => "*".to_owned(),
+    });
+    prop::option::weighted(0.3, prop::collection::vec(glob, 1..3).prop_map(OneOrMany))
+}
+
+fn data_test() -> impl Strategy<Value = DataTest> {
+    let end = || prop::option::of((-3_i32..7).prop_map(|n| f64::from(n) / 2.0));
+    let range = (end(), end()).prop_filter_map("a range", |(min, below)| {
+        let table = TestTable { min, below, ..TestTable::default() };
+        (min.is_some() || below.is_some()).then_some(DataTest::Passes(table))
+    });
+    let ends = (prop::option::of(text()), text()).prop_map(|(prefix, suffix)| {
+        DataTest::Passes(TestTable { prefix, suffix: Some(suffix), ..TestTable::default() })
+    });
+    let exists = prop::bool::ANY
+        .prop_map(|there| DataTest::Passes(TestTable { exists: Some(there), ..TestTable::default() }));
+    prop_oneof![
+        text().prop_map(|text| DataTest::Is(Scalar::Text(text))),
+        (0_i64..4).prop_map(|number| DataTest::Is(Scalar::Integer(number))),
+        prop::bool::ANY.prop_map(|truth| DataTest::Is(Scalar::Bool(truth))),
+        range,
+        ends,
+        exists,
+    ]
+}
+
+fn entry() -> impl Strategy<Value = OnEntry> {
+    let path = prop::sample::select(vec!["a", "b", "a.a", "a.b", "b.0", "b.1.a"]).prop_map(str::to_owned);
+    let any_of = prop::collection::vec(data_test(), 1..3).prop_map(AnyOf);
+    let data = prop::option::of(prop::collection::btree_map(path, any_of, 1..3).prop_map(DataTests));
+    let words = prop::sample::subsequence(vec!["executed", "executing", "firing"], 1..3)
+        .prop_map(|words| OneOrMany(words.into_iter().map(str::to_owned).collect()));
+    let source = prop::option::weighted(0.3, prop::sample::select(vec!["s", "t"]));
+    let source = source.prop_map(|source| source.map(|name| OneOrMany(vec![name.to_owned()])));
+    let transition = prop::option::weighted(0.2, words);
+    (source, texts(true), texts(true), texts(true), texts(true), texts(true), transition, data).prop_map(
+        |(source, kind, subject, region, account, level, transition, data)| OnEntry {
+            source,
+            kind,
+            subject,
+            region,
+            account,
+            level,
+            transition,
+            data,
+        },
+    )
+}
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        prop::bool::ANY.prop_map(Into::into),
+        (0_i64..4).prop_map(Into::into),
+        (-3_i32..7).prop_map(|n| (f64::from(n) / 2.0).into()),
+        text().prop_map(Into::into),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let key = prop::sample::select(vec!["a", "b", "c", "0"]).prop_map(str::to_owned);
+        let object = prop::collection::btree_map(key, inner.clone(), 0..3);
+        prop_oneof![
+            prop::collection::vec(inner, 0..3).prop_map(serde_json::Value::Array),
+            object.prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn some_event() -> impl Strategy<Value = Event> {
+    let maybe = || prop::option::of(text());
+    let transition = prop::option::of(prop::sample::select(vec![Transition::Executed, Transition::Firing]));
+    let source = prop::sample::select(vec!["s", "t", "u"]);
+    (source, text(), maybe(), maybe(), maybe(), maybe(), transition, json()).prop_map(
+        |(source, kind, subject, region, account, level, transition, data)| Event {
+            source: source.parse().expect("a name"),
+            kind,
+            subject,
+            region,
+            account,
+            level,
+            transition,
+            data: data.to_string(),
+            ..event()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_index_finds_just_those_that_match_when_asked_one_by_one(
+        policies in prop::collection::vec(prop::collection::vec(entry(), 0..3), 0..20),
+        events in prop::collection::vec(some_event(), 1..8),
+    ) {
+        // A random entry may be one that is refused: its policy has none.
+        let all: Vec<Patterns> = policies.iter().map(|on| Patterns::compile(on).unwrap_or_default()).collect();
+        let index = Index::build(all.iter());
+        for event in events {
+            prop_assert_eq!(woken(&index, &event), naively(&all, &event), "{:?}", event);
+        }
     }
 }

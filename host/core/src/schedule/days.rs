@@ -10,11 +10,11 @@ use std::time::Duration;
 
 /// A line, understood.
 pub(super) struct Calendar {
-    seconds: Values,
-    minutes: Values,
-    hours: Values,
-    months: Values,
-    years: Values,
+    pub(super) seconds: Values,
+    pub(super) minutes: Values,
+    pub(super) hours: Values,
+    pub(super) months: Values,
+    pub(super) years: Values,
     rules: Vec<DayRule>,
 }
 
@@ -66,8 +66,8 @@ impl Calendar {
                     show(&rule.days, 31),
                     show(&months, 12),
                     weekdays,
-                    // The crate's `*` would go on to 2100.
-                    show(&years, usize::MAX),
+                    // The crate's `*` goes on to 2100, which `zone` does not.
+                    show(&years, usize::from(field::YEAR.max - field::YEAR.min) + 1),
                 ]
                 .join(" ")
             })

@@ -42,7 +42,9 @@ pub(crate) enum FaultKind {
     /// The cloud's idea of the time, by which it judges signatures and which its answer's `Date` tells, is `delay_ms`
     /// ahead.
     ClockSkew,
-    /// One of all these for a `share` of calls, drawn from `seed`.
+    /// A poll of a queue is answered at once as if the queue were empty, as above the vendor's bound on polls at a time.
+    PollCap,
+    /// One of all these but `poll-cap` for a `share` of calls, drawn from `seed`.
     Random,
 }
 
@@ -82,6 +84,7 @@ impl FaultKind {
             Self::Operator => "operator",
             Self::NonceUsed => "nonce-used",
             Self::ClockSkew => "clock-skew",
+            Self::PollCap => "poll-cap",
             Self::Random => "random",
         }
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::{NewEvent, NewRun, Standing, Store as _, sqlite::SqliteStore};
 use opsward_core::call::{CallError, CallRequest, CallResponse, ErrorKind};
 use opsward_core::catalog::Class;
-use opsward_core::event::Event;
+use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, RunId};
 use opsward_core::run::{Answered, Fault, FaultKind, LogLevel, Mode, Outcome, Record, StateOp, StateReply};
 use opsward_core::sender::Trust;
@@ -123,6 +123,7 @@ async fn store_at(path: &Path) {
             id: RunId::from_text(format!("{id:0<24}")),
             policy: "snapshot-on-reboot".parse().expect("a name"),
             digest: Digest::of(b"plugin"),
+            wants: Wants::Progress,
         };
         let event = Event {
             source: "cloudmonitor".parse().expect("a name"),

@@ -4,6 +4,7 @@
 
 use super::copy::{self, Mark};
 use super::damage;
+use super::incidents;
 use super::late::event_key;
 use super::ledger::LedgerRow;
 use super::read::{RUN_COLUMN_COUNT, RUN_COLUMNS, Reader, event_at, event_columns, firing_row, run_row};
@@ -145,13 +146,21 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
         let locks = locks(conn, report);
         report.part("locks", locks);
     }
+    if conn.table_exists(None, "incidents")? {
+        let astray = incidents::astray(conn).map(|rows| {
+            if rows > 0 {
+                report.find(format!("incidents: of {rows} the latest event is not there"));
+            }
+        });
+        report.part("incidents", astray);
+    }
     report.copy = copy::mark(conn)?;
     report.restored = copy::restored(conn)?;
     Ok(())
 }
 
 /// Tables whose rows are told.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 13] = [
     "events",
     "runs",
     "ledger",
@@ -160,8 +169,10 @@ const TABLES: [&str; 11] = [
     "locks",
     "spent",
     "halts",
+    "pauses",
     "approvals",
     "policy_state",
+    "incidents",
     "audit",
 ];
 

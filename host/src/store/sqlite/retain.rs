@@ -6,6 +6,7 @@
 //! The newest event and the newest run stay whatever their age: SQLite numbers the next row after the last one there is, and
 //! the late indices count on numbers that only grow. The latest decision on a schedule stays, since the next follows from it.
 
+use super::incidents;
 use super::late::{EventKey, Late, event_key};
 use super::schema::stored;
 use crate::store::{Retained, RetainedUpTo};
@@ -30,6 +31,7 @@ pub(super) struct Slice {
 /// Deletes what is older than `before` from `from` on. `next_run` is the number that the next run will get.
 pub(super) fn slice(
     sql: &mut Statements<'_>,
+    incidents: &mut incidents::Statements<'_>,
     late: &mut Late,
     before: Timestamp,
     from: RetainedUpTo,
@@ -38,7 +40,7 @@ pub(super) fn slice(
     let retained = Retained { events: 0, runs: 0, firings: 0, next: None };
     let mut slice = Slice { retained, runs: Vec::new(), by_state: [0; 6] };
     let event = match from.event {
-        Some(seq) => delete_events(sql, late, before, seq, next_run, &mut slice)?,
+        Some(seq) => delete_events(sql, incidents, late, before, seq, next_run, &mut slice)?,
         None => None,
     };
     let firing = match from.firing {
@@ -59,11 +61,13 @@ struct OldEvent {
     received: Timestamp,
     first_run: i64,
     runs: i64,
+    incident: Option<String>,
 }
 
 /// Goes on from event `seq`; returns where the next slice does.
 fn delete_events(
     sql: &mut Statements<'_>,
+    incidents: &mut incidents::Statements<'_>,
     late: &mut Late,
     before: Timestamp,
     mut seq: i64,
@@ -91,6 +95,9 @@ fn delete_events(
             sql.delete_event.execute([seq])?;
             sql.delete_event_key.execute([key])?;
             late.remove_event(key);
+            if let Some(incident) = &event.incident {
+                incidents.forget(incident, seq)?;
+            }
             slice.retained.events += 1;
         }
     }
@@ -158,6 +165,7 @@ fn event_of(row: &Row<'_>) -> Result<OldEvent, rusqlite::Error> {
         received: Timestamp::from_ms(row.get(3)?),
         first_run: row.get(4)?,
         runs: row.get(5)?,
+        incident: row.get_ref(6)?.as_str_or_null().ok().flatten().map(str::to_owned),
     })
 }
 
@@ -180,7 +188,7 @@ impl<'c> Statements<'c> {
         Ok(Self {
             newest_event: sql("SELECT coalesce(max(seq), 0) FROM events")?,
             events: sql(
-                "SELECT seq, source, id, received, first_run, runs FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+                "SELECT seq, source, id, received, first_run, runs, incident FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
             )?,
             runs: sql("SELECT seq, id, state, changed FROM runs WHERE seq >= ?1 AND seq < ?2")?,
             firings: sql("SELECT f.seq, f.decided_at, f.fire_at = (SELECT max(l.fire_at) FROM firings l

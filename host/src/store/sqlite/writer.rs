@@ -11,6 +11,7 @@ use super::claimed::RawClaimed;
 use super::damage;
 use super::early::Early;
 use super::effect::EffectRecord;
+use super::incidents::Notice;
 use super::late::{EventKey, Late};
 use super::ledger::Lines;
 use super::lock::Ended;
@@ -20,8 +21,8 @@ use super::reserve::{Reserve, Room};
 use super::statements::Statements;
 use crate::failpoint;
 use crate::store::{
-    Acceptance, Claim, Cursor, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing,
-    StoreError,
+    Acceptance, Claim, Cursor, NewEvent, NewFiring, OnceKey, Pause, Recorded, Retained, RetainedUpTo,
+    ScheduleKey, ScheduleState, Standing, StoreError,
 };
 use opsward_core::audit::Change;
 use opsward_core::guardrail::{Halt, Over};
@@ -44,13 +45,15 @@ pub(super) struct Job {
 /// What the writer can be asked. Texts come ready-made: serialising is the caller's.
 pub(super) enum Op {
     Accept(Vec<Arrival>, Option<Cursor>),
-    Fire(Firing, Option<Box<Arrival>>),
+    Fire(Vec<FireTime>),
     Claim {
         limit: usize,
         now: Timestamp,
     },
     NextWake,
-    ScheduleState(PolicyName, String),
+    ScheduleStates(Vec<ScheduleKey>, Timestamp),
+    PauseSchedule(ScheduleKey, Box<Pause>),
+    ResumeSchedule(ScheduleKey, Box<Change>),
     Append {
         claim: Claim,
         records: Lines,
@@ -117,19 +120,26 @@ impl Op {
     }
 }
 
-/// An event to record, and the key that names it.
+/// An event to record, the key that names it, and what it says of its incident.
 pub(super) struct Arrival {
     pub(super) key: EventKey,
+    pub(super) notice: Option<Notice>,
     pub(super) new: NewEvent,
+}
+
+/// A decision to record, its event taken out of it.
+pub(super) struct FireTime {
+    pub(super) new: NewFiring,
+    pub(super) arrival: Option<Arrival>,
 }
 
 /// The answer to the operation of the same name.
 pub(super) enum Answer {
     Accepted(Vec<Acceptance>),
-    Fired(bool),
+    Fired(Vec<Recorded>),
     Claimed(Vec<RawClaimed>),
     NextWake(Option<Timestamp>),
-    ScheduleState(ScheduleState),
+    ScheduleStates(Vec<ScheduleState>),
     /// Nothing was written: another effect has the natural key.
     Later(once::First),
     /// Nothing was written: a limit has no room.

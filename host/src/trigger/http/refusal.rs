@@ -140,7 +140,7 @@ pub(super) fn answer(status: StatusCode, body: &serde_json::Value) -> Response {
 }
 
 /// The error with its causes, in one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(in crate::trigger) fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

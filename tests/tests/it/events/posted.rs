@@ -88,7 +88,7 @@ fn of_incident(mut sample: Sample, at: usize) -> Sample {
 }
 
 /// The name of the source of a sample.
-fn name(at: usize) -> String {
+pub(super) fn name(at: usize) -> String {
     format!("sample-{at}")
 }
 
@@ -120,7 +120,7 @@ async fn post(world: &World, host: &Host, source: &str, sample: &Sample) -> (u16
 }
 
 /// What the host has recorded, by source.
-async fn recorded(world: &World, host: &Host) -> BTreeMap<String, Vec<Event>> {
+pub(super) async fn recorded(world: &World, host: &Host) -> BTreeMap<String, Vec<Event>> {
     let url = format!("http://{}/api/v1/events?limit=10000", host.admin);
     let answer = world.http.get(url).send().await.expect("admin answers").bytes().await.expect("a body");
     let listed: Value = serde_json::from_slice(&answer).expect("JSON");

@@ -21,7 +21,7 @@ async fn a_second_host_is_refused_and_told_which_file() {
 async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
     let later = <Sqlite>::new();
     later.open_sqlite().close().await.expect("closed");
-    Connection::open(later.path()).and_then(|c| c.pragma_update(None, "user_version", 8)).expect("written");
+    Connection::open(later.path()).and_then(|c| c.pragma_update(None, "user_version", 9)).expect("written");
     let other = <Sqlite>::new();
     Connection::open(other.path()).and_then(|c| c.execute_batch("CREATE TABLE t (x)")).expect("written");
     let text = <Sqlite>::new();
@@ -31,7 +31,7 @@ async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
     )
     .expect("written");
     let table = [
-        (&later, "has format 8; this release knows up to 7"),
+        (&later, "has format 9; this release knows up to 8"),
         (&other, "is not an opsward store"),
         (&text, "is not an opsward store"),
     ];
@@ -215,8 +215,8 @@ async fn a_file_of_a_format_before_is_brought_up_to_date() {
     let since_3 = "DROP INDEX runs_suspect; ALTER TABLE runs DROP COLUMN crashes;";
     let since_2 = "DROP TABLE locks;";
     let since_1 = "DROP TABLE once_keys;";
-    let steps = [since_1, since_2, since_3, SINCE_4, SINCE_5, SINCE_6];
-    for before in 1..=6 {
+    let steps = [since_1, since_2, since_3, SINCE_4, SINCE_5, SINCE_6, SINCE_7];
+    for before in 1..=7 {
         let lab = <Sqlite>::new();
         let store = lab.open_sqlite();
         store.accept(vec![event("e1", NOW, &["a"])]).await.expect("accepted");
@@ -244,6 +244,6 @@ async fn a_file_of_a_format_before_is_brought_up_to_date() {
         let rows: [i64; 2] =
             conn.query_row(unsummed, [], |row| Ok([row.get(0)?, row.get(1)?])).expect("read");
         let expected = if before < 5 { [1, 1] } else { [0, 2] };
-        assert_eq!((format, rows), (7, expected));
+        assert_eq!((format, rows), (8, expected));
     }
 }
