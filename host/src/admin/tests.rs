@@ -14,7 +14,7 @@ use opsward_core::guardrail::Guardrails;
 use opsward_core::id::RunId;
 use opsward_core::retry::RetrySettings;
 use opsward_core::run::{Entry, LogLevel, Mode, Record};
-use opsward_core::schedule::ScheduleEntry;
+use opsward_core::schedule::{Schedule, ScheduleEntry};
 use opsward_core::sender::Trust;
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -259,10 +259,7 @@ fn a_policy_is_shown_without_its_config() {
         cron: Some("0 0 3 * * * *".into()),
         dialect: Some(opsward_core::schedule::Dialect::Scf),
         zone: Some("Asia/Shanghai".into()),
-        every: None,
-        grace: None,
-        overlap: Default::default(),
-        allow_frequent: false,
+        ..ScheduleEntry::default()
     };
     let settings = PolicySettings {
         session: None,

@@ -278,9 +278,6 @@ const SINCE_4: &str =
     "ALTER TABLE ledger DROP COLUMN sum; DROP TABLE shutdown; DROP TABLE copy; DROP TABLE restored;";
 /// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
-/// What only the newest format has.
-const SINCE_7: &str = "DROP INDEX firings_queued; DROP TABLE pauses; DROP TABLE cursors;
-    ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition;";
 /// And since format 6, with what that had instead.
 const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     CREATE TABLE spent (
@@ -289,3 +286,8 @@ const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spent_of_run ON spent (run);
     CREATE INDEX spent_at ON spent (at);";
+/// And since format 7: all that only the newest has.
+const SINCE_7: &str =
+    "ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition; ALTER TABLE events DROP COLUMN proved;
+    DROP TABLE cursors;
+    DROP TABLE incidents; DROP INDEX firings_queued; DROP TABLE pauses;";
