@@ -21,6 +21,7 @@ use crate::plugin::registry::RegistryStatus;
 use crate::policy::Policies;
 use crate::resolve::{self, DecideError, Decided};
 use crate::store::{RunFilter, Store, StoreError};
+use crate::trigger::seen::Seen;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
@@ -52,6 +53,8 @@ pub struct Admin {
     pub policies: Arc<Policies>,
     /// Tells when schedules fire next.
     pub clock: Arc<dyn Clock>,
+    /// What has come from each source.
+    pub seen: Arc<Seen>,
     /// Files of the plugins directory that are not live as they are, asked at each request.
     pub refused: Arc<dyn Fn() -> Vec<RefusedFile> + Send + Sync>,
     /// Tells the workers that there is work.
@@ -103,6 +106,7 @@ fn router(admin: Admin) -> Router {
     let open = Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready));
     let read = Router::new()
         .route("/api/v1/policies", get(policies))
+        .route("/api/v1/sources", get(sources))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/events/{id}", get(events::show))
         .route("/api/v1/runs", get(runs))
@@ -168,6 +172,11 @@ async fn policies(State(admin): State<Admin>) -> Response {
         policy_json(&live.settings, revision.digest, &revision.description, now)
     });
     json_answer(&json!({ "policies": live.collect::<Vec<_>>(), "refused": (admin.refused)() }))
+}
+
+/// What has come from each source since the host began.
+async fn sources(State(admin): State<Admin>) -> Response {
+    json_answer(&json!({ "sources": admin.seen.rows(admin.clock.now()) }))
 }
 
 async fn runs(State(admin): State<Admin>, query: Asked) -> Result<Response, Refusal> {

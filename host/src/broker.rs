@@ -28,7 +28,7 @@ use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
 use crate::store::{Claim, Claimed, Restored, Store, StoreError};
 use futures::StreamExt as _;
-use opsward_core::admit;
+use opsward_core::admit::{self, Shown};
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
 use opsward_core::catalog::Class;
 use opsward_core::id::SourceName;
@@ -37,6 +37,7 @@ use opsward_core::run::{
     Answered, Entry, HostReply, HostRequest, Mode, Next, OpenEffect, Record, Replay, Stop, answer_bytes,
     parse_params,
 };
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -96,6 +97,9 @@ pub struct Session {
     begun: Instant,
     /// Of the answers that the ledger has, or is about to have: those of earlier claims and tries as well.
     answer_bytes: AtomicUsize,
+    /// How far the event is believed, and what answers have shown of what it names.
+    trust: Trust,
+    shown: Shown,
     /// When this session stops waiting for natural keys; set by the first wait.
     once_deadline: OnceLock<Instant>,
 }
@@ -146,6 +150,8 @@ impl Broker {
             last_records: Vec::new(),
             begun: Instant::now(),
             answer_bytes: AtomicUsize::new(answer_bytes(&claimed.ledger)),
+            trust: claimed.trust,
+            shown: Shown::default(),
             once_deadline: OnceLock::new(),
         }
     }
@@ -229,6 +235,11 @@ impl Session {
     fn came_past(&mut self, reply: &CallReply, at: Timestamp) {
         self.replay.advance(at);
         self.simulation.came_past(reply);
+        if let Ok(response) = reply
+            && self.policy.settings.grants.may_want_confirmed(self.trust)
+        {
+            self.shown.see(&response.body);
+        }
     }
 
     fn plan(&mut self, request: CallRequest) -> Result<Planned, Stop> {

@@ -8,4 +8,5 @@ pub mod log_file;
 pub mod log_store;
 mod pulling;
 pub mod queue;
+pub mod seen;
 pub mod timer;

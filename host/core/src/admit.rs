@@ -2,7 +2,10 @@
 //! Where a grant selects by what a read shows, it says which reads. Leaves making them, the ledger and the sending to the
 //! broker. Tested below; grants are tested by `grant`.
 
+mod confirm;
 mod form;
+
+pub use confirm::{Shown, confirm};
 
 use crate::call::{CallError, CallRequest, ErrorKind};
 use crate::catalog::{self, Action, Class, Facts, FactsRead, Provider};

@@ -17,6 +17,7 @@ mod keep;
 mod log_file;
 mod mapping;
 mod policy;
+mod posted;
 mod protected;
 mod retry;
 mod source;
@@ -29,7 +30,8 @@ pub use fetched::{CatchUp, LogStoreSettings, QueueSettings};
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, StoreSettings};
 pub use log_file::{FileSettings, StartAt};
-pub use sources::{Comes, PostedSettings, SourceSettings};
+pub use posted::PostedSettings;
+pub use sources::{Comes, SourceSettings};
 
 use crate::approval::Approvers;
 use crate::credential::session::PolicySession;
@@ -55,6 +57,9 @@ pub mod defaults {
     pub const STORE_KEEP: &str = "90d";
     /// `[plugins] dir`.
     pub const PLUGINS_DIR: &str = "plugins.d";
+    /// `rate` of a source, in deliveries a second: more than any cloud has told one host, and a fraction of what one records, so that
+    /// a flood leaves room for the others.
+    pub const SOURCE_RATE: u32 = 1000;
     /// `mode` of a policy: nothing is changed until the operator says so.
     pub const MODE: crate::run::Mode = crate::run::Mode::DryRun;
 }

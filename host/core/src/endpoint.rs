@@ -99,6 +99,11 @@ impl Endpoint {
         Ok(Self { is_https, authority, reach })
     }
 
+    /// The endpoint of a vendor's host that no table has, computed like those of the table.
+    pub(crate) fn of_vendor(host: &str) -> Self {
+        Self { is_https: true, authority: host.to_owned(), reach: Reach::Table }
+    }
+
     /// The endpoint of `service` in `region`; `region` may be empty for a service that is the same everywhere.
     ///
     /// # Errors

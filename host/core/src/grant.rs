@@ -18,6 +18,7 @@ pub use window::{Window, WindowEntry, WindowError};
 
 use crate::catalog::{self, Class, Facts, Provider};
 use crate::guardrail::Quota;
+use crate::sender::Trust;
 use crate::time::Timestamp;
 use action::ActionPattern;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub struct AllowEntry {
     pub window: Option<WindowEntry>,
     /// Most effects of this action, such as `50/hour`; no bound of its own where absent.
     pub limit: Option<String>,
+    /// Whether an answer in the run must have shown what the effect acts on. Where absent: where nobody knows who sent the event.
+    pub confirm: Option<bool>,
 }
 
 /// The compiled grants of one policy.
@@ -61,6 +64,7 @@ struct Rule {
     resources: Option<Vec<ResourceEntry>>,
     window: Option<Window>,
     limit: Option<Quota>,
+    confirm: Option<bool>,
     /// The effects that brought this read along; empty for what the operator wrote.
     implied_by: Vec<String>,
 }
@@ -113,6 +117,9 @@ pub struct GrantRow {
     /// Most effects of this action; no bound of its own where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
+    /// Whether what it acts on must have been shown by a read; where absent, only if nobody knows who sent the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<bool>,
     /// The granted effects that need this read; empty for what the operator wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub implied_by: Vec<String>,
@@ -214,6 +221,19 @@ impl Grants {
         Ok(in_regions)
     }
 
+    /// Whether every grant by which the effect may act on `id` wants it shown by an answer in the run first.
+    pub fn wants_confirmed(&self, question: &Question<'_>, id: &str, trust: Trust, facts: &Facts) -> bool {
+        let rules = self.candidates(question).unwrap_or_default();
+        let mut open = rules.iter().filter(|rule| rule.is_open(question.now) && rule.holds_for(id, facts));
+        open.all(|rule| rule.confirm.unwrap_or(trust == Trust::Hint))
+    }
+
+    /// Whether `wants_confirmed` may ever say so of an event that is believed so far.
+    pub fn may_want_confirmed(&self, trust: Trust) -> bool {
+        let is_effect = |rule: &&Rule| rule.class != Class::Read;
+        self.rules.iter().filter(is_effect).any(|rule| rule.confirm.unwrap_or(trust == Trust::Hint))
+    }
+
     /// How many effects of an action may be made, where a grant says so.
     pub fn limit(&self, service: &str, action: &str) -> Option<Quota> {
         self.rules.iter().filter(|rule| rule.action.covers(service, action)).find_map(|rule| rule.limit)
@@ -276,6 +296,7 @@ impl Rule {
             resources: self.resources.as_ref().map(|all| all.iter().map(ToString::to_string).collect()),
             window: self.window.as_ref().map(ToString::to_string),
             limit: self.limit.map(|limit| limit.to_string()),
+            confirm: self.confirm,
             implied_by: self.implied_by.clone(),
         }
     }

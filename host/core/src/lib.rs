@@ -26,6 +26,7 @@ pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod sender;
 pub mod sign;
 pub mod source;
 mod suggest;

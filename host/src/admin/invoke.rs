@@ -38,8 +38,8 @@ pub(super) async fn invoke(
     if policy.settings.mode == Mode::Off {
         return Err(Refusal::new(StatusCode::CONFLICT, "the policy is off"));
     }
-    let Admin { store, policies, clock, work, .. } = admin;
-    let accept = Accept { store, policies, clock, work };
+    let Admin { store, policies, clock, work, seen, .. } = admin;
+    let accept = Accept { store, policies, clock, work, seen };
     // A task of its own: a caller who hangs up does not stop half-way what was begun.
     let recording = tokio::spawn(async move { accept.invoke(event, &policy).await });
     let recorded =

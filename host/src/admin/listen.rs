@@ -86,7 +86,7 @@ impl Listeners {
             if let Some(tcp) = tcp {
                 let limits = HookLimits { connections_max: CONNECTIONS_MAX, ..HookLimits::default() };
                 let router_for = |from| router.clone().layer(Extension(ConnectInfo(Peer::Tcp { from })));
-                http::serve(tcp, router_for, limits, stopped(stopping)).await;
+                http::serve(tcp, router_for, limits, Vec::new(), stopped(stopping)).await;
             }
         };
         let (served, ()) = tokio::join!(at_socket.into_future(), at_address);

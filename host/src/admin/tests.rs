@@ -15,6 +15,7 @@ use opsward_core::id::RunId;
 use opsward_core::retry::RetrySettings;
 use opsward_core::run::{Entry, LogLevel, Mode, Record};
 use opsward_core::schedule::{Schedule, ScheduleEntry};
+use opsward_core::sender::Trust;
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -51,6 +52,7 @@ impl Desk {
         let admin = Admin {
             gate: Arc::new(Gate::new(&settings, &file, clock.clone()).expect("a user")),
             store,
+            seen: Arc::default(),
             policies: Arc::default(),
             clock: clock.clone(),
             refused: Arc::new(move || vec![refused.clone()]),
@@ -130,7 +132,7 @@ async fn fill(store: &dyn Store) {
             digest: Digest::of(b"plugin"),
             wants: Wants::Progress,
         };
-        let new = NewEvent { event, raw: Vec::new(), received: NOW, runs: vec![run] };
+        let new = NewEvent { event, raw: Vec::new(), received: NOW, trust: Trust::Hint, runs: vec![run] };
         store.accept(vec![new]).await.expect("accepted");
     }
     let claim = store.claim(1, NOW).await.expect("claimed").remove(0).claim;

@@ -38,6 +38,10 @@ impl Session {
             Err(error) if !wrong("no-grant-check") => return Ok(Err(error)),
             granted => granted.unwrap_or_default(),
         };
+        let confirmed = admit::confirm(&question, grants, self.trust, &facts, &self.shown);
+        if let Err(error) = confirmed.or_else(|error| if wrong("no-confirm") { Ok(()) } else { Err(error) }) {
+            return Ok(Err(error));
+        }
         let cleared = self.clear(position, &question, &admitted, params, facts).await?;
         Ok(cleared.map(|()| admitted))
     }

@@ -138,8 +138,13 @@ async fn dry_run(
     let directory = tempfile::Builder::new().prefix("opsward-invoke-").tempdir()?;
     let store = SqliteStore::open(&directory.path().join("opsward.db"))?;
     let (work, policies) = (Arc::new(Notify::new()), policies_of(policy.clone()));
-    let accept =
-        Accept { store: store.clone(), policies: policies.clone(), clock: clock.clone(), work: work.clone() };
+    let accept = Accept {
+        store: store.clone(),
+        policies: policies.clone(),
+        clock: clock.clone(),
+        work: work.clone(),
+        seen: Arc::default(),
+    };
     let (run, _) = accept.invoke(event, &policy).await?;
     let worker = worker_of(guests, registry, policies, Broker::new(store.clone(), cloud, clock), work);
     let ended = work_on(worker, &store, &run).await;

@@ -7,7 +7,7 @@ use crate::approve;
 use crate::broker::Broker;
 use crate::cli::ServeArgs;
 use crate::clock::{Clock, SystemClock};
-use crate::cloud::CloudClient;
+use crate::cloud::{Certificates, CloudClient};
 use crate::plugin::compiler::{Compiler, THIS_PROGRAM};
 use crate::plugin::engine::{Engine, Limits};
 use crate::plugin::guests::Guests;
@@ -19,14 +19,17 @@ use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
 use crate::trigger::accept::Accept;
 use crate::trigger::catch_up::CatchUpSource;
-use crate::trigger::http::{self, HookLimits};
+use crate::trigger::http::{self, HookLimits, HookSource, Peer, Receiving};
 use crate::trigger::log_file;
 use crate::trigger::log_store::LogStoreSource;
 use crate::trigger::queue::QueueSource;
+use crate::trigger::seen::Seen;
 use crate::trigger::timer::Timer;
 use crate::worker::Worker;
 use anyhow::Context as _;
+use axum::extract::Extension;
 use opsward_core::config::{Comes, HostSettings, SourceSettings, StoreSettings};
+use opsward_core::sender::addresses::AddressRange;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +46,9 @@ const PARTS_DRAIN: Duration = Duration::from_secs(16);
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 /// How long the store may take to write what is queued and to tidy up; what it has told anybody is on disk already.
 const STORE_DRAIN: Duration = Duration::from_secs(2);
+/// Connections from one address where the operator does not say: a cloud's senders share few addresses, and keep a handful open from
+/// each.
+const CONNECTIONS_PER_ADDRESS: usize = 256;
 /// How often plugin revisions that nothing needs are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
@@ -82,14 +88,17 @@ impl Parts {
         let guests = guests(&base.join(settings.cache_dir()), args).await?;
         let [work, changed] = [(); 2].map(|()| Arc::new(Notify::new()));
         let policies = Arc::new(Policies::default());
+        let seen = Arc::new(Seen::of(&settings));
         let accept = Arc::new(Accept {
             store: store.clone(),
             policies: policies.clone(),
             clock: clock.clone(),
             work: work.clone(),
+            seen: seen.clone(),
         });
         let logs = log_file::all(&settings, &base, &accept);
         let (server_listen, admin_settings) = (settings.server_listen, settings.admin.clone());
+        let listening = Listening::of(&settings, &secrets.sources, &clock)?;
         let at = base.clone();
         let registry =
             Registry::open(guests.clone(), base, settings, policies.clone(), changed.clone()).await?;
@@ -124,6 +133,7 @@ impl Parts {
             store: store.clone(),
             policies,
             clock: clock.clone(),
+            seen,
             refused,
             work,
             approval_key,
@@ -136,8 +146,10 @@ impl Parts {
         let (listen, admin) = (hooks.local_addr()?, admin_listeners.address());
         let socket = admin_listeners.path().to_owned();
         in_use::name_admin(&file, &socket).context("cannot write beside the store")?;
-        let limits = HookLimits::default();
-        let router = http::router(secrets.sources, accept.clone(), limits);
+        let Listening { certificates, proxies, uncounted, limits } = listening;
+        let receiving = Receiving { accept: accept.clone(), certificates, proxies, limits };
+        let router = http::router(secrets.sources, receiving);
+        let router_for = move |from| router.clone().layer(Extension(Peer(from)));
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(named("registry", registry.clone().watch(stopping.clone())));
@@ -170,8 +182,8 @@ impl Parts {
             tasks.spawn(named("log", log.run(stopping.clone())));
         }
         tasks.spawn(named("worker", Arc::new(worker).run(stopping.clone())));
-        tasks
-            .spawn(named("webhooks", http::serve(hooks, move |_| router.clone(), limits, stopped(stopping))));
+        let webhooks = http::serve(hooks, router_for, limits, uncounted, stopped(stopping));
+        tasks.spawn(named("webhooks", webhooks));
         let (stop_admin, admin_stopping) = watch::channel(false);
         let showing = tokio::spawn(admin_listeners.serve(front, admin_stopping));
         Ok(Self { listen, admin, socket, store, tasks, showing, ready, stop, stop_admin })
@@ -202,6 +214,33 @@ impl Parts {
                 Ok(())
             }
         }
+    }
+}
+
+/// How the public listener listens.
+struct Listening {
+    certificates: Option<Certificates>,
+    proxies: Vec<AddressRange>,
+    uncounted: Vec<AddressRange>,
+    limits: HookLimits,
+}
+
+impl Listening {
+    fn of(settings: &HostSettings, sources: &[HookSource], clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let reaches: Vec<_> = sources.iter().filter_map(|source| source.proof.reach()).collect();
+        let certificates = match reaches.is_empty() {
+            true => None,
+            false => Some(Certificates::new(reaches, clock.clone())?),
+        };
+        let proxies = settings.server_proxies.clone();
+        let of_operator = settings.server_connections_per_address;
+        // Where the operator says nothing, whoever connects from this machine is taken for the proxy that is to stand in front.
+        let this_machine = ["127.0.0.0/8", "::1"].map(|range| range.parse().expect("a range"));
+        let this_machine = this_machine.into_iter().filter(|_| of_operator.is_none());
+        let uncounted = proxies.iter().copied().chain(this_machine).collect();
+        let connections_per_address = of_operator.unwrap_or(CONNECTIONS_PER_ADDRESS);
+        let limits = HookLimits { connections_per_address, ..HookLimits::default() };
+        Ok(Self { certificates, proxies, uncounted, limits })
     }
 }
 

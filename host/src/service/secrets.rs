@@ -5,7 +5,7 @@ use super::hide;
 use crate::cloud::{self, Account};
 use crate::trigger::http::HookSource;
 use anyhow::Context as _;
-use opsward_core::config::{AccountSettings, Comes, HostSettings, SourceSettings};
+use opsward_core::config::{AccountSettings, Comes, HostSettings, PostedSettings, SourceSettings};
 use opsward_core::credential::Issued;
 use opsward_core::secret::{Credential, Secret, SecretRef};
 use std::collections::HashMap;
@@ -32,9 +32,8 @@ impl Secrets {
         for (name, source) in &settings.sources {
             match &source.comes {
                 Comes::Posted(posted) => {
-                    let token = of(&posted.token, format!("source {name}"))?;
-                    let map = source.map.clone();
-                    sources.push(HookSource { name: name.clone(), kind: source.kind, map, token });
+                    sources
+                        .push(hook_source(source, posted, base).with_context(|| format!("source {name}"))?);
                 }
                 Comes::File(_) | Comes::Queue(_) | Comes::LogStore(_) => {}
             }
@@ -46,6 +45,21 @@ impl Secrets {
         forget_variables(settings);
         Ok(Self { accounts, sources, named })
     }
+}
+
+/// A source that events are posted to, with what proves its senders.
+fn hook_source(source: &SourceSettings, posted: &PostedSettings, base: &Path) -> anyhow::Result<HookSource> {
+    let proof = posted.proof.try_map(|reference| cloud::resolve(reference, base))?;
+    proof.usable()?;
+    Ok(HookSource {
+        name: source.name.clone(),
+        kind: source.kind,
+        map: source.map.clone(),
+        token: cloud::resolve(&posted.token, base)?,
+        proof,
+        addresses: posted.addresses.clone(),
+        rate: posted.rate,
+    })
 }
 
 /// An account with what its credential begins with.

@@ -3,6 +3,7 @@
 use super::NewRun;
 use opsward_core::event::Event;
 use opsward_core::id::{RunId, SourceName};
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
 
@@ -15,6 +16,8 @@ pub struct NewEvent {
     pub raw: Vec<u8>,
     /// When the host received it.
     pub received: Timestamp,
+    /// How far it is to be believed.
+    pub trust: Trust,
     /// One per policy that matched.
     pub runs: Vec<NewRun>,
 }
@@ -61,6 +64,8 @@ pub struct EventRow {
     pub event: Event,
     /// When it was received.
     pub received: Timestamp,
+    /// How far it is to be believed.
+    pub trust: Trust,
     /// The runs it started.
     pub runs: Vec<RunId>,
 }

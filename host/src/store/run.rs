@@ -5,6 +5,7 @@ use super::StoreError;
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState};
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
 
@@ -47,6 +48,8 @@ pub struct Claimed {
     pub event: Event,
     /// When the event was received.
     pub received: Timestamp,
+    /// How far it is to be believed.
+    pub trust: Trust,
     /// All records so far.
     pub ledger: Vec<Record>,
 }

@@ -6,9 +6,11 @@ use crate::clock::Clock;
 use crate::failpoint;
 use crate::policy::{LivePolicy, Policies, PolicySet};
 use crate::store::{Acceptance, Cursor, NewEvent, NewRun, Store, StoreError};
+use crate::trigger::seen::Seen;
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{RunId, SourceName};
 use opsward_core::run::Mode;
+use opsward_core::sender::Trust;
 use opsward_core::source::UNDECODABLE;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -23,15 +25,24 @@ pub struct Accept {
     pub clock: Arc<dyn Clock>,
     /// Tells the dispatcher that there are runs to claim.
     pub work: Arc<Notify>,
+    /// Counts what comes.
+    pub seen: Arc<Seen>,
 }
 
 impl Accept {
     /// Records `events` of one delivery with the runs they start, all or none, and returns once they are on disk. `raw` is the
     /// delivery as it came; of a batch it is kept with the first event, since the others would repeat it.
     ///
+    /// `trust` says how far they are to be believed.
+    ///
     /// Not to be cancelled: the commit may happen while nobody is left to tell the dispatcher.
-    pub async fn accept(&self, events: Vec<Event>, raw: &[u8]) -> Result<Vec<Acceptance>, StoreError> {
-        self.accept_at(events, raw, None).await
+    pub async fn accept(
+        &self,
+        events: Vec<Event>,
+        raw: &[u8],
+        trust: Trust,
+    ) -> Result<Vec<Acceptance>, StoreError> {
+        self.accept_at(events, raw, trust, None).await
     }
 
     /// What `accept` is to events that the host fetches itself: `cursor` moves with them, in the same transaction.
@@ -39,6 +50,7 @@ impl Accept {
         &self,
         events: Vec<Event>,
         raw: &[u8],
+        trust: Trust,
         cursor: Option<Cursor>,
     ) -> Result<Vec<Acceptance>, StoreError> {
         let sources: Vec<_> = events.iter().map(|event| event.source.clone()).collect();
@@ -48,6 +60,7 @@ impl Accept {
             runs: runs_of(&event, &live),
             raw: if at == 0 { raw.to_vec() } else { Vec::new() },
             received,
+            trust,
             event,
         });
         self.record(&sources, new.collect(), cursor).await
@@ -58,7 +71,9 @@ impl Accept {
     pub async fn invoke(&self, event: Event, policy: &LivePolicy) -> Result<(RunId, Acceptance), StoreError> {
         let run = new_run(&event, policy, Wants::Transition);
         let (id, sources) = (run.id.clone(), [event.source.clone()]);
-        let new = NewEvent { runs: vec![run], raw: Vec::new(), received: self.clock.now(), event };
+        // A person says so.
+        let trust = Trust::Proved;
+        let new = NewEvent { runs: vec![run], raw: Vec::new(), received: self.clock.now(), trust, event };
         let accepted = self.record(&sources, vec![new], None).await?;
         let one = accepted.into_iter().next();
         Ok((id, one.unwrap_or(Acceptance::Duplicate)))
@@ -80,8 +95,9 @@ impl Accept {
             Ok(list) => list.iter().map(result).collect(),
             Err(_) => vec!["unavailable"; sources.len()],
         };
+        let now = self.clock.now();
         for (source, result) in sources.iter().zip(results) {
-            count(source.as_str(), result);
+            self.seen.count(source, result, now);
         }
         if accepted.iter().flatten().any(|one| matches!(one, Acceptance::New { runs: 1.. })) {
             self.work.notify_one();
@@ -112,10 +128,4 @@ fn result(acceptance: &Acceptance) -> &'static str {
         Acceptance::New { .. } => "accepted",
         Acceptance::Duplicate => "duplicate",
     }
-}
-
-/// Counts what became of an event, or of a delivery that is none. `source` must be a known one: whoever may invent names
-/// could fill the memory with them.
-pub(super) fn count(source: &str, result: &'static str) {
-    metrics::counter!("opsward_events_total", "source" => source.to_owned(), "result" => result).increment(1);
 }

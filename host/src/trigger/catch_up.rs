@@ -12,6 +12,7 @@ use crate::store::Cursor;
 use opsward_core::config::CatchUp;
 use opsward_core::event::{Delivery, SourceKind, decode};
 use opsward_core::id::SourceName;
+use opsward_core::sender::Trust;
 use opsward_core::source::history::{self, Past};
 use opsward_core::time::Timestamp;
 use std::collections::HashSet;
@@ -104,7 +105,7 @@ impl CatchUpSource {
         let body = past.body.as_bytes();
         let delivery = Delivery { headers: &[], body };
         match decode(SourceKind::AlibabaCloudmonitor, &self.name, &delivery, now) {
-            Ok(events) => drop(self.accept.accept(events, body).await?),
+            Ok(events) => drop(self.accept.accept(events, body, Trust::Proved).await?),
             Err(error) => {
                 let (source, problem) = (&self.name, chain(&error));
                 tracing::warn!(%source, event = past.id, "the cloud's history has what cannot be read: {problem}");
@@ -120,7 +121,7 @@ impl CatchUpSource {
             return Ok(Timestamp::from_ms(ms));
         }
         let cursor = Cursor { source: self.name.clone(), key: SINCE.to_owned(), value: now.ms().to_string() };
-        self.accept.accept_at(Vec::new(), &[], Some(cursor)).await?;
+        self.accept.accept_at(Vec::new(), &[], Trust::Proved, Some(cursor)).await?;
         Ok(now)
     }
 }

@@ -6,35 +6,44 @@
 //! |---|---|
 //! | 200 | recorded, or known already |
 //! | 400 | not what the source's kind sends; with line and column where there are any |
+//! | 401 | without the proof that the source asks for |
+//! | 403 | from an address that the source does not take from |
 //! | 404 | unknown source or wrong token: which of them is not told, nor shown by the time it takes |
 //! | 405 | neither POST nor OPTIONS |
 //! | 408, 413 | the body is too slow, too large |
-//! | 503 | too many at once, or the store cannot record now: the sender should try again |
+//! | 429 | faster than the source's rate, or too many of it at once: the sender should try again |
+//! | 503 | too many at once, the store cannot record now, or a certificate cannot be had: the sender should try again |
 
+mod body;
 mod listener;
+mod per_address;
+mod refusal;
+mod room;
 
 pub use listener::serve;
 
-use super::accept::{Accept, count};
+use super::accept::Accept;
+use crate::cloud::Certificates;
 use crate::store::{Acceptance, StoreError};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER};
+use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use futures::StreamExt as _;
-use opsward_core::event::{BODY_BYTES_MAX, DecodeError, Delivery, Event, Mapping, SourceKind, decode};
+use opsward_core::event::{Delivery, Event, Mapping, SourceKind, decode};
 use opsward_core::id::{Digest, SourceName};
 use opsward_core::secret::Secret;
+use opsward_core::sender::addresses::{AddressRange, sender_of};
+use opsward_core::sender::{Checked, Delivered, Proof, Trust, check, check_signed};
+pub(super) use refusal::chain;
+use refusal::{Refusal, answer};
+use room::{Place, Room, Share};
 use serde_json::json;
 use std::collections::HashMap;
-use std::error::Error;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// A place that events are posted to.
 #[derive(Debug, Clone)]
@@ -47,18 +56,45 @@ pub struct HookSource {
     pub map: Option<Mapping>,
     /// The second part of its path.
     pub token: Secret,
+    /// What deliveries must bear besides.
+    pub proof: Proof<Secret>,
+    /// From where they may come; from anywhere where there is none.
+    pub addresses: Vec<AddressRange>,
+    /// Most deliveries a second.
+    pub rate: u32,
+}
+
+/// What the webhooks need.
+pub struct Receiving {
+    /// Records what is taken.
+    pub accept: Arc<Accept>,
+    /// Of senders that sign with them; where none does, none.
+    pub certificates: Option<Certificates>,
+    /// The proxies in front, whose word on who asks is believed.
+    pub proxies: Vec<AddressRange>,
+    /// The listener's bounds.
+    pub limits: HookLimits,
 }
 
 /// Bounds of the public listener.
 #[derive(Debug, Clone, Copy)]
 pub struct HookLimits {
-    /// Requests worked on at a time; over it the answer is 503. With full bodies 512 of them take 128 MiB.
+    /// Requests worked on at a time.
     pub requests_max: usize,
+    /// Those of one source: an eighth, so that a flood leaves room for the others, and more than a cloud sends at once.
+    pub source_requests_max: usize,
+    /// Bytes of bodies at a time, those of which the store has not said yet that they are on disk included. One source at its bound
+    /// takes a quarter.
+    pub body_bytes_max: usize,
     /// Open connections; over it the kernel's backlog waits. Most sit idle, and each takes a file descriptor.
     pub connections_max: usize,
+    /// Those from one address, or from one /64 of IPv6, the operator's proxies excepted; over it they are closed.
+    pub connections_per_address: usize,
     /// How long a sender may take for the head of a request, idle time before it included, and again for its body. The
     /// clouds' own patience with us is 5 s.
     pub read_timeout: Duration,
+    /// How long a delivery waits for room: the clouds give up after 5 s, and recording takes time as well.
+    pub turn_timeout: Duration,
     /// How long the store may take before the sender is told to come again.
     pub accept_timeout: Duration,
 }
@@ -68,47 +104,43 @@ impl Default for HookLimits {
         let ten_seconds = Duration::from_secs(10);
         Self {
             requests_max: 512,
+            source_requests_max: 64,
+            body_bytes_max: 64 << 20,
             connections_max: 2048,
+            connections_per_address: 2048,
             read_timeout: ten_seconds,
+            turn_timeout: Duration::from_secs(2),
             accept_timeout: ten_seconds,
         }
     }
 }
 
-/// How much of a body that is too large is read and thrown away, so that the sender gets to read the answer instead of a reset
-/// connection.
-const DISCARDED_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Seconds a sender is asked to wait after a 503: a commit takes milliseconds, a full disk longer than anybody waits.
-const RETRY_AFTER_SECONDS: u16 = 2;
-
 struct Hooks {
     sources: HashMap<String, Hook>,
     /// Compared with the token where the source is unknown.
     no_source: Secret,
-    accept: Arc<Accept>,
-    requests: Semaphore,
-    limits: HookLimits,
+    room: Room,
+    receiving: Receiving,
 }
 
 struct Hook {
-    name: SourceName,
-    kind: SourceKind,
-    map: Option<Mapping>,
     token_digest: Secret,
+    source: HookSource,
+    share: Share,
 }
 
+/// Who is at the other end of a connection: to be laid over the router as an extension.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
 /// The routes of the public listener.
-pub fn router(sources: Vec<HookSource>, accept: Arc<Accept>, limits: HookLimits) -> Router {
-    let hooks = sources.into_iter().map(|HookSource { name, kind, map, token }| {
-        (name.as_str().to_owned(), Hook { name, kind, map, token_digest: digest(token.expose()) })
+pub fn router(sources: Vec<HookSource>, receiving: Receiving) -> Router {
+    let room = Room::new(receiving.limits);
+    let hooks = sources.into_iter().map(|source| {
+        let (token_digest, share) = (digest(source.token.expose()), room.share(source.rate));
+        (source.name.as_str().to_owned(), Hook { token_digest, source, share })
     });
-    let hooks = Hooks {
-        sources: hooks.collect(),
-        no_source: digest(""),
-        accept,
-        requests: Semaphore::new(limits.requests_max),
-        limits,
-    };
+    let hooks = Hooks { sources: hooks.collect(), no_source: digest(""), room, receiving };
     Router::new()
         .route("/hooks/{source}/{token}", post(deliver).options(validate))
         .fallback(|| async { Refusal::NotFound.into_response() })
@@ -128,30 +160,64 @@ impl Hooks {
         let token_matches = wanted.matches(digest(&token).expose());
         hook.filter(|_| token_matches).ok_or(Refusal::NotFound)
     }
+
+    /// Refuses what comes from elsewhere than the source takes from.
+    fn lets_in(&self, hook: &Hook, peer: IpAddr, headers: &HeaderMap) -> Result<(), Refusal> {
+        let ranges = &hook.source.addresses;
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        let forwarded = headers.get_all("x-forwarded-for").iter();
+        // A value that is no text is nobody's address.
+        let forwarded: Vec<&str> = forwarded.map(|value| value.to_str().unwrap_or_default()).collect();
+        let from = sender_of(peer, &self.receiving.proxies, forwarded.into_iter());
+        let is_in = from.is_some_and(|from| ranges.iter().any(|range| range.contains(from)));
+        if is_in { Ok(()) } else { Err(Refusal::Elsewhere) }
+    }
+
+    /// How far a delivery is to be believed.
+    async fn believe(&self, hook: &Hook, delivered: &Delivered<'_>) -> Result<Trust, Refusal> {
+        let proof = &hook.source.proof;
+        match check(proof, delivered, self.receiving.accept.clock.now())? {
+            Checked::Believed(trust) => Ok(trust),
+            Checked::Needs(certificate) => {
+                let Some(certificates) = &self.receiving.certificates else { return Err(Refusal::NotFound) };
+                let key = certificates.key(&certificate).await.map_err(Refusal::Uncertified)?;
+                Ok(check_signed(proof, delivered, &key)?)
+            }
+        }
+    }
 }
 
 type HookPath = Result<Path<(String, String)>, PathRejection>;
 
-async fn deliver(State(hooks): State<Arc<Hooks>>, path: HookPath, request: Request) -> Response {
+async fn deliver(
+    State(hooks): State<Arc<Hooks>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    path: HookPath,
+    request: Request,
+) -> Response {
     let hook = match hooks.find(path) {
         Ok(hook) => hook,
         Err(refusal) => {
-            count("unknown", refusal.result());
+            metrics::counter!("opsward_events_total", "source" => "unknown", "result" => refusal.result())
+                .increment(1);
             return refusal.into_response();
         }
     };
-    match receive(&hooks, hook, request).await {
+    match receive(&hooks, hook, peer, request).await {
         Ok(acceptances) => recorded(&acceptances),
         Err(refusal) => {
-            let source = &hook.name;
+            let source = &hook.source.name;
             match &refusal {
                 // Counted where it failed.
                 Refusal::Store(error) => {
                     tracing::error!(%source, error = chain(error), "events not recorded")
                 }
                 refusal => {
-                    tracing::warn!(%source, reason = %refusal.message(), "delivery refused");
-                    count(source.as_str(), refusal.result());
+                    tracing::warn!(%source, reason = %refusal.told(), "delivery refused");
+                    let accept = &hooks.receiving.accept;
+                    accept.seen.count(source, refusal.result(), accept.clock.now());
                 }
             }
             refusal.into_response()
@@ -159,66 +225,63 @@ async fn deliver(State(hooks): State<Arc<Hooks>>, path: HookPath, request: Reque
     }
 }
 
-async fn receive(hooks: &Hooks, hook: &Hook, request: Request) -> Result<Vec<Acceptance>, Refusal> {
-    let _turn = hooks.requests.try_acquire().map_err(|_| Refusal::Busy)?;
+async fn receive(
+    hooks: &Hooks,
+    hook: &Hook,
+    peer: IpAddr,
+    request: Request,
+) -> Result<Vec<Acceptance>, Refusal> {
     let (head, body) = request.into_parts();
-    let headers = event_headers(&head.headers)?;
-    let body = tokio::time::timeout(hooks.limits.read_timeout, read(&head.headers, body))
+    hooks.lets_in(hook, peer, &head.headers)?;
+    hooks.room.turn(&hook.share)?;
+    let place = hooks.room.place(&hook.share, body::announced(&head.headers)).await?;
+    let headers = wanted_headers(&hook.source.proof, &head.headers)?;
+    let body = tokio::time::timeout(hooks.receiving.limits.read_timeout, body::read(&head.headers, body))
         .await
         .map_err(|_| Refusal::TooSlow)??;
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    let trust = hooks.believe(hook, &Delivered { headers: &headers, target, body: &body }).await?;
     let delivery = Delivery { headers: &headers, body: &body };
-    let now = hooks.accept.clock.now();
-    let events = match &hook.map {
-        Some(map) => map.decode(&hook.name, &delivery, now)?,
-        None => decode(hook.kind, &hook.name, &delivery, now)?,
+    let HookSource { kind, name, map, .. } = &hook.source;
+    let now = hooks.receiving.accept.clock.now();
+    let events = match map {
+        Some(map) => map.decode(name, &delivery, now)?,
+        None => decode(*kind, name, &delivery, now)?,
     };
-    record(hooks, events, body).await
+    record(hooks, events, body, trust, place).await
 }
 
 /// Hands the events over in a task of its own: a sender that hangs up does not stop half-way what was begun.
-async fn record(hooks: &Hooks, events: Vec<Event>, raw: Vec<u8>) -> Result<Vec<Acceptance>, Refusal> {
-    let accept = hooks.accept.clone();
-    let recording = tokio::spawn(async move { accept.accept(events, &raw).await });
-    match tokio::time::timeout(hooks.limits.accept_timeout, recording).await {
+async fn record(
+    hooks: &Hooks,
+    events: Vec<Event>,
+    raw: Vec<u8>,
+    trust: Trust,
+    place: Place,
+) -> Result<Vec<Acceptance>, Refusal> {
+    let accept = hooks.receiving.accept.clone();
+    let recording = tokio::spawn(async move {
+        let accepted = accept.accept(events, &raw, trust).await;
+        drop(place);
+        accepted
+    });
+    match tokio::time::timeout(hooks.receiving.limits.accept_timeout, recording).await {
         Ok(Ok(accepted)) => accepted.map_err(Refusal::Store),
         Ok(Err(failed)) => Err(Refusal::Store(StoreError::Closed(failed.to_string()))),
         Err(_) => Err(Refusal::StoreSlow),
     }
 }
 
-/// The headers that decoders look at.
-fn event_headers(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
-    let wanted =
-        headers.iter().filter(|(name, _)| **name == CONTENT_TYPE || name.as_str().starts_with("ce-"));
+/// The headers that decoders and the source's proof look at.
+fn wanted_headers(proof: &Proof<Secret>, headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
+    let is_wanted = |name: &str| name == "content-type" || name.starts_with("ce-") || proof.looks_at(name);
+    let wanted = headers.iter().filter(|(name, _)| is_wanted(name.as_str()));
     wanted
         .map(|(name, value)| match std::str::from_utf8(value.as_bytes()) {
             Ok(value) => Ok((name.as_str().to_owned(), value.to_owned())),
             Err(_) => Err(Refusal::Unreadable(format!("header `{name}` is not UTF-8"))),
         })
         .collect()
-}
-
-async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let announced = announced.unwrap_or(0);
-    // A sender that asks first has sent nothing yet.
-    if announced > BODY_BYTES_MAX && headers.contains_key(EXPECT) {
-        return Err(Refusal::TooLarge);
-    }
-    let mut bytes = Vec::with_capacity(announced.min(BODY_BYTES_MAX));
-    let mut seen = 0_usize;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|e| Refusal::Unreadable(format!("the body broke off: {e}")))?;
-        seen = seen.saturating_add(chunk.len());
-        if seen > DISCARDED_BYTES_MAX {
-            break;
-        }
-        if seen <= BODY_BYTES_MAX {
-            bytes.extend_from_slice(&chunk);
-        }
-    }
-    if seen > BODY_BYTES_MAX { Err(Refusal::TooLarge) } else { Ok(bytes) }
 }
 
 fn recorded(acceptances: &[Acceptance]) -> Response {
@@ -232,92 +295,6 @@ fn recorded(acceptances: &[Acceptance]) -> Response {
     answer(StatusCode::OK, &body)
 }
 
-/// Why a delivery is not recorded.
-#[derive(Debug)]
-enum Refusal {
-    NotFound,
-    Busy,
-    TooSlow,
-    TooLarge,
-    Unreadable(String),
-    Decode(DecodeError),
-    Store(StoreError),
-    StoreSlow,
-}
-
-impl From<DecodeError> for Refusal {
-    fn from(error: DecodeError) -> Self {
-        Self::Decode(error)
-    }
-}
-
-impl Refusal {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unreadable(_) | Self::Decode(_) => StatusCode::BAD_REQUEST,
-            Self::Busy | Self::Store(_) | Self::StoreSlow => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// As it is counted.
-    fn result(&self) -> &'static str {
-        match self {
-            Self::NotFound => "not-found",
-            Self::Busy => "busy",
-            Self::TooSlow => "too-slow",
-            Self::TooLarge => "too-large",
-            Self::Unreadable(_) | Self::Decode(_) => "malformed",
-            Self::Store(_) | Self::StoreSlow => "unavailable",
-        }
-    }
-
-    /// As the sender reads it. What ails the store is the operator's to know.
-    fn message(&self) -> String {
-        match self {
-            Self::NotFound => "not found".to_owned(),
-            Self::Busy => "too many requests at once".to_owned(),
-            Self::TooSlow => "the body did not arrive in time".to_owned(),
-            Self::TooLarge => format!("the body is larger than {BODY_BYTES_MAX} bytes"),
-            Self::Unreadable(problem) => problem.clone(),
-            Self::Decode(error) => chain(error),
-            Self::Store(StoreError::Full) => "the host's disk is full: nothing was recorded".to_owned(),
-            Self::Store(_) => "the host cannot record events now".to_owned(),
-            Self::StoreSlow => {
-                "recording takes too long: it may still succeed, send the event again".to_owned()
-            }
-        }
-    }
-
-    fn into_response(self) -> Response {
-        let mut body = json!({ "error": self.message() });
-        if let Self::Decode(error) = &self
-            && let Some((line, column)) = error.position()
-        {
-            body["line"] = line.into();
-            body["column"] = column.into();
-        }
-        let status = self.status();
-        let mut response = answer(status, &body);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
-        }
-        response
-    }
-}
-
-fn answer(status: StatusCode, body: &serde_json::Value) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
-}
-
-/// The error with its causes, in one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 /// Tells a sender that asks whether it may post here (CloudEvents "HTTP 1.1 Web Hooks", section 4): whoever knows the path
 /// may, at any rate.
 async fn validate(State(hooks): State<Arc<Hooks>>, path: HookPath, headers: HeaderMap) -> Response {
@@ -328,7 +305,7 @@ async fn validate(State(hooks): State<Arc<Hooks>>, path: HookPath, headers: Head
     let mut response = StatusCode::OK.into_response();
     let answers = response.headers_mut();
     answers.insert("allow", HeaderValue::from_static("POST, OPTIONS"));
-    if hook.kind == SourceKind::Cloudevents
+    if hook.source.kind == SourceKind::Cloudevents
         && let Some(origin) = headers.get("webhook-request-origin")
     {
         answers.insert(HeaderName::from_static("webhook-allowed-origin"), origin.clone());

@@ -14,6 +14,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use opsward_core::config::{Comes, FileSettings, HostSettings};
 use opsward_core::event::{Event, ReadFrom};
 use opsward_core::id::SourceName;
+use opsward_core::sender::Trust;
 use opsward_core::tail::Progress;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -165,7 +166,8 @@ impl LogFile {
     async fn record(&self, events: &[Event], progress: &Progress) -> Result<(), crate::store::StoreError> {
         let value = serde_json::to_string(progress).expect("numbers, a truth and a digest have a text");
         let cursor = Cursor { source: self.name.clone(), key: CURSOR.to_owned(), value };
-        self.accept.accept_at(events.to_vec(), b"", Some(cursor)).await.map(drop)
+        // What stands in a log was written by a program of this machine, but often in the words of strangers.
+        self.accept.accept_at(events.to_vec(), b"", Trust::Hint, Some(cursor)).await.map(drop)
     }
 }
 

@@ -3,7 +3,7 @@
 //! protocol and the pauses to `opsward_core::source`, signing and sending to `cloud`, and recording to `accept`. Tested by
 //! `tests/tests/it/polled.rs`.
 
-use super::accept::{Accept, count};
+use super::accept::Accept;
 use super::http::chain;
 use super::pulling::{PullError, Reported};
 use crate::cloud::{CloudClient, Pull, Pulled};
@@ -14,6 +14,7 @@ use opsward_core::event::{
     BATCH_EVENTS_MAX, BODY_BYTES_MAX, Delivery, Event, MESSAGE_ID, SourceKind, decode,
 };
 use opsward_core::id::SourceName;
+use opsward_core::sender::Trust;
 use opsward_core::sign::alibaba_sls;
 use opsward_core::source::log_store::{self, PAGE_BYTES_MAX, PAGE_GROUPS, Page, PageHeaders, Shard};
 use opsward_core::source::poll::{Pace, Polled};
@@ -106,7 +107,7 @@ impl LogStoreSource {
         }
         let since = (self.accept.clock.now() - self.store.since).seconds();
         self.accept
-            .accept_at(Vec::new(), &[], Some(self.cursor(SINCE.to_owned(), since.to_string())))
+            .accept_at(Vec::new(), &[], Trust::Proved, Some(self.cursor(SINCE.to_owned(), since.to_string())))
             .await?;
         Ok(since)
     }
@@ -168,10 +169,10 @@ impl LogStoreSource {
             events.extend(self.decoded(&format!("{}/{cursor}/{nth}", shard.id), record).await?);
             if events.len() >= BATCH_EVENTS_MAX {
                 let rest = events.split_off(BATCH_EVENTS_MAX);
-                self.accept.accept(std::mem::replace(&mut events, rest), &[]).await?;
+                self.accept.accept(std::mem::replace(&mut events, rest), &[], Trust::Proved).await?;
             }
         }
-        self.accept.accept_at(events, &[], Some(next)).await?;
+        self.accept.accept_at(events, &[], Trust::Proved, Some(next)).await?;
         Ok(())
     }
 
@@ -193,9 +194,9 @@ impl LogStoreSource {
                     source = %self.name, record = id, bytes = record.len(),
                     "a record cannot be decoded, and is recorded as it is: {problem}"
                 );
-                count(self.name.as_str(), "undecodable");
+                self.accept.seen.count(&self.name, "undecodable", self.accept.clock.now());
                 let event = undecodable(&self.name, id, &problem, record.len(), received);
-                self.accept.accept(vec![event], record.as_bytes()).await?;
+                self.accept.accept(vec![event], record.as_bytes(), Trust::Proved).await?;
                 Ok(Vec::new())
             }
         }

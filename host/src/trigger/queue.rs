@@ -3,7 +3,7 @@
 //! deleted too: it neither blocks the queue nor is lost. Leaves the protocol and the pauses to `opsward_core::source`, signing and
 //! sending to `cloud`, and recording to `accept`. Tested by `tests/tests/it/pulled.rs`.
 
-use super::accept::{Accept, count};
+use super::accept::Accept;
 use super::http::chain;
 use super::pulling::{PullError, Reported};
 use crate::cloud::{CloudClient, Pull, Pulled};
@@ -12,6 +12,7 @@ use futures::future::join_all;
 use opsward_core::config::QueueSettings;
 use opsward_core::event::{Delivery, MESSAGE_ID, SourceKind, decode};
 use opsward_core::id::SourceName;
+use opsward_core::sender::Trust;
 use opsward_core::sign::alibaba_mns;
 use opsward_core::source::poll::{LONG_POLL, Pace, Polled};
 use opsward_core::source::queue::{self, Message};
@@ -27,6 +28,9 @@ const POLL_TIMEOUT: Duration = LONG_POLL.saturating_add(Duration::from_secs(15))
 const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest answer: a batch of messages of 64 KiB each, with what XML and escaping add.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// How far messages are believed: whoever put them there had the account's leave.
+const TRUST: Trust = Trust::Proved;
 
 /// A queue that events are taken from.
 pub struct QueueSource {
@@ -103,16 +107,16 @@ impl QueueSource {
         let headers = [(MESSAGE_ID.to_owned(), message.id.clone())];
         let delivery = Delivery { headers: &headers, body: raw };
         match decode(self.kind, &self.name, &delivery, received) {
-            Ok(events) => drop(self.accept.accept(events, raw).await?),
+            Ok(events) => drop(self.accept.accept(events, raw, TRUST).await?),
             Err(error) => {
                 let problem = chain(&error);
                 tracing::warn!(
                     source = %self.name, message = message.id, dequeued = message.dequeued, bytes = raw.len(),
                     "a message cannot be decoded, and is recorded as it is: {problem}"
                 );
-                count(self.name.as_str(), "undecodable");
+                self.accept.seen.count(&self.name, "undecodable", self.accept.clock.now());
                 let event = undecodable(&self.name, &message.id, &problem, raw.len(), received);
-                self.accept.accept(vec![event], raw).await?;
+                self.accept.accept(vec![event], raw, TRUST).await?;
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use opsward_core::id::RunId;
 use opsward_core::schedule::{
     CLOCK_JUMP_MAX, ClockStep, Due, Known, Overlap, Schedule, clock_step, fired_by_hand, fired_event,
 };
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -230,7 +231,7 @@ fn new_event(policy: &LivePolicy, event: Event, now: Timestamp) -> NewEvent {
         digest: policy.revision.digest,
         wants: Wants::Progress,
     };
-    NewEvent { event, raw: Vec::new(), received: now, runs: vec![run] }
+    NewEvent { event, raw: Vec::new(), received: now, trust: Trust::Proved, runs: vec![run] }
 }
 
 fn log(policy: &LivePolicy, schedule: &Schedule, due: &Due, recorded: Recorded) {

@@ -9,6 +9,7 @@ use opsward::store::{Acceptance, Store as _};
 use opsward::trigger::accept::Accept;
 use opsward_core::event::{Delivery, SourceKind, decode};
 use opsward_core::id::SourceName;
+use opsward_core::sender::Trust;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,6 +36,7 @@ async fn measure() -> anyhow::Result<Vec<f64>> {
         policies: scene.policies.clone(),
         clock: Arc::new(SystemClock),
         work: Arc::new(Notify::new()),
+        seen: Arc::default(),
     };
     let source: SourceName = "bench".parse()?;
     let mut rates = Vec::new();
@@ -64,7 +66,7 @@ async fn deliver(accept: &Accept, source: &SourceName, body: &str) -> anyhow::Re
     let headers = [("content-type".to_owned(), "application/cloudevents+json".to_owned())];
     let delivery = Delivery { headers: &headers, body: body.as_bytes() };
     let events = decode(SourceKind::Cloudevents, source, &delivery, scene::NOW)?;
-    let accepted = accept.accept(events, body.as_bytes()).await?;
+    let accepted = accept.accept(events, body.as_bytes(), Trust::Hint).await?;
     ensure!(accepted == [Acceptance::New { runs: 0 }], "an event was taken as {accepted:?}");
     Ok(())
 }

@@ -15,6 +15,7 @@ use opsward_core::call::CallRequest;
 use opsward_core::event::Wants;
 use opsward_core::id::{AccountName, Digest, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
+use opsward_core::sender::Trust;
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -131,7 +132,7 @@ async fn first_calls(report: &mut Report) -> anyhow::Result<()> {
             let instance = format!("i-paced{nth:05}");
             let mut event = scene::event(&instance);
             event.data = event.data.replace("i-bp18l0uopocfc98xxxx", &instance);
-            accept.accept(vec![event], b"").await?;
+            accept.accept(vec![event], b"", Trust::Proved).await?;
             Ok((instance, Instant::now()))
         });
     }
@@ -238,5 +239,5 @@ fn new_event(id: &str, digest: Digest, policy: &str) -> NewEvent {
         digest,
         wants: Wants::Progress,
     };
-    NewEvent { event, raw: Vec::new(), received: scene::NOW, runs: vec![run] }
+    NewEvent { event, raw: Vec::new(), received: scene::NOW, trust: Trust::Hint, runs: vec![run] }
 }

@@ -17,6 +17,7 @@ use opsward_core::call::CallRequest;
 use opsward_core::catalog::Provider;
 use opsward_core::id::AccountName;
 use opsward_core::run::RunState;
+use opsward_core::sender::Trust;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -122,7 +123,7 @@ async fn offer(accept: &Arc<Accept>, turn: usize) -> anyhow::Result<HashMap<Stri
             let mut event = scene::event(&instance);
             event.data = event.data.replace("i-bp18l0uopocfc98xxxx", &instance);
             let begun = Instant::now();
-            accept.accept(vec![event], b"").await?;
+            accept.accept(vec![event], b"", Trust::Proved).await?;
             Ok((disk_of(&instance), begun))
         });
     }
@@ -145,7 +146,7 @@ async fn feed(
         let mut event = scene::event(&format!("{policy}-{turn}-{nth}"));
         event.source = source.parse()?;
         event.kind = kind.to_owned();
-        accept.accept(vec![event], b"").await?;
+        accept.accept(vec![event], b"", Trust::Proved).await?;
         let newest = || RunFilter { policy: policy.parse().ok(), state: None, limit: 1 };
         while let [run] = &store.list_runs(newest()).await?[..]
             && (run.state == RunState::Running || is_due(run))

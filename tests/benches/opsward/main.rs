@@ -12,6 +12,7 @@ mod machine;
 mod matching;
 mod measure;
 mod path;
+mod posted;
 mod processes;
 mod runs;
 mod sandbox;
@@ -28,7 +29,7 @@ struct Benchmark {
     run: fn(&mut Report) -> anyhow::Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 9] = [
+const BENCHMARKS: [Benchmark; 11] = [
     Benchmark {
         name: "sandbox",
         about: "one event in a fresh guest, two calls answered from memory, against bare wasmtime",
@@ -53,6 +54,16 @@ const BENCHMARKS: [Benchmark; 9] = [
         name: "hostile",
         about: "a good policy's runs with five hostile policies running beside it, and without",
         run: hostile::run,
+    },
+    Benchmark {
+        name: "accept",
+        about: "events over kept connections, on disk when they are answered",
+        run: posted::accept,
+    },
+    Benchmark {
+        name: "flood",
+        about: "answers while one source gets twenty times its rate",
+        run: posted::flood,
     },
     Benchmark { name: "dropped", about: "events that no policy wants", run: dropped::run },
     Benchmark {

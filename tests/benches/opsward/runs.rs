@@ -12,6 +12,7 @@ use opsward::store::{Acceptance, Store};
 use opsward::telemetry;
 use opsward::trigger::accept::Accept;
 use opsward_core::run::RunState;
+use opsward_core::sender::Trust;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -127,7 +128,7 @@ async fn accept_all(accept: &Arc<Accept>, cloud: &Arc<Memory>, sample: usize) ->
                 }
                 cloud.room().await?;
                 let event = scene::event(&format!("{sample}-{nth}"));
-                let accepted = accept.accept(vec![event], b"").await?;
+                let accepted = accept.accept(vec![event], b"", Trust::Proved).await?;
                 ensure!(accepted == [Acceptance::New { runs: 1 }], "an event was taken as {accepted:?}");
             }
         });

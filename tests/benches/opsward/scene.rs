@@ -133,6 +133,7 @@ pub(crate) fn work(scene: &Scene, cloud: Arc<dyn Sender>, runs_max: usize) -> (A
         policies: scene.policies.clone(),
         clock: clock.clone(),
         work: work.clone(),
+        seen: Arc::default(),
     };
     let worker = Worker {
         guests: scene.guests.clone(),

@@ -6,7 +6,7 @@ pub(crate) mod changes;
 mod kills;
 pub(crate) mod links;
 
-use crate::harness::{Host, TOKEN, World, eventually};
+use crate::harness::{Host, SIGNED, TOKEN, World, eventually, signed};
 use opsward::store::Store as _;
 use opsward::store::sqlite::SqliteStore;
 use opsward_core::access::Scope;
@@ -43,7 +43,7 @@ impl Stage {
         std::fs::write(world.plugins().join("calls.wasm"), CALLS).expect("writable");
         let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
         let source = "\n[sources.hook]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n";
-        world.write("opsward.toml", &(settings + source));
+        world.write("opsward.toml", &(settings + source + SIGNED));
         let (instance, disks) = world.machine(3).await;
         for name in ["alice", "bob", "carol", "mallory", "careful", "prod"] {
             world.put_token(name, &token(name), &[Scope::Approve], None);
@@ -75,7 +75,7 @@ impl Stage {
             json!({ "specversion": "1.0", "id": id, "source": "test", "type": "calls.told", "data": data });
         let url = format!("http://{}/hooks/hook/{TOKEN}", host.listen);
         let request = self.world.http.post(url).header("content-type", "application/cloudevents+json");
-        request.body(event.to_string()).send().await.ok().map(|answer| answer.status().as_u16())
+        signed(request, &event).send().await.ok().map(|answer| answer.status().as_u16())
     }
 
     fn snapshot(&self, disk: usize) -> Value {

@@ -16,6 +16,7 @@ use opsward_core::event::{Event, Wants};
 use opsward_core::guardrail::Halt;
 use opsward_core::id::{AccountName, RunId};
 use opsward_core::run::{Entry, HostReply, HostRequest, Mode, Record, Stop};
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use std::future::Future;
 use std::path::Path;
@@ -295,7 +296,7 @@ impl Lab {
         };
         let digest = self.policy.revision.digest;
         let run = NewRun { id, policy: name, digest, wants: Wants::Progress };
-        let new = NewEvent { event, raw: Vec::new(), received: NOW, runs: vec![run] };
+        let new = NewEvent { event, raw: Vec::new(), received: NOW, trust: Trust::Proved, runs: vec![run] };
         self.store.accept(vec![new]).await.expect("accepted");
     }
 

@@ -6,7 +6,7 @@
 pub(crate) mod memory;
 pub(crate) mod scanner;
 
-use crate::harness::{ADMIN_TOKEN, EXECUTED, Host, TOKEN, World, eventually, executed};
+use crate::harness::{ADMIN_TOKEN, EXECUTED, Host, SIGNED, TOKEN, World, eventually, executed, signed};
 use crate::runner::runners_of;
 use scanner::Scanner;
 use serde_json::{Value, json};
@@ -50,8 +50,9 @@ async fn world() -> World {
     }
     put_policy(&world, "prod", "ecs:DescribeDisks", "");
     put_policy(&world, "lab", "cvm:ResetInstance", "secrets = [\"lab-password\"]");
-    settings += "\n[sources.hook]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n\
-                 \n[secrets]\nlab-password = { env = \"TEST_PASSWORD\" }\n";
+    settings += "\n[sources.hook]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n";
+    settings += SIGNED;
+    settings += "\n[secrets]\nlab-password = { env = \"TEST_PASSWORD\" }\n";
     world.write("opsward.toml", &settings);
     world.write(
         "written-out.toml",
@@ -112,7 +113,7 @@ async fn send(world: &World, host: &Host, id: &str, account: &str, call: Value) 
         "data": { "look": true, "lines": ["a line"], "keys": ["a key"], "calls": [call] } });
     let url = format!("http://{}/hooks/hook/{TOKEN}", host.listen);
     let request = world.http.post(url).header("content-type", "application/cloudevents+json");
-    let answer = request.body(event.to_string()).send().await.expect("the host answers");
+    let answer = signed(request, &event).send().await.expect("the host answers");
     assert!(answer.status().is_success(), "{id}");
 }
 

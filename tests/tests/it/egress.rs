@@ -4,7 +4,7 @@
 
 mod corpus;
 
-use crate::harness::{Host, TOKEN, World, eventually, executed};
+use crate::harness::{Host, SIGNED, TOKEN, World, eventually, executed, signed};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ fn with_accounts(world: &World, far: &str) {
     };
     let source = "\n[sources.hook]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n";
     let (open, far) = (account("open", ""), account("far", &format!("endpoint = \"{far}\"")));
-    world.write("opsward.toml", &(settings + &open + &far + source));
+    world.write("opsward.toml", &(settings + &open + &far + source + SIGNED));
     std::fs::write(world.plugins().join("calls.wasm"), CALLS).expect("writable");
 }
 
@@ -79,7 +79,7 @@ async fn send(world: &World, host: &Host, attributes: Value, data: Value) -> boo
     }
     let url = format!("http://{}/hooks/hook/{TOKEN}", host.listen);
     let request = world.http.post(url).header("content-type", "application/cloudevents+json");
-    request.body(event.to_string()).send().await.expect("the host answers").status().is_success()
+    signed(request, &event).send().await.expect("the host answers").status().is_success()
 }
 
 async fn all_ended(world: &World, host: &Host) -> Vec<Value> {

@@ -6,7 +6,7 @@ mod deputy;
 mod matrix;
 mod selectors;
 
-use crate::harness::{Host, TOKEN, World, eventually};
+use crate::harness::{Host, SIGNED, TOKEN, World, eventually, signed};
 use serde_json::{Value, json};
 
 const CALLS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/opsward-guest-calls.wasm"));
@@ -18,7 +18,7 @@ pub(crate) async fn world() -> World {
     std::fs::write(world.plugins().join("calls.wasm"), CALLS).expect("writable");
     let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
     let source = "\n[sources.hook]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n";
-    world.write("opsward.toml", &(settings + source));
+    world.write("opsward.toml", &(settings + source + SIGNED));
     world
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn send(world: &World, host: &Host, id: &str, kind: &str, data:
     let event = json!({ "specversion": "1.0", "id": id, "source": "test", "type": kind, "data": data });
     let url = format!("http://{}/hooks/hook/{TOKEN}", host.listen);
     let request = world.http.post(url).header("content-type", "application/cloudevents+json");
-    let answer = request.body(event.to_string()).send().await.expect("the host answers");
+    let answer = signed(request, &event).send().await.expect("the host answers");
     assert_eq!(answer.status().as_u16(), 200, "{id} {kind}");
 }
 

@@ -4,7 +4,7 @@
 pub(crate) mod pace;
 pub(crate) mod protected;
 
-use crate::harness::{Host, TOKEN, World, times};
+use crate::harness::{Host, SIGNED, TOKEN, World, signed, times};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn fleet(machines: &[String], guardrails: &str) -> World {
     let world = World::new().await;
     let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
     let source = "\n[sources.fleet]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n";
-    world.write("opsward.toml", &(settings + source));
+    world.write("opsward.toml", &(settings + source + SIGNED));
     std::fs::write(world.plugins().join("calls.wasm"), CALLS).expect("writable");
     let mut policy = format!(
         "plugin = \"calls.wasm\"\naccount = \"lab\"\nmode = \"enforce\"\non = [{{ source = \"fleet\" }}]\n{guardrails}"
@@ -49,7 +49,7 @@ async fn ask(world: &World, host: &Host, machine: &str, id: &str) {
     });
     let url = format!("http://{}/hooks/fleet/{TOKEN}", host.listen);
     let request = world.http.post(url).header("content-type", "application/cloudevents+json");
-    let answer = request.body(event.to_string()).send().await.expect("answered");
+    let answer = signed(request, &event).send().await.expect("answered");
     assert_eq!(answer.status(), 200);
 }
 

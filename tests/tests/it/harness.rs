@@ -6,8 +6,9 @@ use opsward::plugin::compiler::Compiler;
 use opsward::store::sqlite::SqliteStore;
 use opsward::store::{Decision, Firing, NewFiring, Store as _};
 use opsward_core::access::{Scope, Token};
-use opsward_core::id::Digest;
+use opsward_core::id::{Digest, hex};
 use opsward_core::schedule::{Dialect, Schedule, ScheduleEntry};
+use opsward_core::sign::keyed_hash::hmac_sha256;
 use opsward_core::time::Timestamp;
 use opsward_sim::{Sim, SimOptions};
 use serde_json::{Value, json};
@@ -24,6 +25,9 @@ use tokio::process::{Child, Command};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The path token of the test source.
 pub(crate) const TOKEN: &str = "t0ken-of-the-test";
+/// What a source's table says so that its events are believed where `signed` has signed them.
+pub(crate) const SIGNED: &str =
+    "signature = { scheme = \"hmac\", secret = { env = \"TEST_TOKEN\" }, header = \"x-signature\" }\n";
 /// The token of whoever asks the host in a test, at its admin address. It may do all.
 pub(crate) const ADMIN_TOKEN: &str = "opsward_of-the-test-at-the-admin-address";
 /// The article's event in its Executed variant, byte for byte.
@@ -313,6 +317,13 @@ impl Host {
     pub(crate) async fn died(&mut self) {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("dies in time").expect("waited");
     }
+}
+
+/// The request with `event` as its body, signed for a source that is `SIGNED`.
+pub(crate) fn signed(request: reqwest::RequestBuilder, event: &Value) -> reqwest::RequestBuilder {
+    let body = event.to_string();
+    let signature = hex(&hmac_sha256(TOKEN.as_bytes(), body.as_bytes()));
+    request.header("x-signature", signature).body(body)
 }
 
 /// Asks whoever it asks with the token for the admin address.

@@ -13,7 +13,7 @@ mod stage;
 
 pub(crate) use convergent::{a_lag_of_two_changes, a_success_while_stopping};
 
-use crate::harness::{Host, TOKEN, World, long, seed};
+use crate::harness::{Host, TOKEN, World, long, seed, signed};
 use judge::{Happened, Tally, judge};
 use serde_json::{Value, json};
 use stage::{Class, Lane};
@@ -162,7 +162,7 @@ fn faults(lane: &Lane, action: &str, random: &mut u64) -> Vec<Value> {
 async fn post(world: &World, host: &Host, event: &Value) {
     let url = format!("http://{}/hooks/lies/{TOKEN}", host.listen);
     let request = world.http.post(url).header("content-type", "application/cloudevents+json");
-    let answer = request.body(event.to_string()).send().await.expect("the host answers");
+    let answer = signed(request, event).send().await.expect("the host answers");
     assert_eq!(answer.status().as_u16(), 200, "{event}");
 }
 

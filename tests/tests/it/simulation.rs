@@ -22,6 +22,7 @@ use opsward::worker::Worker;
 use opsward_core::config::load_host;
 use opsward_core::event::Event;
 use opsward_core::run::RunState;
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,7 +206,7 @@ impl Parts {
             policies_changed: Arc::new(Notify::new()),
             runs_ready: work.clone(),
         };
-        entrance.open(Arc::new(Accept { store, policies, clock, work }));
+        entrance.open(Arc::new(Accept { store, policies, clock, work, seen: Arc::default() }));
         let mut host = JoinSet::new();
         // Kept by the tasks, since a host ends when its sender is gone.
         let (stop, stopping) = watch::channel(false);
@@ -267,7 +268,7 @@ impl Entrance {
             let Some((accept, tasks)) = host.as_mut() else { return false };
             let accept = accept.clone();
             tasks.spawn(async move {
-                let accepted = accept.accept(vec![event], b"").await;
+                let accepted = accept.accept(vec![event], b"", Trust::Proved).await;
                 // The sender may be gone.
                 told.send(accepted.is_ok()).ok();
             });

@@ -29,6 +29,7 @@ use opsward::store::{
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -217,7 +218,7 @@ pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEven
         account: Some("123".to_owned()),
         region: Some("cn-hangzhou".to_owned()),
     };
-    NewEvent { event, raw: b"as it came".to_vec(), received, runs }
+    NewEvent { event, raw: b"as it came".to_vec(), received, trust: Trust::Proved, runs }
 }
 
 /// Records one decision, and tells what became of it.
@@ -289,5 +290,6 @@ const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     CREATE INDEX spent_at ON spent (at);";
 /// And since format 7: all that only the newest has.
 const SINCE_7: &str =
-    "ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition; DROP TABLE cursors;
+    "ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition; ALTER TABLE events DROP COLUMN proved;
+    DROP TABLE cursors;
     DROP TABLE incidents; DROP INDEX firings_queued; DROP TABLE pauses;";

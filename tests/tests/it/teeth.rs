@@ -6,6 +6,7 @@ use crate::approval::an_approval_expires;
 use crate::approval::changes::changed_facts_are_asked_again;
 use crate::approval::links::a_used_link_approves_nothing_more;
 use crate::canary::a_log_without_keys;
+use crate::confirm::what_a_hint_names_is_read_first;
 use crate::disk::{an_answered_event_survives_a_power_cut, an_effect_is_recorded_on_a_full_disk};
 use crate::doubt::goes_on_in_another_account;
 use crate::dry_run::{asks_the_cloud_for_no_more_than_a_check, shows_what_was_simulated};
@@ -45,6 +46,7 @@ const VARIANTS: &[&str] = &[
     "no-halt",
     "no-pause",
     "no-protection",
+    "no-confirm",
     "ramp-in-memory",
     "no-late-execution",
     "no-retry-budget",
@@ -98,6 +100,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "budget-in-memory" => a_fleet_is_not_reset(wrong, 30).await,
         "ramp-in-memory" => a_ramp_holds_through_a_kill(wrong).await,
         "no-protection" => what_is_protected_is_left_alone(wrong).await,
+        "no-confirm" => what_a_hint_names_is_read_first(wrong).await,
         "no-halt" => a_halt_stops_what_is_sent(wrong).await,
         "no-pause" => a_pause_lasts(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,

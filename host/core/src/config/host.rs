@@ -5,8 +5,8 @@ use super::finding::ConfigError;
 use super::source::{Source, Step, did_you_mean, place};
 use super::typed::{Account, HostFile, Listener, Signature};
 use super::{
-    AdminSettings, CredentialRefs, SourceSettings, admin, credentials, defaults, guardrails, keep, protected,
-    sources,
+    AdminSettings, CredentialRefs, SourceSettings, admin, credentials, defaults, guardrails, keep, posted,
+    protected, sources,
 };
 use crate::catalog::Provider;
 use crate::credential::CredentialSource;
@@ -15,6 +15,7 @@ use crate::grant::Window;
 use crate::guardrail::{Protected, Quota};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
+use crate::sender::addresses::AddressRange;
 use crate::sign::Scheme;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,6 +28,10 @@ use toml::de::DeValue;
 pub struct HostSettings {
     /// Where webhooks are received.
     pub server_listen: SocketAddr,
+    /// The proxies in front of it, whose word on who asks is believed.
+    pub server_proxies: Vec<AddressRange>,
+    /// Most connections from one address; the host's own default where absent.
+    pub server_connections_per_address: Option<usize>,
     /// Where operators and monitoring ask.
     pub admin: AdminSettings,
     /// Where the ledger is kept.
@@ -147,6 +152,13 @@ pub(super) fn refuse_literal_secrets(source: &mut Source<'_>) -> Result<(), Vec<
 pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSettings, Vec<ConfigError>> {
     let mut errors = Vec::new();
     let server_listen = server_listen(source, &file.server, &mut errors);
+    let proxies = file.server.behind_proxy.as_deref();
+    let server_proxies = posted::ranges(source, place!["server", "behind-proxy"], proxies, &mut errors);
+    let server_connections_per_address = file.server.connections_per_address;
+    if server_connections_per_address == Some(0) {
+        let place = place!["server", "connections-per-address"];
+        errors.push(source.error(place, "0 lets nobody in", "write a number above 0, such as `64`"));
+    }
     let admin = admin::resolve(source, file.admin, &mut errors);
     if let Some(server) = server_listen.filter(|server| server.port() != 0 && admin.listen == Some(*server)) {
         let message = format!("`[server]` and `[admin]` both listen on {server}");
@@ -182,6 +194,8 @@ pub(super) fn resolve(source: &Source<'_>, file: HostFile) -> Result<HostSetting
     match (server_listen, store) {
         (Some(server_listen), Some(store)) if errors.is_empty() => Ok(HostSettings {
             server_listen,
+            server_proxies,
+            server_connections_per_address,
             admin,
             store,
             store_keep,

@@ -6,6 +6,7 @@ use super::finding::ConfigError;
 use super::host::{AccountSettings, find_account};
 use super::log_file::{self, FileSettings};
 use super::mapping;
+use super::posted::{self, PostedSettings};
 use super::source::{Source, did_you_mean, place};
 use super::typed::EventSource;
 use crate::endpoint::Endpoint;
@@ -13,6 +14,7 @@ use crate::event::{Mapping, Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
 use std::collections::BTreeMap;
+use toml::de::DeValue;
 
 /// One source of events.
 #[derive(Debug, Clone)]
@@ -44,13 +46,6 @@ pub enum Comes {
     LogStore(LogStoreSettings),
 }
 
-/// A source that events are posted to.
-#[derive(Debug, Clone)]
-pub struct PostedSettings {
-    /// The unguessable part of its path.
-    pub token: SecretRef,
-}
-
 impl SourceSettings {
     /// Where the host fetches its events.
     pub fn endpoint(&self) -> Option<&Endpoint> {
@@ -64,7 +59,7 @@ impl SourceSettings {
     /// Everything secret that it refers to, and what it is.
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
-            Comes::Posted(posted) => vec![("the token", &posted.token)],
+            Comes::Posted(posted) => posted.secrets(),
             Comes::File(_) | Comes::Queue(_) | Comes::LogStore(_) => Vec::new(),
         }
     }
@@ -75,7 +70,7 @@ const OWN_SOURCES: [&str; 2] = ["schedule", "manual"];
 
 /// Where in the file the secrets of the source `name` may stand.
 pub(super) fn secret_places(name: &str) -> Vec<Vec<String>> {
-    [&["token"][..]]
+    posted::SECRET_PLACES
         .into_iter()
         .map(|keys| ["sources", name].iter().chain(keys).map(|&key| key.to_owned()).collect())
         .collect()
@@ -112,11 +107,15 @@ pub(super) fn resolve(
         ));
         return None;
     };
+    let account_name = typed.account.clone().unwrap_or_default();
     refuse_keys_of_others(source, name, kind, &typed, errors);
     let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
     let catch_up = fetched::catch_up(source, name, kind, &typed, accounts, errors);
     let comes = match kind.route() {
-        Route::Posted => posted(source, name, typed, errors).map(Comes::Posted),
+        Route::Posted => {
+            let region = source.value(place!["accounts", &account_name, "region"]).and_then(DeValue::as_str);
+            posted::resolve(source, name, typed, region, errors).map(Comes::Posted)
+        }
         Route::File => log_file::resolve(source, name, typed, errors).map(Comes::File),
         Route::Queue => fetched::queue(source, name, &typed, accounts, errors).map(Comes::Queue),
         Route::LogStore => fetched::log_store(source, name, &typed, accounts, errors).map(Comes::LogStore),
@@ -134,6 +133,10 @@ fn refuse_keys_of_others(
 ) {
     let keys = [
         ("token", Route::Posted, typed.token.is_some()),
+        ("signature", Route::Posted, typed.signature.is_some()),
+        ("basic-auth", Route::Posted, typed.basic_auth.is_some()),
+        ("addresses", Route::Posted, typed.addresses.is_some()),
+        ("rate", Route::Posted, typed.rate.is_some()),
         ("queue", Route::Queue, typed.queue.is_some()),
         ("log-store", Route::LogStore, typed.log_store.is_some()),
         ("file", Route::File, typed.file.is_some()),
@@ -142,18 +145,4 @@ fn refuse_keys_of_others(
         let message = format!("`{key}` is for another kind of source than `{kind}`");
         errors.push(source.key_error(place!["sources", name, key], message, "leave it out"));
     }
-}
-
-fn posted(
-    source: &Source<'_>,
-    name: &str,
-    typed: EventSource,
-    errors: &mut Vec<ConfigError>,
-) -> Option<PostedSettings> {
-    let Some(token) = typed.token else {
-        let fix = "add `token = { env = \"CLOUDMONITOR_TOKEN\" }`";
-        errors.push(source.missing(place!["sources", name], "token", fix));
-        return None;
-    };
-    Some(PostedSettings { token })
 }

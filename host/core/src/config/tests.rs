@@ -12,6 +12,7 @@ mod fetched;
 mod grants;
 mod limits;
 mod mapping;
+mod posted;
 mod schedules;
 
 const HOST: &str = r#"[server]

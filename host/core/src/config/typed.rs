@@ -46,6 +46,8 @@ pub(super) struct Protected {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Listener {
     pub(super) listen: Option<String>,
+    pub(super) behind_proxy: Option<Vec<String>>,
+    pub(super) connections_per_address: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -141,6 +143,10 @@ pub(super) struct EventSource {
     pub(super) kind: String,
     pub(super) account: Option<String>,
     pub(super) token: Option<SecretRef>,
+    pub(super) signature: Option<SourceSignature>,
+    pub(super) basic_auth: Option<BasicAuth>,
+    pub(super) addresses: Option<Vec<String>>,
+    pub(super) rate: Option<String>,
     pub(super) map: Option<MappingText>,
     pub(super) file: Option<LogFile>,
     pub(super) queue: Option<Queue>,
@@ -160,6 +166,30 @@ pub(super) struct LogFile {
     #[serde(default)]
     pub(super) from: StartAt,
     pub(super) events_per_second: Option<u32>,
+}
+
+/// The keys of all schemes: which of them belong together is checked afterwards, with a better message.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct SourceSignature {
+    pub(super) scheme: String,
+    pub(super) secret: Option<SecretRef>,
+    pub(super) old_secret: Option<SecretRef>,
+    pub(super) header: Option<String>,
+    pub(super) algorithm: Option<String>,
+    pub(super) encoding: Option<String>,
+    pub(super) prefix: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) token: Option<SecretRef>,
+    pub(super) certificates: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct BasicAuth {
+    pub(super) user: String,
+    pub(super) secret: SecretRef,
 }
 
 #[derive(Debug, Deserialize)]

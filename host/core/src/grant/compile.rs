@@ -37,6 +37,7 @@ impl Grants {
                         resources: entry.resource.clone(),
                         window: check_window(entry, &mut find),
                         limit: check_limit(entry, class, &entries[..place], &mut find),
+                        confirm: check_confirm(entry, class, &mut find),
                         implied_by: Vec::new(),
                     });
                 }
@@ -119,6 +120,13 @@ fn check_limit(
         find("limit", None, GrantProblem::LimitedTwice(entry.action.clone()));
     }
     Quota::parse(text).map_err(|problem| find("limit", None, GrantProblem::BadLimit(problem))).ok()
+}
+
+fn check_confirm(entry: &AllowEntry, class: Class, find: &mut Find<'_>) -> Option<bool> {
+    if entry.confirm.is_some() && class == Class::Read {
+        find("confirm", None, GrantProblem::ConfirmedRead(entry.action.clone()));
+    }
+    entry.confirm
 }
 
 /// Why an action is granted for named resources only.
@@ -228,6 +236,7 @@ fn implied_reads(rules: &[Rule], provider: Provider) -> Vec<Rule> {
                 resources: effect.resources.clone(),
                 // An effect made within its window may end after it.
                 limit: None,
+                confirm: None,
                 window: None,
                 implied_by: vec![text],
             }),

@@ -91,6 +91,9 @@ pub enum GrantProblem {
     /// A quota of an action that changes nothing.
     #[error("`{0}` is a read: only effects are counted")]
     LimitedRead(String),
+    /// A read that is to be confirmed.
+    #[error("`{0}` is a read: only what effects act on is confirmed")]
+    ConfirmedRead(String),
     /// Two quotas of one action.
     #[error("`{0}` has a limit already, and it is of the action, not of one entry")]
     LimitedTwice(String),
@@ -138,6 +141,7 @@ impl GrantProblem {
             Self::EmptySelector => "write one of `tag`, `name`, `charge-type` and `group`".into(),
             Self::Window(_) | Self::BadLimit(_) => String::new(),
             Self::LimitedRead(_) => "leave `limit` out".into(),
+            Self::ConfirmedRead(_) => "leave `confirm` out".into(),
             Self::LimitedTwice(_) => "write it in one of the entries".into(),
             Self::NoResources(_) => "leave `resource` out".into(),
             Self::Empty => "leave the key out to allow any, or name some".into(),

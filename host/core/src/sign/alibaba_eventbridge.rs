@@ -64,15 +64,37 @@ pub fn certificate_url<'a>(push: &Push<'a>) -> Result<&'a str, PushError> {
     let url = push.required(CERTIFICATE_URL)?;
     let rest = url.strip_prefix("https://").ok_or(PushError::ForeignCertificate)?;
     let (host, _path) = rest.split_once('/').ok_or(PushError::ForeignCertificate)?;
-    let is_own = host.split_once("-eventbridge.").is_some_and(|(region, tail)| {
-        is_region(region)
-            && (tail == "oss-accelerate.aliyuncs.com" || tail == format!("oss-{region}.aliyuncs.com"))
-    });
+    let is_own = host
+        .split_once("-eventbridge.")
+        .is_some_and(|(region, _)| is_region(region) && hosts_of(region).iter().any(|own| own == host));
     if is_own { Ok(url) } else { Err(PushError::ForeignCertificate) }
 }
 
-/// Checks a push against the certificate's `key`. `token` is the one given to the sender for this subscription, where
-/// one was.
+/// The hosts of the certificates of `region`'s bus.
+pub fn hosts_of(region: &str) -> [String; 2] {
+    ["oss-accelerate".to_owned(), format!("oss-{region}")]
+        .map(|place| format!("{region}-eventbridge.{place}.aliyuncs.com"))
+}
+
+/// Checks what a push claims and needs no key: its time, the subscriber's token, and the certificate's place, which is returned.
+/// `token` is the one given to the sender for this subscription, where one was.
+///
+/// # Errors
+/// All but `WrongSignature`.
+pub fn claims<'a>(push: &Push<'a>, token: Option<&Secret>, now: Timestamp) -> Result<&'a str, PushError> {
+    let url = certificate_url(push)?;
+    let sent_at: i64 = push.required(TIMESTAMP)?.parse().map_err(|_| PushError::Missing(TIMESTAMP))?;
+    let sent_at = Timestamp::from_ms(sent_at);
+    if now.since(sent_at).max(sent_at.since(now)) > SKEW_MAX {
+        return Err(PushError::Stale);
+    }
+    if token.is_some_and(|expected| !expected.matches(push.header(TOKEN).unwrap_or_default())) {
+        return Err(PushError::WrongToken);
+    }
+    Ok(url)
+}
+
+/// Checks a push against the certificate's `key`.
 ///
 /// # Errors
 /// Any of [`PushError`].
@@ -82,15 +104,7 @@ pub fn verify(
     token: Option<&Secret>,
     now: Timestamp,
 ) -> Result<(), PushError> {
-    certificate_url(push)?;
-    let sent_at: i64 = push.required(TIMESTAMP)?.parse().map_err(|_| PushError::Missing(TIMESTAMP))?;
-    let sent_at = Timestamp::from_ms(sent_at);
-    if now.since(sent_at).max(sent_at.since(now)) > SKEW_MAX {
-        return Err(PushError::Stale);
-    }
-    if token.is_some_and(|expected| !expected.matches(push.header(TOKEN).unwrap_or_default())) {
-        return Err(PushError::WrongToken);
-    }
+    claims(push, token, now)?;
     if is_signed(push, key)? { Ok(()) } else { Err(PushError::WrongSignature) }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::store::{NewEvent, NewRun, Store as _};
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, RunId};
+use opsward_core::sender::Trust;
 use std::path::PathBuf;
 
 const BEGUN: i64 = 1_763_903_642_123;
@@ -46,7 +47,13 @@ async fn store_at(path: &std::path::Path) {
             level: Some("CRITICAL".into()),
             transition,
         };
-        let new = NewEvent { event, raw: Vec::new(), received: at(nth * 60_000), runs: vec![run] };
+        let new = NewEvent {
+            event,
+            raw: Vec::new(),
+            received: at(nth * 60_000),
+            trust: Trust::Proved,
+            runs: vec![run],
+        };
         store.accept(vec![new]).await.expect("accepted");
     }
     store.close().await.expect("closed");

@@ -7,6 +7,7 @@ use opsward_core::catalog::Class;
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, RunId};
 use opsward_core::run::{Answered, Fault, FaultKind, LogLevel, Mode, Outcome, Record, StateOp, StateReply};
+use opsward_core::sender::Trust;
 use std::path::Path;
 
 const BEGUN: i64 = 1_763_903_642_123;
@@ -137,7 +138,7 @@ async fn store_at(path: &Path) {
             level: None,
             transition: None,
         };
-        let new = NewEvent { event, raw: Vec::new(), received: at(0), runs: vec![run] };
+        let new = NewEvent { event, raw: Vec::new(), received: at(0), trust: Trust::Hint, runs: vec![run] };
         store.accept(vec![new]).await.expect("accepted");
         let claim = store.claim(1, at(1)).await.expect("claimed").remove(0).claim;
         if let Some((records, standing)) = finish {

@@ -17,6 +17,7 @@ use crate::store::{Acceptance, Claim, Recorded, Retained, RetainedUpTo, StoreErr
 use opsward_core::event::Transition;
 use opsward_core::id::{AccountName, RunId};
 use opsward_core::run::RunState;
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, HashMap};
@@ -199,6 +200,7 @@ impl Ledgers {
             raw,
             event.level,
             event.transition.map(Transition::as_str),
+            new.trust == Trust::Proved,
         ])?;
         let event_seq = conn.last_insert_rowid();
         self.late.add_event(*key, event_seq);

@@ -199,7 +199,7 @@ fn events(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Err
         match event_at(row, 1) {
             Err(error) => report.find(format!("event {seq}: {error}")),
             // Beyond the index a killed host may have written some.
-            Ok((event, _)) if find_key.exists([event_key(event.source.as_str(), &event.id)])? => keys -= 1,
+            Ok((event, ..)) if find_key.exists([event_key(event.source.as_str(), &event.id)])? => keys -= 1,
             Ok(_) if seq <= indexed => {
                 report.find(format!(
                     "event {seq}: its key is missing: a second delivery would be taken for new"

@@ -7,6 +7,7 @@ use super::statements::CLAIMED_COLUMN_COUNT;
 use crate::store::{Claim, Claimed, StoreError};
 use opsward_core::event::Event;
 use opsward_core::id::{Digest, PolicyName, RunId};
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use rusqlite::{Row, Rows};
 
@@ -29,8 +30,8 @@ impl RawClaimed {
         let woken = woken.map_err(unreadable);
         let read = woken.and_then(|woken| Ok((woken, ledger::records(&claim.run, &ledger)?)));
         match read {
-            Ok((Woken { policy, digest, event, received }, ledger)) => {
-                Ok(Claimed { claim, policy, digest, faults, crashes, event, received, ledger })
+            Ok((Woken { policy, digest, event, received, trust }, ledger)) => {
+                Ok(Claimed { claim, policy, digest, faults, crashes, event, received, trust, ledger })
             }
             Err(error) => Err((claim, error)),
         }
@@ -43,6 +44,7 @@ pub(super) struct Woken {
     pub(super) digest: Digest,
     pub(super) event: Event,
     pub(super) received: Timestamp,
+    pub(super) trust: Trust,
 }
 
 /// Runs as `CLAIMED_COLUMNS` and their events, each with its key.
@@ -62,6 +64,6 @@ pub(super) fn taken(rows: &mut Rows<'_>) -> Result<Vec<(i64, RawClaimed)>, rusql
 /// What a claimed run is about, from the same row.
 fn woken(row: &Row<'_>) -> Result<Woken, rusqlite::Error> {
     row.get_ref(1)?.as_str()?;
-    let (event, received) = event_at(row, CLAIMED_COLUMN_COUNT)?;
-    Ok(Woken { policy: parsed(row, 2)?, digest: Digest::from_bytes(row.get(3)?), event, received })
+    let (event, received, trust) = event_at(row, CLAIMED_COLUMN_COUNT)?;
+    Ok(Woken { policy: parsed(row, 2)?, digest: Digest::from_bytes(row.get(3)?), event, received, trust })
 }

@@ -19,6 +19,7 @@ use opsward_core::event::{Event, Transition};
 use opsward_core::guardrail::{Halt, Limit, Spent};
 use opsward_core::id::{Digest, PolicyName, RunId, SourceName};
 use opsward_core::run::{Record, RunState, StateEntry};
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
@@ -110,7 +111,7 @@ impl Reader {
                 damage.push(format!("its row: {error}"));
                 readable::run_row(row)
             })?;
-            let (event, received) = event_at(row, RUN_COLUMN_COUNT + 2).or_else(|error| {
+            let (event, received, _) = event_at(row, RUN_COLUMN_COUNT + 2).or_else(|error| {
                 damage.push(format!("its event: {error}"));
                 readable::event_at(row, RUN_COLUMN_COUNT + 2)
             })?;
@@ -139,10 +140,10 @@ impl Reader {
         let mut rows = statement.query(params![rows_max(*limit), incident, source, kind, id])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
-            let (event, received) = event_at(row, 2).or_else(|_| readable::event_at(row, 2))?;
+            let (event, received, trust) = event_at(row, 2).or_else(|_| readable::event_at(row, 2))?;
             let span: [i64; 2] = [row.get(0)?, row.get(1)?];
             let runs = run_ids.query_map(span, |row| row.get::<_, String>(0).map(RunId::from_text))?;
-            events.push(EventRow { event, received, runs: runs.collect::<Result<_, _>>()? });
+            events.push(EventRow { event, received, trust, runs: runs.collect::<Result<_, _>>()? });
         }
         Ok(events)
     }
@@ -153,7 +154,7 @@ impl Reader {
         let sql = format!("SELECT {events} FROM events e WHERE e.id = ?1 ORDER BY e.seq DESC LIMIT 1");
         let mut statement = self.conn.prepare_cached(&sql)?;
         let mut rows = statement.query([id])?;
-        let event = |row: &Row<'_>| event_at(row, 0).map(|(event, _)| event);
+        let event = |row: &Row<'_>| event_at(row, 0).map(|(event, ..)| event);
         Ok(rows.next()?.map(event).transpose()?)
     }
 
@@ -231,16 +232,16 @@ impl Reader {
 }
 
 /// What `event_at` reads, of `events e`.
-pub(super) const EVENT_COLUMNS: &str = "e.source, e.id, e.kind, e.subject, e.time, e.incident, e.account, e.region, e.received, e.data, e.level, e.transition";
-const EVENT_COLUMNS_BEFORE_LEVELS: &str = "e.source, e.id, e.kind, e.subject, e.time, e.incident, e.account, e.region, e.received, e.data, NULL, NULL";
+pub(super) const EVENT_COLUMNS: &str = "e.source, e.id, e.kind, e.subject, e.time, e.incident, e.account, e.region, e.received, e.data, e.level, e.transition, e.proved";
+const EVENT_COLUMNS_BEFORE_LEVELS: &str = "e.source, e.id, e.kind, e.subject, e.time, e.incident, e.account, e.region, e.received, e.data, NULL, NULL, 0";
 
 /// The same of a file of that format.
 pub(super) fn event_columns(format: i64) -> &'static str {
     if format < schema::LEVELS_FORMAT { EVENT_COLUMNS_BEFORE_LEVELS } else { EVENT_COLUMNS }
 }
 
-/// The event whose columns begin at `at`, and when it was received.
-pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp), rusqlite::Error> {
+/// The event whose columns begin at `at`, when it was received, and how far it is to be believed.
+pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp, Trust), rusqlite::Error> {
     let event = Event {
         source: parsed(row, at)?,
         id: row.get(at + 1)?,
@@ -254,7 +255,12 @@ pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp), r
         level: row.get(at + 10)?,
         transition: row.get::<_, Option<String>>(at + 11)?.as_deref().and_then(Transition::of_status),
     };
-    Ok((event, time(row, at + 8)?))
+    Ok((event, time(row, at + 8)?, trust(row, at + 12)?))
+}
+
+/// What is neither of both is damage, and believed no further than what nobody signed.
+pub(super) fn trust(row: &Row<'_>, at: usize) -> Result<Trust, rusqlite::Error> {
+    Ok(if row.get::<_, i64>(at)? == 1 { Trust::Proved } else { Trust::Hint })
 }
 
 /// A text column as the type it was written from.

@@ -1,11 +1,12 @@
 //! What can still be read of a run of which something was changed behind the writer's back, by a disk or by hand: for people
 //! who look at it and decide. Leaves to `read` what is whole. Tested in `tests/tests/it/store/damage.rs`.
 
-use super::read::{state, time};
+use super::read::{state, time, trust};
 use crate::store::RunRow;
 use opsward_core::event::{Event, Transition};
 use opsward_core::id::{Digest, RunId};
 use opsward_core::run::RunState;
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -33,7 +34,7 @@ pub(super) fn run_row(row: &Row<'_>) -> Result<RunRow, rusqlite::Error> {
 }
 
 /// As `read::event_at`.
-pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp), rusqlite::Error> {
+pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp, Trust), rusqlite::Error> {
     let event = Event {
         source: name(row, at)?,
         id: text(row, at + 1)?.unwrap_or_default(),
@@ -47,7 +48,7 @@ pub(super) fn event_at(row: &Row<'_>, at: usize) -> Result<(Event, Timestamp), r
         level: text(row, at + 10)?,
         transition: text(row, at + 11)?.as_deref().and_then(Transition::of_status),
     };
-    Ok((event, time(row, at + 8)?))
+    Ok((event, time(row, at + 8)?, trust(row, at + 12).unwrap_or_default()))
 }
 
 /// What is no UTF-8 is replaced; `None` where there is no text.

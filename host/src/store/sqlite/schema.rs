@@ -177,7 +177,7 @@ const STEPS: [&[&str]; 8] = [
     &[UPKEEP],
     &[GUARDRAILS],
     &[approvals::TABLE, audit::STEP, OUTCOMES],
-    &[LEVELS, CURSORS, incidents::TABLE, schedule::STEP],
+    &[LEVELS, CURSORS, incidents::TABLE, schedule::STEP, TRUST],
 ];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
@@ -187,7 +187,7 @@ pub(super) const SUMMED_FORMAT: i64 = 5;
 pub(super) const HALTS_FORMAT: i64 = 6;
 /// The first format that keeps what became of effects.
 pub(super) const OUTCOMES_FORMAT: i64 = 7;
-/// The first format whose events have level and transition.
+/// The first format whose events have level, transition and trust.
 pub(super) const LEVELS_FORMAT: i64 = 8;
 /// The first format that keeps cursors.
 pub(super) const CURSORS_FORMAT: i64 = 8;
@@ -319,6 +319,12 @@ CREATE INDEX spent_at ON spent (at);
 const LEVELS: &str = "
 ALTER TABLE events ADD COLUMN level TEXT;
 ALTER TABLE events ADD COLUMN transition TEXT;
+";
+
+/// Whether an event's sender was proved. Of older events that is known of the host's own alone.
+const TRUST: &str = "
+ALTER TABLE events ADD COLUMN proved INTEGER NOT NULL DEFAULT 0;
+UPDATE events SET proved = 1 WHERE source IN ('schedule', 'manual');
 ";
 
 /// How far the host has read what it fetches itself: by source, and by what of the source, such as a shard or a file.

@@ -50,8 +50,8 @@ impl<'c> Statements<'c> {
             commit: sql("COMMIT")?,
             insert_event: sql(
                 "INSERT INTO events (source, id, kind, subject, time, incident, account, region, received, first_run, runs,
-                   data, raw, level, transition)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                   data, raw, level, transition, proved)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?,
             insert_run: sql(
                 "INSERT INTO runs (seq, id, event, policy, digest, schedule, state, epoch, faults, created, changed, wake)

@@ -1,11 +1,13 @@
 //! Serves a router on a socket with what `axum::serve` does not offer: a deadline for request heads, a bound on their size,
-//! and a bound on connections. Leaves the routes to its caller. Tested with them.
+//! and bounds on connections. Leaves the routes to its caller. Tested with them.
 
 use super::HookLimits;
+use super::per_address::PerAddress;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use opsward_core::sender::addresses::AddressRange;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -21,14 +23,17 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves each connection with the `router_for` where it comes from until `shutdown` resolves; then takes no connection more,
-/// finishes the requests begun, and returns. Dropping the future cuts all connections.
+/// finishes the requests begun, and returns. Dropping the future cuts all connections. Connections from `uncounted` addresses are
+/// bounded together with all others only.
 pub async fn serve(
     listener: TcpListener,
     router_for: impl Fn(IpAddr) -> Router,
     limits: HookLimits,
+    uncounted: Vec<AddressRange>,
     shutdown: impl Future<Output = ()>,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let per_address = PerAddress::new(limits.connections_per_address, uncounted);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -38,6 +43,12 @@ pub async fn serve(
             next = next_connection(&listener, &slots) => next,
             // Only frees what ended.
             Some(_) = connections.join_next() => continue,
+        };
+        let Some(counted) = per_address.count(from) else {
+            // Closed rather than left to wait: it would keep others waiting behind it.
+            tracing::debug!(%from, "connection closed: too many from there");
+            metrics::counter!("opsward_connections_refused_total").increment(1);
+            continue;
         };
         let service = TowerToHyperService::new(router_for(from));
         let connection = hyper::server::conn::http1::Builder::new()
@@ -50,7 +61,7 @@ pub async fn serve(
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended early");
             }
-            drop(slot);
+            drop((slot, counted));
         });
     }
     drop(listener);

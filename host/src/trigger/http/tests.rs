@@ -5,6 +5,7 @@ use crate::clock::ManualClock;
 use crate::policy::Policies;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventFilter, Store as _};
+use opsward_core::event::BODY_BYTES_MAX;
 use opsward_core::time::Timestamp;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -31,22 +32,29 @@ impl World {
             policies: Arc::new(Policies::default()),
             clock: Arc::new(ManualClock::at(Timestamp::from_seconds(1_700_000_000))),
             work: Arc::new(Notify::new()),
+            seen: Arc::default(),
         };
         let source = |name: &str, kind| HookSource {
             name: name.parse().expect("a name"),
             kind,
             map: None,
             token: Secret::new("t0ken".to_owned()),
+            proof: Proof::None,
+            addresses: Vec::new(),
+            rate: 1000,
         };
         let sources =
             vec![source("cms", SourceKind::AlibabaCloudmonitor), source("ce", SourceKind::Cloudevents)];
-        let router = router(sources, Arc::new(accept), limits);
+        let receiving =
+            Receiving { accept: Arc::new(accept), certificates: None, proxies: Vec::new(), limits };
+        let router = router(sources, receiving);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
-            serve(listener, |_| router.clone(), limits, async { stopped.await.expect("the test stops it") })
-                .await;
+            let router_for = |from| router.clone().layer(Extension(Peer(from)));
+            let stopped = async { stopped.await.expect("the test stops it") };
+            serve(listener, router_for, limits, Vec::new(), stopped).await;
         });
         Self { address, store, stop, served, _dir: dir }
     }
@@ -163,7 +171,9 @@ async fn a_store_that_cannot_record_is_a_503_and_the_sender_is_asked_to_come_aga
 
 #[tokio::test]
 async fn requests_over_the_bound_are_a_503() {
-    let world = World::start(HookLimits { requests_max: 0, ..HookLimits::default() }).await;
+    let world =
+        World::start(HookLimits { requests_max: 0, turn_timeout: Duration::ZERO, ..HookLimits::default() })
+            .await;
     let answer = world.post("/hooks/cms/t0ken", EVENT).await;
     assert_eq!(status(&answer), 503, "{answer}");
     assert_eq!(status(&world.post("/hooks/cms/wrong", EVENT).await), 404, "the bound is for those who may");

@@ -2,7 +2,7 @@
 //! that the policies of an account share, each judged by the simulated cloud's books and through a kill.
 
 use super::{fleet, machines, opsward};
-use crate::harness::{Host, TOKEN, World, eventually};
+use crate::harness::{Host, TOKEN, World, eventually, signed};
 use opsward::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -55,7 +55,7 @@ async fn send(world: &World, host: &Host, policy: &str, id: &str, machine: &str,
     });
     let url = format!("http://{}/hooks/fleet/{TOKEN}", host.listen);
     let request = world.http.post(url).header("content-type", "application/cloudevents+json");
-    let answer = request.body(event.to_string()).send().await.expect("answered");
+    let answer = signed(request, &event).send().await.expect("answered");
     assert_eq!(answer.status(), 200);
 }
 

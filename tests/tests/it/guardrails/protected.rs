@@ -1,7 +1,7 @@
 //! Resources that no grant reaches: whatever a policy is granted and however it names them, the clouds' books show no effect.
 
 use super::{ask, fleet, machines, opsward};
-use crate::harness::{Host, TOKEN, World, eventually};
+use crate::harness::{Host, TOKEN, World, eventually, signed};
 use serde_json::{Value, json};
 
 /// Protected by id, by a pattern of ids, and by a tag.
@@ -50,7 +50,7 @@ async fn start(world: &World, host: &Host, id: &str, params: &Value) -> String {
     });
     let url = format!("http://{}/hooks/fleet/{TOKEN}", host.listen);
     let request = world.http.post(url).header("content-type", "application/cloudevents+json");
-    request.body(event.to_string()).send().await.expect("answered");
+    signed(request, &event).send().await.expect("answered");
     ended(world, host, id, "start").await
 }
 

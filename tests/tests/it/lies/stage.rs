@@ -1,7 +1,7 @@
 //! The stage: for each class of effect and each way to lie a machine, an account, a policy and a cloud that lies about
 //! that machine alone, so that all of them can be driven at a time.
 
-use crate::harness::World;
+use crate::harness::{SIGNED, World};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -112,7 +112,7 @@ pub(super) async fn set(lanes: &[Lane]) -> World {
     let world = World::new().await;
     let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
     let mut settings =
-        settings + "\n[sources.lies]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n";
+        settings + "\n[sources.lies]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n" + SIGNED;
     std::fs::remove_file(world.plugins().join("snapshot-on-reboot.toml")).expect("removed");
     world.put_plugin("nightly-reset");
     std::fs::write(world.plugins().join("calls.wasm"), CALLS).expect("writable");

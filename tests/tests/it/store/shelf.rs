@@ -204,6 +204,7 @@ impl Shelf {
             crashes: run.crashes,
             event: event.event.clone(),
             received: event.received,
+            trust: event.trust,
             ledger: run.ledger.clone(),
         }
     }

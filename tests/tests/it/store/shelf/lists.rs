@@ -68,6 +68,7 @@ impl Shelf {
         let rows = self.events.iter().rev().filter(|(new, _)| is_asked(new)).map(|(new, runs)| EventRow {
             event: new.event.clone(),
             received: new.received,
+            trust: new.trust,
             runs: runs.clone(),
         });
         rows.take(rows_max(*limit)).collect()

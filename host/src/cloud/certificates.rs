@@ -1,0 +1,174 @@
+//! Certificates of senders that sign: fetched from the place that `opsward_core::sender` has judged, kept for a while, one fetch at a
+//! time. Never follows a redirect, so that nobody but the place itself says what the certificate is. Leaves what is done with the key
+//! to its caller. Tested in `tests/tests/it/senders.rs`.
+
+use super::egress::Clients;
+use crate::clock::Clock;
+use opsward_core::egress::Reach;
+use opsward_core::sender::Certificate;
+use opsward_core::sign::rsa_public_key::RsaPublicKey;
+use opsward_core::time::Timestamp;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a certificate is used before it is looked at again: a key that was taken back is gone within the hour.
+const FRESH: Duration = Duration::from_secs(3600);
+/// How long it is used where it cannot be looked at again: a day without the vendor's store loses no event.
+const USABLE: Duration = Duration::from_secs(24 * 3600);
+/// How long nobody asks again for one that could not be had.
+const FAILED_PAUSE: Duration = Duration::from_secs(10);
+/// How long a fetch may take, and the wait for the turn to fetch as well: senders give up after 5 s.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longest certificate, in bytes: one with 4096 bits has 2,000.
+const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
+/// Certificates kept: one for each source, and the old one of each while the vendor changes it.
+const KEPT_MAX: usize = 64;
+
+/// Fetches and keeps certificates.
+pub struct Certificates {
+    clients: Clients,
+    clock: Arc<dyn Clock>,
+    kept: Mutex<HashMap<String, Kept>>,
+    flight: tokio::sync::Mutex<()>,
+}
+
+struct Kept {
+    key: Option<Arc<RsaPublicKey>>,
+    /// Of the key; of the failure where there is none.
+    at: Timestamp,
+    /// When a later fetch failed.
+    failed: Option<Timestamp>,
+}
+
+/// Why there is no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// Others are being fetched, or one just could not be had.
+    #[error("the sender's certificate cannot be had now")]
+    NotNow,
+    /// The place does not answer, or with something else.
+    #[error("the sender's certificate cannot be fetched from {url}: {why}")]
+    Unreachable {
+        /// From where.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+}
+
+impl Certificates {
+    /// Fetches from hosts of these reaches.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up.
+    pub fn new(reaches: impl IntoIterator<Item = Reach>, clock: Arc<dyn Clock>) -> reqwest::Result<Self> {
+        super::install_tls();
+        let clients = Clients::new(reaches)?;
+        Ok(Self { clients, clock, kept: Mutex::default(), flight: tokio::sync::Mutex::default() })
+    }
+
+    /// The key of this certificate.
+    ///
+    /// # Errors
+    /// Where it cannot be had now: the sender is to try again.
+    pub async fn key(&self, certificate: &Certificate) -> Result<Arc<RsaPublicKey>, CertificateError> {
+        if let Some(known) = self.known(&certificate.url) {
+            return known;
+        }
+        let turn = tokio::time::timeout(FETCH_TIMEOUT, self.flight.lock());
+        let _turn = turn.await.map_err(|_| CertificateError::NotNow)?;
+        // Whoever had the turn before may have fetched it.
+        if let Some(known) = self.known(&certificate.url) {
+            return known;
+        }
+        let fetched = match tokio::time::timeout(FETCH_TIMEOUT, self.fetch(certificate)).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        self.keep(&certificate.url, fetched)
+    }
+
+    /// What is known without asking; `None` where it is to be fetched.
+    fn known(&self, url: &str) -> Option<Result<Arc<RsaPublicKey>, CertificateError>> {
+        let now = self.clock.now();
+        let kept = self.kept();
+        let found = kept.get(url)?;
+        let just_failed = found.failed.is_some_and(|at| now.since(at) < FAILED_PAUSE);
+        match &found.key {
+            Some(key) if now.since(found.at) < FRESH => Some(Ok(key.clone())),
+            Some(key) if just_failed && now.since(found.at) < USABLE => Some(Ok(key.clone())),
+            _ => just_failed.then_some(Err(CertificateError::NotNow)),
+        }
+    }
+
+    fn keep(
+        &self,
+        url: &str,
+        fetched: Result<RsaPublicKey, String>,
+    ) -> Result<Arc<RsaPublicKey>, CertificateError> {
+        let now = self.clock.now();
+        let mut kept = self.kept();
+        let old = kept.remove(url).filter(|old| old.key.is_some() && now.since(old.at) < USABLE);
+        make_room(&mut kept);
+        match (fetched, old) {
+            (Ok(key), _) => {
+                let key = Arc::new(key);
+                kept.insert(url.to_owned(), Kept { key: Some(key.clone()), at: now, failed: None });
+                Ok(key)
+            }
+            (Err(why), Some(Kept { key: Some(key), at, .. })) => {
+                tracing::warn!(url, why, "the certificate of a sender is not renewed; the old one is used");
+                kept.insert(url.to_owned(), Kept { key: Some(key.clone()), at, failed: Some(now) });
+                Ok(key)
+            }
+            (Err(why), _) => {
+                kept.insert(url.to_owned(), Kept { key: None, at: now, failed: Some(now) });
+                Err(CertificateError::Unreachable { url: url.to_owned(), why })
+            }
+        }
+    }
+
+    async fn fetch(&self, certificate: &Certificate) -> Result<RsaPublicKey, String> {
+        let (client, url) = self
+            .clients
+            .to(&certificate.endpoint, &certificate.url)
+            .ok_or_else(|| "not a place to ask".to_owned())?;
+        // The error's own text would repeat the URL.
+        let failed = |error: reqwest::Error| match super::egress::refused(&error) {
+            Some(refused) => refused.to_string(),
+            None => error.without_url().to_string(),
+        };
+        let mut response = client.get(url).send().await.map_err(failed)?;
+        match response.status().as_u16() {
+            200 => {}
+            status @ 300..400 => return Err(format!("status {status}: a redirect is not followed")),
+            status => return Err(format!("status {status}")),
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > CERTIFICATE_BYTES_MAX {
+                return Err(format!("longer than {CERTIFICATE_BYTES_MAX} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let pem = String::from_utf8(body).map_err(|_| "not text".to_owned())?;
+        RsaPublicKey::from_pem(&pem).map_err(|error| error.to_string())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever knows a source's path may name certificates that do not exist: their failures go first.
+fn make_room(kept: &mut HashMap<String, Kept>) {
+    if kept.len() < KEPT_MAX {
+        return;
+    }
+    let oldest =
+        kept.iter().min_by_key(|(_, kept)| (kept.key.is_some(), kept.at)).map(|(url, _)| url.clone());
+    if let Some(url) = oldest {
+        kept.remove(&url);
+    }
+}

@@ -1,0 +1,75 @@
+//! How much is worked on at a time: by a source, by the host, and in bytes of bodies. Who finds no room waits a little, in turn, and is
+//! then asked to come again: a burst of a cloud's notifications passes, a flood does not, and what one source fills is not another's.
+//! Room is given back when an event is on disk, so that what waits to be written is bounded as well. Tested in `tests`.
+
+use super::HookLimits;
+use super::refusal::Refusal;
+use opsward_core::event::BODY_BYTES_MAX;
+use opsward_core::sender::Rate;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+/// What a permit for bodies stands for, in bytes: a semaphore counts no further than 2^29.
+const BYTES_UNIT: usize = 1024;
+
+/// The host's room for deliveries.
+pub(super) struct Room {
+    requests: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    limits: HookLimits,
+    began: Instant,
+}
+
+/// One source's share.
+pub(super) struct Share {
+    requests: Arc<Semaphore>,
+    rate: Mutex<Rate>,
+}
+
+/// A delivery's place; dropping it gives it back.
+pub(super) struct Place {
+    _permits: [OwnedSemaphorePermit; 3],
+}
+
+impl Room {
+    pub(super) fn new(limits: HookLimits) -> Self {
+        Self {
+            requests: Arc::new(Semaphore::new(limits.requests_max)),
+            bytes: Arc::new(Semaphore::new(limits.body_bytes_max / BYTES_UNIT)),
+            limits,
+            began: Instant::now(),
+        }
+    }
+
+    pub(super) fn share(&self, per_second: u32) -> Share {
+        let requests = Arc::new(Semaphore::new(self.limits.source_requests_max));
+        Share { requests, rate: Mutex::new(Rate::new(per_second)) }
+    }
+
+    /// Takes a turn of the source's rate.
+    pub(super) fn turn(&self, share: &Share) -> Result<(), Refusal> {
+        let mut rate = share.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.take(self.began.elapsed()).map_err(Refusal::TooFast)
+    }
+
+    /// A place for a delivery whose body is announced to have so many bytes; for the longest where that is not said.
+    pub(super) async fn place(&self, share: &Share, announced: Option<usize>) -> Result<Place, Refusal> {
+        let until = Instant::now() + self.limits.turn_timeout;
+        let bytes = announced.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
+        let units = u32::try_from(bytes.div_ceil(BYTES_UNIT)).unwrap_or(u32::MAX);
+        // The source's own bound first: whoever waits for it takes nothing of the others.
+        let of_source = permit(&share.requests, 1, until).await.ok_or(Refusal::TooMany)?;
+        let of_host = permit(&self.requests, 1, until).await.ok_or(Refusal::Busy)?;
+        let of_bytes = permit(&self.bytes, units, until).await.ok_or(Refusal::Busy)?;
+        Ok(Place { _permits: [of_source, of_host, of_bytes] })
+    }
+}
+
+/// Permits that are there at once, or in turn until then.
+async fn permit(of: &Arc<Semaphore>, count: u32, until: Instant) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = of.clone().try_acquire_many_owned(count) {
+        return Some(permit);
+    }
+    timeout_at(until, of.clone().acquire_many_owned(count)).await.ok()?.ok()
+}
