@@ -19,7 +19,7 @@ async fn kinds_and_sources_are_listed() {
     let (code, out, _) = source(&world, &["kinds"]).await;
     assert_eq!(code, Some(0));
     let line = out.lines().find(|line| line.starts_with("logfile")).expect("listed");
-    assert!(line.contains("read from a file") && line.contains("whoever may write the file"), "{line}");
+    assert!(line.contains("read from a file") && line.contains("whoever may write to the file"), "{line}");
     let (code, out, _) = source(&world, &["ls"]).await;
     assert_eq!(code, Some(0));
     let line = out.lines().nth(1).expect("one source");

@@ -80,10 +80,14 @@ impl SourceKind {
 
     /// What is believed of its events, and why.
     pub fn authenticity(self) -> &'static str {
-        match self.route() {
-            Route::Posted => "path token, and what the source asks for besides",
-            Route::Queue | Route::LogStore => "fetched with our own key",
-            Route::File => "whoever may write the file",
+        match self {
+            Self::AlibabaMns => "whoever may send to the queue; taken with our own key",
+            Self::AlibabaSls => "whoever may write to the log store; read with our own key",
+            Self::AlibabaEventbridge => "path token; RSA signature where the source asks for it",
+            Self::TencentMonitor => "path token; BasicAuth where the source asks for it",
+            Self::Cloudevents | Self::Generic => "path token; HMAC where the source asks for it",
+            Self::Logfile => "whoever may write to the file",
+            _ => "path token",
         }
     }
 

@@ -12,6 +12,7 @@ use crate::policy::Policies;
 use crate::service::{guests, read_settings};
 use opsward_core::catalog::ecs_events;
 use opsward_core::config::{Comes, HostSettings, SourceSettings};
+use opsward_core::event::SourceKind;
 use opsward_core::id::{PolicyName, SourceName};
 use opsward_core::run::Mode;
 use opsward_core::secret::SecretRef;
@@ -44,9 +45,11 @@ pub(super) async fn setup(args: &SetupArgs, out: &mut dyn Write) -> anyhow::Resu
     let url = hook_url(&source, args.url.as_deref());
     let region = source.account.as_ref().and_then(|account| settings.accounts[account].region.clone());
     let base = args.config.config.parent().unwrap_or(Path::new("")).to_owned();
-    let has_calls = source.kind.as_str() == "alibaba-cloudmonitor";
+    let target = target(&source, &url, region.as_deref());
+    let has_calls = target.is_some();
     let wanted = if has_calls { wanted(settings, &base, &source.name).await? } else { Wanted::default() };
-    let calls = if has_calls { calls(&source.name, &wanted, &url, region.as_deref()) } else { Vec::new() };
+    let calls =
+        target.map(|target| calls(&source.name, &wanted, target, region.as_deref())).unwrap_or_default();
     let lang = args.lang.unwrap_or_else(Lang::of_terminal);
     let steps = steps::console(source.kind, lang, &url);
     match args.output {
@@ -138,8 +141,32 @@ impl Call {
     }
 }
 
+/// Where CloudMonitor is to send what a rule takes, if it is CloudMonitor that the source hears of.
+fn target(source: &SourceSettings, url: &str, region: Option<&str>) -> Option<Vec<(String, String)>> {
+    let param = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    match (source.kind, &source.comes) {
+        (SourceKind::AlibabaCloudmonitor, _) => Some(vec![
+            param("WebhookParameters.1.Protocol", "http"),
+            param("WebhookParameters.1.Method", "POST"),
+            param("WebhookParameters.1.Url", url),
+        ]),
+        (SourceKind::AlibabaMns, Comes::Queue(queue)) => Some(
+            [param("MnsParameters.1.Queue", &queue.name)]
+                .into_iter()
+                .chain(region.map(|region| param("MnsParameters.1.Region", region)))
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
 /// The rule, and where its events go. Both are made anew under the same name: entering them again changes what is there.
-fn calls(source: &SourceName, wanted: &Wanted, url: &str, region: Option<&str>) -> Vec<Call> {
+fn calls(
+    source: &SourceName,
+    wanted: &Wanted,
+    target: Vec<(String, String)>,
+    region: Option<&str>,
+) -> Vec<Call> {
     let rule = format!("opsward-{source}");
     let param = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let region = region.map(|region| param("RegionId", region));
@@ -151,13 +178,8 @@ fn calls(source: &SourceName, wanted: &Wanted, url: &str, region: Option<&str>) 
         param("State", "ENABLED"),
         param("EventPattern.1.Product", "ECS"),
     ];
-    let target = [
-        param("RuleName", &rule),
-        param("WebhookParameters.1.Id", &rule),
-        param("WebhookParameters.1.Protocol", "http"),
-        param("WebhookParameters.1.Method", "POST"),
-        param("WebhookParameters.1.Url", url),
-    ];
+    let kind = target.first().and_then(|(name, _)| name.split_once('.')).map_or("", |(kind, _)| kind);
+    let id = param(&format!("{kind}.1.Id"), &rule);
     vec![
         Call {
             service: "cms",
@@ -167,7 +189,7 @@ fn calls(source: &SourceName, wanted: &Wanted, url: &str, region: Option<&str>) 
         Call {
             service: "cms",
             action: "PutEventRuleTargets",
-            params: target.into_iter().chain(region).collect(),
+            params: [param("RuleName", &rule), id].into_iter().chain(target).chain(region).collect(),
         },
     ]
 }
