@@ -42,6 +42,7 @@ mod schedules;
 mod serve;
 mod sim;
 mod simulation;
+mod sources;
 mod store;
 mod teeth;
 mod tidy;
