@@ -129,7 +129,8 @@ impl LogStoreSource {
                     "the cursor is older than what the log store keeps: records may be lost, and reading begins at the oldest"
                 );
                 reading.cursors.insert(shard.id, self.begin(shard, reading.since).await?);
-                return Ok(true);
+                // Not at once: a cloud that knows no cursor at all is asked no faster for it.
+                return Ok(false);
             }
             Err(PullError::NoAnswer(error))
                 if error.code == "opsward.answer-too-large" && reading.groups > 1 =>
