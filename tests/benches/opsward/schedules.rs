@@ -78,10 +78,13 @@ fn compute(report: &mut Report) -> anyhow::Result<()> {
 /// The file of the nth policy.
 fn policy(nth: usize, plugin: &str) -> String {
     let head = include_str!("snapshot-on-reboot.toml").replace("{plugin}", plugin);
-    let head = head.replace("on = [{ source = \"cloudmonitor\" }]\nconfig = { retention-days = 7 }\n", "{schedules}");
+    let head = head
+        .replace("on = [{ source = \"cloudmonitor\" }]\nconfig = { retention-days = 7 }\n", "{schedules}");
     let entries = (0..EACH).map(|at| match at {
         // Ten lines that differ, and all fire at that midnight.
-        0..AT_MIDNIGHT => format!("  {{ cron = \"0 0 15,{} * *\", dialect = \"unix\", zone = \"UTC\" }},\n", at + 1),
+        0..AT_MIDNIGHT => {
+            format!("  {{ cron = \"0 0 15,{} * *\", dialect = \"unix\", zone = \"UTC\" }},\n", at + 1)
+        }
         _ => {
             let (cron, zone) = line(nth * EACH + at);
             // None but those fire at that midnight or in the ten seconds before it.
