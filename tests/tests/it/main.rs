@@ -20,6 +20,7 @@ mod egress;
 mod enable;
 mod endings;
 mod events;
+mod explain;
 mod fuzz;
 mod grants;
 mod guardrails;
