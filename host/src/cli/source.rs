@@ -124,7 +124,7 @@ fn place(source: &SourceSettings) -> String {
     match &source.comes {
         Comes::Posted(_) => format!("/hooks/{}/<token>", source.name),
         Comes::File(file) => file.path.display().to_string(),
-        Comes::Queue(queue) => format!("queue {}", queue.name),
+        Comes::Queue(queue) => format!("{} at {}", queue.name, queue.endpoint),
     }
 }
 

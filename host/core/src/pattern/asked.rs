@@ -10,11 +10,9 @@ impl Patterns {
     pub fn wants(&self, source: &SourceName, kind: &str) -> bool {
         let kind = kind.to_ascii_lowercase();
         self.entries.iter().any(|entry| {
+            let kinds = entry.wanted(Attribute::Type);
             (entry.sources.is_empty() || entry.sources.contains(source))
-                && match entry.wanted(Attribute::Type) {
-                    [] => true,
-                    types => types.iter().any(|glob| glob.matches(&kind)),
-                }
+                && (kinds.is_empty() || kinds.iter().any(|glob| glob.matches(&kind)))
         })
     }
 }
