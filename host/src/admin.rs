@@ -1,5 +1,5 @@
 //! The admin listener: is the host alive and ready, its metrics, and what it holds, as JSON; and what a person may tell it: a
-//! decision on a run, and the kill switch (`halts`). Times in JSON are milliseconds since 1970 in UTC; every answer is one object,
+//! decision on a run, the kill switch (`halts`), and on schedules (`schedules`). Times in JSON are milliseconds since 1970 in UTC; every answer is one object,
 //! so that fields can be added. `listen` binds, `gate` says who asks and may they, `tokens` reads those there are. Leaves what is
 //! counted to the places where it happens. Tested over real connections in `admin/tests.rs`.
 
@@ -9,6 +9,7 @@ mod gate;
 mod halts;
 mod invoke;
 mod listen;
+pub(crate) mod schedules;
 pub mod tokens;
 
 pub use gate::Gate;
@@ -33,7 +34,6 @@ use opsward_core::access::{Caller, Scope};
 use opsward_core::config::PolicySettings;
 use opsward_core::id::{Digest, PolicyName, SourceName};
 use opsward_core::run::RunState;
-use opsward_core::schedule::Schedule;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -107,13 +107,16 @@ fn router(admin: Admin) -> Router {
         .route("/api/v1/events/{id}", get(events::show))
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/runs/{id}", get(run))
-        .route("/api/v1/schedules", get(schedules))
+        .route("/api/v1/schedules", get(schedules::list))
         .route("/api/v1/approvals", get(approvals::list))
         .route("/api/v1/approvals/{id}", get(approvals::show))
         .route("/api/v1/halts", get(halts::list));
     let operate = Router::new()
         .route("/api/v1/runs/{id}/decision", post(decide))
         .route("/api/v1/policies/{name}/invoke", post(invoke::invoke))
+        .route("/api/v1/schedules/pause", post(schedules::pause))
+        .route("/api/v1/schedules/resume", post(schedules::resume))
+        .route("/api/v1/schedules/fire", post(schedules::fire))
         .route("/api/v1/halt", post(halts::halt))
         .route("/api/v1/resume", post(halts::resume));
     let approve = Router::new().route("/api/v1/approvals/{id}/decision", post(approvals::decide));
@@ -219,27 +222,8 @@ fn told<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Ref
     serde_json::from_slice(body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-async fn schedules(State(admin): State<Admin>, query: Asked) -> Result<Response, Refusal> {
-    let filter = Filter::parse(query, &["limit"])?;
-    let now = admin.clock.now();
-    let set = admin.policies.load();
-    let mut schedules = Vec::new();
-    for live in &set.policies {
-        for schedule in &live.settings.schedules {
-            let mut entry = schedule_json(schedule, now);
-            entry["policy"] = json!(live.settings.name);
-            schedules.push(entry);
-        }
-    }
-    let firings = admin.store.list_firings(filter.limit).await?;
-    Ok(json_answer(&json!({ "schedules": schedules, "firings": firings })))
-}
-
 /// Runs named where a prefix fits several.
 const CANDIDATES_MAX: usize = 10;
-/// Fire times shown of each schedule: enough to see its rhythm.
-const NEXT_SHOWN: usize = 3;
-
 /// A live policy. Its `config` is left out: it may name what only the operator should see.
 fn policy_json(settings: &PolicySettings, digest: Digest, told: &Description, now: Timestamp) -> Value {
     let asked: Vec<String> = told.permissions.iter().map(|permission| permission.action.clone()).collect();
@@ -257,17 +241,7 @@ fn policy_json(settings: &PolicySettings, digest: Digest, told: &Description, no
         },
         "asks": told.permissions,
         "may": settings.grants.asked_by(&asked).rows(),
-        "schedules": settings.schedules.iter().map(|schedule| schedule_json(schedule, now)).collect::<Vec<_>>(),
-    })
-}
-
-fn schedule_json(schedule: &Schedule, now: Timestamp) -> Value {
-    let next_at = std::iter::successors(schedule.next_after(now), |at| schedule.next_after(*at));
-    json!({
-        "schedule": schedule.text(),
-        "zone": schedule.zone(),
-        "next_at": next_at.take(NEXT_SHOWN).collect::<Vec<_>>(),
-        "next": schedule.display_next(NEXT_SHOWN, now),
+        "schedules": settings.schedules.iter().map(|schedule| schedules::schedule_json(schedule, now)).collect::<Vec<_>>(),
     })
 }
 

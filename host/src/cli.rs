@@ -20,7 +20,10 @@ pub mod plugin;
 pub mod policy;
 pub mod resolve;
 pub mod runs;
+pub mod schedule;
+mod schedule_change;
 pub mod sim;
+pub mod source;
 mod text;
 pub mod token;
 
@@ -113,9 +116,15 @@ enum Command {
     /// Look at events, and see why a policy is woken by one or not
     #[command(subcommand)]
     Event(event::Command),
+    /// Look at the sources of events, and point clouds at them
+    #[command(subcommand)]
+    Source(source::Command),
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
+    /// Say what schedules mean and when they fire next; pause, resume and fire them
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// Look at what runs ask to be approved, and decide
     #[command(subcommand)]
     Approval(approval::Command),
@@ -226,6 +235,8 @@ pub fn main() -> ExitCode {
             finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
         Command::Event(command) => finish(async_main(event::run(command, &mut std::io::stdout()))),
+        Command::Schedule(command) => finish(async_main(schedule::run(command, &mut std::io::stdout()))),
+        Command::Source(command) => finish(async_main(source::run(command, &mut std::io::stdout()))),
         Command::Approval(command) => finish(async_main(approval::run(command, &mut std::io::stdout()))),
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
         Command::Audit(command) => finish(audit::run(&command, &mut std::io::stdout().lock())),

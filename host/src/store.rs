@@ -12,7 +12,7 @@ mod upkeep;
 
 pub use cursor::Cursor;
 pub use event::{Acceptance, EventFilter, EventRow, NewEvent};
-pub use firing::{Firing, ScheduleState};
+pub use firing::{Firing, NewFiring, Pause, Recorded, ScheduleKey, ScheduleState};
 pub use once::{Once, OnceKey};
 pub use opsward_core::schedule::Decision;
 pub use run::{Claim, Claimed, NewRun, RunDetail, RunFilter, RunRow, Standing};
@@ -43,9 +43,11 @@ pub trait Store: Send + Sync + 'static {
     /// Where a cursor stands; `None` before it has first been moved.
     fn cursor(&self, source: &SourceName, key: &str) -> Reply<'_, Option<String>>;
 
-    /// Records what was decided of one schedule's fire time. The first to record a (policy, schedule, fire time) wins:
-    /// `false` means somebody had, and nothing was written. With `Fired` the event and its run are in the same transaction.
-    fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool>;
+    /// Records what was decided of fire times, each by itself, all in one transaction, each with its event and run. The first to
+    /// record a (policy, schedule, fire time) wins, but for what waits, and for what was skipped under a clock that has been set
+    /// back since. The clock starts nothing of a schedule that is paused, and nobody starts a run beside an unfinished one that
+    /// may not overlap.
+    fn fire(&self, firings: Vec<NewFiring>) -> Reply<'_, Vec<Recorded>>;
 
     /// Takes at most `limit` runs whose wake time has come, oldest wake time first, marks them running and raises their
     /// epoch. The one verb that need not be on disk when it is answered, since losing a claim means claiming again: whoever has
@@ -128,8 +130,13 @@ pub trait Store: Send + Sync + 'static {
     /// The halts in force.
     fn halts(&self) -> Reply<'_, Halts>;
 
-    /// What is recorded of a schedule, for the next decision.
-    fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState>;
+    /// Pauses a schedule until it is resumed; a second pause says anew who and why.
+    fn pause_schedule(&self, key: ScheduleKey, pause: Pause) -> Reply<'_, ()>;
+    /// Ends a pause, as `by` says at `at`. Returns whether there was one.
+    fn resume_schedule(&self, key: ScheduleKey, by: String, at: Timestamp) -> Reply<'_, bool>;
+    /// What is recorded of schedules, in the same order, with fire times up to `up_to`: later ones were decided on under a clock
+    /// that ran ahead.
+    fn schedule_states(&self, keys: Vec<ScheduleKey>, up_to: Timestamp) -> Reply<'_, Vec<ScheduleState>>;
 
     /// Runs, newest first.
     fn list_runs(&self, filter: RunFilter) -> Reply<'_, Vec<RunRow>>;

@@ -1,2 +1,4 @@
-//! The tests' own library is empty; what it is for is the binary `opsward-under-test`, which is `opsward` with failpoints and
+//! What tests share with fuzzers. Besides, this package has the binary `opsward-under-test`, which is `opsward` with failpoints and
 //! wrong variants compiled in.
+
+pub mod fuzz;

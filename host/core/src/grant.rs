@@ -55,6 +55,8 @@ pub struct Grants {
 struct Rule {
     action: ActionPattern,
     class: Class,
+    /// Whether it is granted for named resources only, by `catalog::is_strict`.
+    is_strict: bool,
     regions: Option<Vec<String>>,
     resources: Option<Vec<ResourceEntry>>,
     window: Option<Window>,
@@ -120,6 +122,11 @@ impl Grants {
     /// Whether nothing is granted.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Whether anything that is granted must never be sent on a guess, or destroys something.
+    pub fn is_destructive(&self) -> bool {
+        self.rules.iter().any(|rule| rule.is_strict)
     }
 
     /// The same grants, restricted to what the plugin asks for in `describe`. An effect that is not asked for brings no read

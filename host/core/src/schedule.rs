@@ -2,26 +2,38 @@
 //!
 //! A line is read by `dialect` (which dialect, how many fields), `field` (one field to a set of values) and `days` (the
 //! two day fields, and `L`, `W`, `#`), put into the words of the `cron` crate, evaluated on local wall time and brought
-//! to UTC by `zone`. `decide` says what is due, `fired` makes the event of it. Leaves waiting to the host's timer and
-//! remembering to its store. Tested by tables here and by `tests/vectors/cron.json`.
+//! to UTC by `zone`. `within` leaves out days, and what is before a start or after an end; `words` says it for people.
+//! `decide` says what is due, `clock` what a clock that jumped means, `fired` makes the event of a firing. Leaves waiting to
+//! the host's timer and remembering to its store. Tested by tables here and by `tests/vectors/cron.json`.
 
+mod clock;
 mod days;
 mod decide;
 mod dialect;
+mod entry;
 mod field;
 mod fired;
 pub(crate) mod interval;
+mod problem;
+mod within;
+mod words;
 pub(crate) mod zone;
 
-pub use decide::{Decision, Due, MISSED_MAX};
+pub use clock::{CLOCK_JUMP_MAX, ClockStep, clock_step};
+pub use decide::{CAUGHT_UP_MAX, Decision, Due, Known, MISSED_MAX, QUEUED_MAX};
 pub use dialect::Dialect;
-pub use fired::{FIRED_TYPE, SOURCE, fired_event};
+pub use entry::{ExceptEntry, Misfire, Overlap, ScheduleEntry};
+pub use fired::{FIRED_TYPE, SOURCE, fired_by_hand, fired_event};
+pub use problem::ScheduleError;
+pub use words::Words;
 
+use crate::id::{Digest, PolicyName};
 use crate::time::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
+use within::Within;
+use zone::Times;
 
 /// How late a fire time may be acted on where the operator does not say.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(5 * 60);
@@ -29,6 +41,8 @@ pub const GRACE_DEFAULT: Duration = Duration::from_secs(5 * 60);
 pub const GRACE_MIN: Duration = Duration::from_secs(5);
 /// Beyond a day a fire time is another day's: whoever wants it asks for it by hand.
 pub const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest `jitter`: beyond a day a firing would be another day's.
+pub const JITTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The shortest time between two firings unless `allow-frequent` is set: catches a `*` in the seconds field.
 pub const PERIOD_MIN: Duration = Duration::from_secs(10);
 /// The longest `every`: beyond a year a date is meant.
@@ -36,56 +50,24 @@ pub const PERIOD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// Longest cron line in bytes: a list of every minute and every year fits.
 pub const LINE_BYTES_MAX: usize = 1024;
 
-/// One `schedule = [{ ... }]` entry as typed. Exactly one of `cron` and `every`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ScheduleEntry {
-    /// A cron line.
-    #[serde(default)]
-    pub cron: Option<String>,
-    /// The dialect of the cron line.
-    #[serde(default)]
-    pub dialect: Option<Dialect>,
-    /// An IANA zone in which the cron line is meant.
-    #[serde(default)]
-    pub zone: Option<String>,
-    /// An interval such as `5m`, in place of a cron line; counted from 1970-01-01T00:00:00Z, so `5m` fires at :00, :05 ...
-    #[serde(default)]
-    pub every: Option<String>,
-    /// How late a fire time may still be acted on: `5m` where it is not given.
-    #[serde(default)]
-    pub grace: Option<String>,
-    /// What to do while the last run has not ended.
-    #[serde(default)]
-    pub overlap: Overlap,
-    /// Allows firing more often than every 10 seconds.
-    #[serde(default)]
-    pub allow_frequent: bool,
-}
-
-/// What to do at a fire time while the last run of the schedule has not ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overlap {
-    /// Record the fire time as skipped. The default.
-    #[default]
-    Skip,
-    /// Start another run beside it.
-    Allow,
-}
-
 /// A schedule that is known to fire.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     rule: Rule,
     text: Arc<str>,
+    within: Option<Arc<Within>>,
+    /// As typed; what is left out depends on the policy.
+    misfire: Option<Misfire>,
     grace: Duration,
     overlap: Overlap,
+    jitter: Duration,
+    /// What `jitter` has come to for its policy: all its fire times are acted on so much later.
+    delay: Duration,
 }
 
 #[derive(Debug, Clone)]
 enum Rule {
-    Cron { dialect: Dialect, line: Arc<str>, zone: TimeZone, union: Arc<[cron::Schedule]> },
+    Cron { dialect: Dialect, line: Arc<str>, zone: TimeZone, times: Times, union: Arc<[cron::Schedule]> },
     Every(Duration),
 }
 
@@ -95,7 +77,8 @@ impl Schedule {
         let (rule, text) = match (&entry.cron, &entry.every) {
             (Some(line), None) => parse_cron(line, entry)?,
             (None, Some(period)) => {
-                if let Some((key, _)) = [("zone", entry.zone.is_some()), ("dialect", entry.dialect.is_some())]
+                let has_zone = entry.zone.is_some() && !within::needs_zone(entry);
+                if let Some((key, _)) = [("zone", has_zone), ("dialect", entry.dialect.is_some())]
                     .into_iter()
                     .find(|(_, given)| *given)
                 {
@@ -105,25 +88,69 @@ impl Schedule {
             }
             _ => return Err(ScheduleError::CronOrEvery),
         };
+        let zone = match &rule {
+            Rule::Cron { zone, .. } => Some(zone.clone()),
+            Rule::Every(_) => entry.zone.as_deref().map(find_zone).transpose()?,
+        };
+        let within = within::read(entry, zone)?.map(Arc::new);
+        let duration = |text: &String, bounds: std::ops::RangeInclusive<Duration>| {
+            interval::parse(text).ok().filter(|duration| bounds.contains(duration))
+        };
         let grace = match &entry.grace {
             None => GRACE_DEFAULT,
-            Some(text) => interval::parse(text)
-                .ok()
-                .filter(|grace| (GRACE_MIN..=GRACE_MAX).contains(grace))
+            Some(text) => duration(text, GRACE_MIN..=GRACE_MAX)
                 .ok_or_else(|| ScheduleError::Grace { text: text.clone() })?,
         };
-        Ok(Self { rule, text: text.into(), grace, overlap: entry.overlap })
+        let jitter = match &entry.jitter {
+            None => Duration::ZERO,
+            Some(text) => duration(text, Duration::from_secs(1)..=JITTER_MAX)
+                .ok_or_else(|| ScheduleError::Jitter { text: text.clone() })?,
+        };
+        let misfire = match (entry.misfire, &entry.grace) {
+            (Some(misfire @ (Misfire::Once | Misfire::All)), Some(_)) => {
+                return Err(ScheduleError::GraceBeside { misfire: misfire.as_str() });
+            }
+            (Some(Misfire::All), None) if entry.overlap != Overlap::Allow => {
+                return Err(ScheduleError::AllOverlap);
+            }
+            // Who says how late is too late wants nothing later than that.
+            (None, Some(_)) => Some(Misfire::Skip),
+            (typed, _) => typed,
+        };
+        let schedule = Self {
+            rule,
+            text: text.into(),
+            within,
+            misfire,
+            grace,
+            overlap: entry.overlap,
+            jitter,
+            delay: Duration::ZERO,
+        };
+        let fires = schedule.within.is_none() || schedule.next_after(Timestamp::from_ms(-1)).is_some();
+        if fires { Ok(schedule) } else { Err(ScheduleError::NeverWithin { text: schedule.text.to_string() }) }
     }
 
-    /// The first fire time after `t`; `None` once there are no more.
+    /// The schedule as that of `policy`: its delay is chosen, and what becomes of missed fire times where the entry does not say.
+    /// A policy that may destroy something never catches up unless it is told to.
+    pub fn of_policy(self, policy: &PolicyName, is_destructive: bool) -> Self {
+        let by_default = if is_destructive { Misfire::Skip } else { Misfire::Once };
+        let delay = spread(policy, &self.text, self.jitter);
+        Self { misfire: self.misfire.or(Some(by_default)), delay, ..self }
+    }
+
+    /// The first fire time after `t`, before its delay; `None` once there are no more.
     pub fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
-        match &self.rule {
-            Rule::Cron { zone, union, .. } => zone::next_after(union, zone, t),
-            Rule::Every(period) => {
-                let period = i64::try_from(period.as_millis()).ok()?;
-                t.ms().div_euclid(period).checked_add(1)?.checked_mul(period).map(Timestamp::from_ms)
-            }
+        match &self.within {
+            None => self.rule.next_after(t),
+            Some(within) => within.next_after(t, |t| self.rule.next_after(t)),
         }
+    }
+
+    /// When it will be acted on after `now`, in order: fire times and their delay.
+    pub fn upcoming(&self, now: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+        std::iter::successors(self.next_after(now - self.delay), |t| self.next_after(*t))
+            .map(|t| t + self.delay)
     }
 
     /// What tells the schedules of a policy apart, and is their key in the store: `scf:0 0 3 * * * *@Asia/Shanghai`, `every:5m`.
@@ -131,15 +158,17 @@ impl Schedule {
         &self.text
     }
 
-    /// The IANA zone it is meant in.
-    pub fn zone(&self) -> &str {
-        match &self.rule {
-            Rule::Cron { zone, .. } => zone::name(zone),
-            Rule::Every(_) => "UTC",
-        }
+    /// `text`, to be kept.
+    pub fn shared_text(&self) -> Arc<str> {
+        self.text.clone()
     }
 
-    /// How late a fire time may still be acted on.
+    /// The IANA zone it is meant in.
+    pub fn zone(&self) -> &str {
+        self.time_zone().map_or("UTC", zone::name)
+    }
+
+    /// How late a fire time may still be acted on, where missed ones are skipped.
     pub fn grace(&self) -> Duration {
         self.grace
     }
@@ -149,9 +178,19 @@ impl Schedule {
         self.overlap
     }
 
-    /// The next `n` fire times after `now` as local time with offset: `2024-01-02 03:00:00 +08:00`.
+    /// What becomes of missed fire times.
+    pub fn misfire(&self) -> Misfire {
+        self.misfire.unwrap_or(Misfire::Skip)
+    }
+
+    /// How much later than its fire times it is acted on.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// When it is acted on next, `n` times after `now`, as local time with offset: `2024-01-02 03:00:00 +08:00`.
     pub fn display_next(&self, n: usize, now: Timestamp) -> Vec<String> {
-        std::iter::successors(self.next_after(now), |t| self.next_after(*t))
+        self.upcoming(now)
             .take(n)
             .map(|t| self.local(t).strftime("%Y-%m-%d %H:%M:%S %:z").to_string())
             .collect()
@@ -162,12 +201,36 @@ impl Schedule {
     }
 
     fn local(&self, t: Timestamp) -> jiff::ZonedDateTime {
-        let zone = match &self.rule {
-            Rule::Cron { zone, .. } => zone.clone(),
-            Rule::Every(_) => TimeZone::UTC,
-        };
+        let zone = self.time_zone().cloned().unwrap_or(TimeZone::UTC);
         jiff::Timestamp::from(t).to_zoned_datetime(zone)
     }
+
+    fn time_zone(&self) -> Option<&TimeZone> {
+        match &self.rule {
+            Rule::Cron { zone, .. } => Some(zone),
+            Rule::Every(_) => self.within.as_deref().map(Within::zone),
+        }
+    }
+}
+
+impl Rule {
+    fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Cron { zone, times, union, .. } => zone::next_after(union, zone, *times, t),
+            Self::Every(period) => {
+                let period = i64::try_from(period.as_millis()).ok()?;
+                t.ms().div_euclid(period).checked_add(1)?.checked_mul(period).map(Timestamp::from_ms)
+            }
+        }
+    }
+}
+
+/// Where in `jitter` a schedule is: the same for all its fire times, on every host, for ever. Whole seconds, so that times
+/// read well.
+fn spread(policy: &PolicyName, text: &str, jitter: Duration) -> Duration {
+    let digest = Digest::of(format!("{policy}/{text}").as_bytes());
+    let first = digest.as_bytes().first_chunk().copied().map_or(0, u64::from_be_bytes);
+    Duration::from_secs(first % (jitter.as_secs() + 1))
 }
 
 fn parse_cron(typed: &str, entry: &ScheduleEntry) -> Result<(Rule, String), ScheduleError> {
@@ -176,7 +239,7 @@ fn parse_cron(typed: &str, entry: &ScheduleEntry) -> Result<(Rule, String), Sche
     }
     let line = match dialect::read(typed, entry.dialect)? {
         dialect::Line::Every(period) => {
-            if entry.zone.is_some() {
+            if entry.zone.is_some() && !within::needs_zone(entry) {
                 return Err(ScheduleError::NotWithEvery { key: "zone" });
             }
             return parse_every(&period, "cron", entry.allow_frequent);
@@ -206,7 +269,8 @@ fn parse_cron(typed: &str, entry: &ScheduleEntry) -> Result<(Rule, String), Sche
         return Err(ScheduleError::NeverFires { text });
     }
     let key = format!("{}:{text}@{}", line.dialect.as_str(), zone::name(&zone));
-    Ok((Rule::Cron { dialect: line.dialect, line: text.into(), zone, union: union.into() }, key))
+    let times = calendar.times();
+    Ok((Rule::Cron { dialect: line.dialect, line: text.into(), zone, times, union: union.into() }, key))
 }
 
 fn choose_zone(line: &dialect::FieldsLine, entry: &ScheduleEntry) -> Result<TimeZone, ScheduleError> {
@@ -221,6 +285,10 @@ fn choose_zone(line: &dialect::FieldsLine, entry: &ScheduleEntry) -> Result<Time
             None => return Err(ScheduleError::NoZone { text: line.fields.join(" ") }),
         },
     };
+    find_zone(typed)
+}
+
+fn find_zone(typed: &str) -> Result<TimeZone, ScheduleError> {
     zone::find(typed).map_err(|hint| ScheduleError::UnknownZone { text: typed.to_owned(), hint })
 }
 
@@ -238,143 +306,6 @@ fn parse_every(text: &str, key: &'static str, allow_frequent: bool) -> Result<(R
         });
     }
     Ok((Rule::Every(period), format!("every:{}", interval::show(period))))
-}
-
-/// Why an entry is not a schedule, and what to write instead.
-#[derive(Debug, thiserror::Error)]
-pub enum ScheduleError {
-    /// Neither or both of the two forms.
-    #[error(
-        "a schedule has either `cron` or `every`: write `cron = \"0 3 * * *\", zone = \"Asia/Shanghai\"` or `every = \"5m\"`"
-    )]
-    CronOrEvery,
-    /// A key of the other form.
-    #[error("an interval has no `{key}`: it counts elapsed time; leave `{key}` out, or write a cron line")]
-    NotWithEvery {
-        /// The key.
-        key: &'static str,
-    },
-    /// More than a line.
-    #[error("the cron line has {bytes} bytes; at most {LINE_BYTES_MAX} are read")]
-    LineTooLong {
-        /// Its length.
-        bytes: usize,
-    },
-    /// A line that is no line of its dialect.
-    #[error("`{text}` is not a cron line: {problem}")]
-    Line {
-        /// The line.
-        text: String,
-        /// What is wrong, and what to write.
-        problem: String,
-    },
-    /// One field is wrong.
-    #[error("`{text}` in the {field} field: {problem}")]
-    Field {
-        /// The field's name.
-        field: &'static str,
-        /// The field's text.
-        text: String,
-        /// What is wrong, and what to write.
-        problem: String,
-    },
-    /// Weekday numbers without a dialect.
-    #[error(
-        "`{text}` in the day-of-week field is ambiguous: it means {readings}; add `dialect`, or use names such as MON-FRI"
-    )]
-    AmbiguousWeekday {
-        /// The field's text.
-        text: String,
-        /// What each dialect takes it for.
-        readings: String,
-    },
-    /// No zone, and no vendor's default.
-    #[error(
-        "`{text}` names local times but no zone: add `zone = \"Asia/Shanghai\"` or another IANA name, or `zone = \"UTC\"`"
-    )]
-    NoZone {
-        /// The line.
-        text: String,
-    },
-    /// A zone nobody knows.
-    #[error("`{text}` is not an IANA time zone: {hint}")]
-    UnknownZone {
-        /// The zone.
-        text: String,
-        /// What may have been meant.
-        hint: String,
-    },
-    /// The prefix and the key disagree.
-    #[error("`zone` says `{key}` and the line's prefix says `{prefix}`: leave one of them out")]
-    TwoZones {
-        /// The key's zone.
-        key: String,
-        /// The prefix's zone.
-        prefix: String,
-    },
-    /// No such day ever comes.
-    #[error("`{text}` can never fire: no day of any year from 1970 to 2099 matches it")]
-    NeverFires {
-        /// The line.
-        text: String,
-    },
-    /// Most often a `*` in the seconds field.
-    #[error(
-        "`{text}` fires every {period}, and the shortest is 10s: write 0 in the seconds field, or set `allow-frequent = true`"
-    )]
-    TooFrequent {
-        /// The line or interval.
-        text: String,
-        /// The shortest time between two firings.
-        period: String,
-        /// The key it was typed under.
-        key: &'static str,
-    },
-    /// A bad interval.
-    #[error("`{text}` is not an interval: {problem}")]
-    Interval {
-        /// The interval.
-        text: String,
-        /// What is wrong.
-        problem: String,
-        /// The key it was typed under.
-        key: &'static str,
-    },
-    /// A bad grace.
-    #[error("`{text}` is not a grace: write a time from 5s to 24h, such as `5m`")]
-    Grace {
-        /// The grace.
-        text: String,
-    },
-    /// The translation is wrong: a defect of this module.
-    #[error("`{text}` was translated to `{expression}`, which the cron crate refuses")]
-    Untranslatable {
-        /// The line.
-        text: String,
-        /// The translation.
-        expression: String,
-        /// The crate's reason.
-        source: cron::error::Error,
-    },
-}
-
-impl ScheduleError {
-    /// The key of the entry at fault.
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::NotWithEvery { key } | Self::TooFrequent { key, .. } | Self::Interval { key, .. } => key,
-            Self::UnknownZone { .. } | Self::TwoZones { .. } => "zone",
-            Self::Grace { .. } => "grace",
-            Self::CronOrEvery
-            | Self::LineTooLong { .. }
-            | Self::Line { .. }
-            | Self::Field { .. }
-            | Self::AmbiguousWeekday { .. }
-            | Self::NoZone { .. }
-            | Self::NeverFires { .. }
-            | Self::Untranslatable { .. } => "cron",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod access;
 use super::*;
 use crate::clock::ManualClock;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Decision, Firing, NewEvent, NewRun, Standing};
+use crate::store::{Decision, Firing, NewEvent, NewFiring, NewRun, Standing};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use opsward_core::config::AdminSettings;
 use opsward_core::event::{Event, Wants};
@@ -14,7 +14,7 @@ use opsward_core::guardrail::Guardrails;
 use opsward_core::id::RunId;
 use opsward_core::retry::RetrySettings;
 use opsward_core::run::{Entry, LogLevel, Mode, Record};
-use opsward_core::schedule::ScheduleEntry;
+use opsward_core::schedule::{Schedule, ScheduleEntry};
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -143,7 +143,7 @@ async fn fill(store: &dyn Store) {
         decision: Decision::SkippedLate,
         decided_at: NOW,
     };
-    store.fire(firing, None).await.expect("recorded");
+    store.fire(vec![NewFiring { firing, event: None, overlaps: false, by: None }]).await.expect("recorded");
 }
 
 fn ids(answer: &Value) -> Vec<&str> {
@@ -257,10 +257,7 @@ fn a_policy_is_shown_without_its_config() {
         cron: Some("0 0 3 * * * *".into()),
         dialect: Some(opsward_core::schedule::Dialect::Scf),
         zone: Some("Asia/Shanghai".into()),
-        every: None,
-        grace: None,
-        overlap: Default::default(),
-        allow_frequent: false,
+        ..ScheduleEntry::default()
     };
     let settings = PolicySettings {
         session: None,

@@ -137,12 +137,18 @@ pub(super) fn grant_cells(row: &MatrixRow) -> [String; 6] {
     [row.action.clone(), granted, class, any(&grant.regions), any(&grant.resources), window]
 }
 
+/// A schedule, what it says below it, and the next fire times beside.
 fn schedule_rows(policy: &PolicyReport) -> Vec<[String; 3]> {
-    let row = |schedule: &ScheduleReport| {
-        let next = schedule.next.as_deref().unwrap_or("never again");
-        [policy.name.clone(), schedule.schedule.clone(), format!("{next} {}", schedule.zone)]
+    let rows = |schedule: &ScheduleReport| {
+        let next = |at: usize| schedule.upcoming.get(at).cloned();
+        let first = next(0).unwrap_or_else(|| "never again".to_owned());
+        [
+            [policy.name.clone(), schedule.schedule.clone(), first],
+            [String::new(), schedule.reads.en.clone(), next(1).unwrap_or_default()],
+            [String::new(), schedule.reads.zh.clone(), next(2).unwrap_or_default()],
+        ]
     };
-    policy.schedules.iter().map(row).collect()
+    policy.schedules.iter().flat_map(rows).collect()
 }
 
 fn summary(report: &CheckReport) -> String {

@@ -36,7 +36,7 @@ impl Secrets {
                     let map = source.map.clone();
                     sources.push(HookSource { name: name.clone(), kind: source.kind, map, token });
                 }
-                Comes::File(_) | Comes::Queue(_) => {}
+                Comes::File(_) | Comes::Queue(_) | Comes::LogStore(_) => {}
             }
         }
         let mut named = HashMap::new();

@@ -37,7 +37,9 @@ mod read;
 mod readable;
 mod reserve;
 mod retain;
+mod schedule;
 mod schema;
+mod sources;
 mod standing;
 mod statements;
 mod writer;
@@ -50,11 +52,13 @@ pub use compact::{Compacted, compact};
 pub use copy::{BackupError, Mark, backup};
 pub use open::Bounds;
 pub use read::Reader;
+pub use sources::SourceRow;
 
+use super::firing::resumed;
 use super::{
-    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, Once, OnceKey, Reply,
-    Restored, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store,
-    StoreError,
+    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey,
+    Pause, Recorded, Reply, Restored, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey,
+    ScheduleState, Standing, Store, StoreError,
 };
 use approvals::Waits;
 use budget::Spending;
@@ -72,7 +76,7 @@ use read::Readers;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use writer::{Answer, Arrival, Intervention, Job, Op};
+use writer::{Answer, Arrival, FireTime, Intervention, Job, Op};
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -143,13 +147,12 @@ impl Store for SqliteStore {
         self.read(move |reader| reader.find_cursor(&source, &key))
     }
 
-    fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool> {
-        let event = event.map(|event| Box::new(arrival(event)));
+    fn fire(&self, firings: Vec<NewFiring>) -> Reply<'_, Vec<Recorded>> {
+        let time = |mut new: NewFiring| FireTime { arrival: new.event.take().map(arrival), new };
+        let times = firings.into_iter().map(time).collect();
         Box::pin(async move {
-            let Answer::Fired(won) = self.ask(Op::Fire(firing, event)).await? else {
-                unreachable!("{IN_KIND}")
-            };
-            Ok(won)
+            let Answer::Fired(recorded) = self.ask(Op::Fire(times)).await? else { unreachable!("{IN_KIND}") };
+            Ok(recorded)
         })
     }
 
@@ -303,11 +306,26 @@ impl Store for SqliteStore {
         Box::pin(async move { self.ask(op).await.map(drop) })
     }
 
-    fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState> {
-        let op = Op::ScheduleState(policy.clone(), schedule.to_owned());
+    fn pause_schedule(&self, key: ScheduleKey, pause: Pause) -> Reply<'_, ()> {
+        Box::pin(async move { self.ask(Op::PauseSchedule(key, Box::new(pause))).await.map(drop) })
+    }
+
+    fn resume_schedule(&self, key: ScheduleKey, by: String, at: Timestamp) -> Reply<'_, bool> {
+        let change = Box::new(resumed(&key, by, at));
         Box::pin(async move {
-            let Answer::ScheduleState(state) = self.ask(op).await? else { unreachable!("{IN_KIND}") };
-            Ok(state)
+            let Answer::Resumed(ended) = self.ask(Op::ResumeSchedule(key, change)).await? else {
+                unreachable!("{IN_KIND}")
+            };
+            Ok(ended)
+        })
+    }
+
+    fn schedule_states(&self, keys: Vec<ScheduleKey>, up_to: Timestamp) -> Reply<'_, Vec<ScheduleState>> {
+        Box::pin(async move {
+            let Answer::ScheduleStates(states) = self.ask(Op::ScheduleStates(keys, up_to)).await? else {
+                unreachable!("{IN_KIND}")
+            };
+            Ok(states)
         })
     }
 

@@ -1,28 +1,38 @@
 //! The timer: one task that wakes at fire times, has each decided on, and records the decision with the run it starts.
-//! Leaves deciding to `opsward_core::schedule`, and once-only to the store: the first to record a fire time has it, so that
-//! several hosts on one store need no leader. Tested as part of whole hosts in `tests/`.
+//! Leaves deciding to `opsward_core::schedule`, knowing whose turn it is to `watched`, and once-only to the store: the first to
+//! record a fire time has it, so that several hosts on one store need no leader. Tested as part of whole hosts in `tests/`.
+
+mod watched;
 
 use crate::clock::Clock;
-use crate::failpoint::hit;
+use crate::failpoint::{hit, wrong};
 use crate::policy::{LivePolicy, Policies};
-use crate::store::{Decision, Firing, NewEvent, NewRun, Store, StoreError};
-use futures::future::join_all;
-use opsward_core::event::Wants;
-use opsward_core::id::{PolicyName, RunId};
-use opsward_core::run::Mode;
-use opsward_core::schedule::{Due, Schedule, fired_event};
+use crate::store::{
+    Decision, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleState, Store, StoreError,
+};
+use opsward_core::event::{Event, Wants};
+use opsward_core::id::RunId;
+use opsward_core::schedule::{
+    CLOCK_JUMP_MAX, ClockStep, Due, Known, Overlap, Schedule, clock_step, fired_by_hand, fired_event,
+};
 use opsward_core::time::Timestamp;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use watched::Watched;
 
 /// The longest sleep: a clock that was set, or a wake that got lost, is noticed after this.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
 /// How soon a store that failed is asked again: well within the default grace, and no flood of errors.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// A clock set back by more than this was badly wrong before; by less, schedules wait until it has caught up.
-const SET_BACK_MAX: Duration = Duration::from_secs(2 * 60 * 60);
+/// How soon a fire time that waits for a run to end is looked at again.
+const WAITING_LOOK: Duration = Duration::from_secs(2);
+/// Schedules decided on together: a burst at midnight is a few commits, and nobody else waits long for one.
+const TOGETHER: usize = 500;
+/// Decisions in one transaction, where a long sleep has left many of each.
+const RECORDED_TOGETHER: usize = 1000;
 
 /// What the timer works with.
 pub struct Timer {
@@ -42,10 +52,15 @@ impl Timer {
     /// Runs until `shutdown` turns true or its sender is gone. A decision that has begun to be recorded is finished first.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         let mut watched = Watched::default();
+        let mut last_look = None;
         loop {
             // Registered before looking: a change during the look ends the sleep at once.
             let changed = self.policies_changed.notified();
-            let sleep = self.look(&mut watched).await;
+            let look = (self.clock.now(), Instant::now());
+            if let Some(before) = last_look.replace(look) {
+                heed_clock(&mut watched, before, look);
+            }
+            let sleep = self.look(&mut watched, &shutdown).await;
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 () = changed => {}
@@ -55,140 +70,160 @@ impl Timer {
     }
 
     /// Decides on all that is due and tells how long to sleep.
-    async fn look(&self, watched: &mut Watched) -> Duration {
-        let set = self.policies.load();
-        watched.begin_look(self.clock.now());
-        let mut sleep = SLEEP_MAX;
-        for policy in set.policies.iter().filter(|policy| policy.settings.mode != Mode::Off) {
-            for schedule in &policy.settings.schedules {
-                let until = match self.look_at(watched, policy, schedule).await {
-                    Ok(wake) => wake.map_or(SLEEP_MAX, |wake| wake.since(self.clock.now())),
-                    Err(error) => {
-                        tracing::error!(
-                            policy = %policy.settings.name, schedule = schedule.text(), %error,
-                            "schedule not decided on, will try again"
-                        );
-                        RETRY_AFTER
-                    }
-                };
-                sleep = sleep.min(until);
+    async fn look(&self, watched: &mut Watched, shutdown: &watch::Receiver<bool>) -> Duration {
+        watched.keep_in_step(&self.policies.load(), self.clock.now());
+        while !*shutdown.borrow() {
+            let now = self.clock.now();
+            let due = watched.take_due(now, TOGETHER);
+            if due.is_empty() {
+                break;
+            }
+            if let Err(error) = self.decide(watched, &due, now).await {
+                tracing::error!(schedules = due.len(), %error, "schedules not decided on, will try again");
+                due.iter().for_each(|place| watched.wake_at(*place, now + RETRY_AFTER));
             }
         }
-        sleep
+        watched.next_wake().map_or(SLEEP_MAX, |wake| wake.since(self.clock.now())).min(SLEEP_MAX)
     }
 
-    /// Decides on what is due of one schedule and tells when it is due next.
-    async fn look_at(
+    /// Decides on what is due of these schedules, and has each looked at again when it is due next.
+    async fn decide(
         &self,
         watched: &mut Watched,
-        policy: &LivePolicy,
-        schedule: &Schedule,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let name = &policy.settings.name;
-        let now = self.clock.now();
-        let key = (name.clone(), schedule.text().to_owned());
-        let last_look = watched.look - 1;
-        let watch = match watched.schedules.get_mut(&key) {
-            Some(watch) => watch,
-            None => {
-                // Known to the store: the time since the last decision was downtime, which the grace judges.
-                let last = self.store.schedule_state(name, schedule.text()).await?.last_fire;
-                if let Some(last) = last.filter(|last| last.since(now) > SET_BACK_MAX) {
-                    tracing::warn!(
-                        policy = %name, schedule = schedule.text(), last_fire = %last, %now,
-                        "the clock is behind the last firing: nothing fires until it has caught up"
-                    );
-                }
-                let watch = Watch { started: last.unwrap_or(now), look: last_look, next: None };
-                watched.schedules.entry(key).or_insert(watch)
-            }
-        };
-        if watch.look < last_look {
-            // It was switched off or taken away and has come back: what it missed meanwhile was not its own.
-            *watch = Watch { started: now, look: last_look, next: None };
-        }
-        watch.look = watched.look;
-        if watch.next.is_none_or(|next| next <= now) {
-            let state = self.store.schedule_state(name, schedule.text()).await?;
-            let due = schedule.due(state.last_fire, watch.started, now, state.unfinished);
-            self.record(policy, schedule, &due, now).await?;
-            let last = due.last().map(|due| due.fire_at).max(state.last_fire);
-            watch.next = schedule.next_wake(last, watch.started);
-        }
-        Ok(watch.next)
-    }
-
-    /// Records decisions, oldest first; the one that fires comes last, with its event and run.
-    async fn record(
-        &self,
-        policy: &LivePolicy,
-        schedule: &Schedule,
-        due: &[Due],
+        places: &[usize],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        if due.iter().any(|due| due.decision == Decision::Fired) {
-            hit("before-fire");
-        }
-        // Asked in order, waited for together: many skipped fire times are one wait for the disk, not many.
-        let recorded = join_all(due.iter().map(|due| {
-            let name = &policy.settings.name;
-            let firing = Firing {
-                policy: name.clone(),
-                schedule: schedule.text().to_owned(),
-                fire_at: due.fire_at,
-                decision: due.decision,
-                decided_at: now,
+        let keys = places.iter().map(|place| watched.get(*place).key()).collect();
+        let states = self.store.schedule_states(keys, now + CLOCK_JUMP_MAX).await?;
+        let mut looked = Vec::with_capacity(places.len());
+        for (place, state) in places.iter().zip(&states) {
+            let watch = watched.get(*place);
+            let settled = watch.settled.unwrap_or_else(|| settled_in(state, &watch.key().schedule, now));
+            let known = Known {
+                settled,
+                paused_until: if wrong("no-pause") { Timestamp::default() } else { state.paused_until() },
+                waiting: state.waiting,
+                unfinished: state.unfinished,
             };
-            let event =
-                (due.decision == Decision::Fired).then(|| new_event(policy, schedule, due.fire_at, now));
-            self.store.fire(firing, event)
-        }))
-        .await;
-        if due.iter().any(|due| due.decision == Decision::Fired) {
-            hit("after-fire");
-            self.runs_ready.notify_one();
+            looked.push(Looked { place: *place, known, due: watch.schedule().due(known, now) });
         }
-        for (due, first) in due.iter().zip(recorded) {
-            log(&policy.settings.name, schedule, due, first?);
+        let again = self.record(watched, &looked, now).await?;
+        for Looked { place, known, due } in looked {
+            if again.contains(&place) {
+                watched.wake_at(place, now);
+                continue;
+            }
+            let settled = due.iter().map(|due| due.fire_at).fold(known.settled, Timestamp::max);
+            let decided = |fire_at: Timestamp| due.iter().any(|due| due.fire_at == fire_at);
+            let waits = due.iter().any(|due| due.decision == Decision::Queued)
+                || known.waiting.is_some_and(|fire_at| !decided(fire_at));
+            watched.settle_one(place, settled, waits.then(|| now + WAITING_LOOK));
         }
         Ok(())
     }
-}
 
-/// What the timer remembers of the schedules it has seen.
-#[derive(Default)]
-struct Watched {
-    /// Counts looks at all policies.
-    look: u64,
-    /// When the last look began.
-    looked_at: Timestamp,
-    schedules: HashMap<(PolicyName, String), Watch>,
-}
-
-impl Watched {
-    fn begin_look(&mut self, now: Timestamp) {
-        if self.looked_at.since(now) > SET_BACK_MAX {
-            // What was seen under a clock that ran ahead would keep schedules silent until that time comes.
-            tracing::warn!(from = %self.looked_at, to = %now, "the clock was set back");
-            self.schedules.clear();
+    /// Records decisions, a schedule's oldest first. Returns those of which something else is known by now: they are to be looked
+    /// at again.
+    async fn record(
+        &self,
+        watched: &Watched,
+        looked: &[Looked],
+        now: Timestamp,
+    ) -> Result<HashSet<usize>, StoreError> {
+        let all = looked.iter().flat_map(|one| one.due.iter().map(|due| (one.place, *due)));
+        let all: Vec<(usize, Due)> = all.collect();
+        let mut again = HashSet::new();
+        for together in all.chunks(RECORDED_TOGETHER) {
+            let fires = together.iter().any(|(_, due)| due.decision == Decision::Fired);
+            if fires {
+                hit("before-fire");
+            }
+            let new = together.iter().map(|(place, due)| {
+                let watch = watched.get(*place);
+                new_firing(watch.policy(), watch.schedule(), *due, now)
+            });
+            let recorded = self.store.fire(new.collect()).await?;
+            if fires {
+                hit("after-fire");
+                self.runs_ready.notify_one();
+            }
+            for ((place, due), recorded) in together.iter().zip(recorded) {
+                log(watched.get(*place).policy(), watched.get(*place).schedule(), due, recorded);
+                if matches!(recorded, Recorded::Paused | Recorded::Unfinished) {
+                    again.insert(*place);
+                }
+            }
         }
-        self.look += 1;
-        self.looked_at = now;
+        Ok(again)
     }
 }
 
-struct Watch {
-    /// Fire times up to here are not the schedule's own.
-    started: Timestamp,
-    /// The look that saw it last.
-    look: u64,
-    /// When it is due next; `None` before the first look at it, and once it fires no more.
-    next: Option<Timestamp>,
+/// A schedule that was looked at, and what is due of it.
+struct Looked {
+    place: usize,
+    known: Known,
+    due: Vec<Due>,
 }
 
-fn new_event(policy: &LivePolicy, schedule: &Schedule, fire_at: Timestamp, now: Timestamp) -> NewEvent {
+/// Has a clock that was far wrong mean what it does.
+fn heed_clock(watched: &mut Watched, (last, at): (Timestamp, Instant), (now, looked): (Timestamp, Instant)) {
+    match clock_step(last, looked.saturating_duration_since(at), now) {
+        ClockStep::Steady => {}
+        ClockStep::Corrected { passed_over } => {
+            tracing::warn!(from = %last, to = %now, "the clock jumped ahead: what it passed over is not made up for");
+            watched.pass_over(passed_over);
+        }
+        ClockStep::SetBack => {
+            tracing::warn!(from = %last, to = %now, "the clock was set back: schedules begin anew");
+            watched.begin_anew(now);
+        }
+    }
+}
+
+/// Up to where a schedule that the host has not looked at before is settled. Known to the store: the time since was downtime,
+/// which the misfire rule judges.
+fn settled_in(state: &ScheduleState, schedule: &str, now: Timestamp) -> Timestamp {
+    let last = state.last_fire;
+    if let Some(last) = last.filter(|last| *last > now) {
+        tracing::warn!(schedule, last_fire = %last, %now, "the clock is behind the last firing: nothing fires until it has caught up");
+    }
+    last.unwrap_or(now)
+}
+
+fn new_firing(policy: &LivePolicy, schedule: &Schedule, due: Due, now: Timestamp) -> NewFiring {
+    let event = || fired_event(&policy.settings.name, schedule, due.fire_at);
+    NewFiring {
+        firing: firing(policy, schedule, due, now),
+        event: due.decision.starts_a_run().then(|| new_event(policy, event(), now)),
+        overlaps: schedule.overlap() == Overlap::Allow,
+        by: None,
+    }
+}
+
+/// What it takes to have a schedule fire now because `by` says so, and the run that it starts.
+pub fn by_hand(policy: &LivePolicy, schedule: &Schedule, by: &str, now: Timestamp) -> (NewFiring, RunId) {
+    // Never at a whole second, where a fire time may be.
+    let at = if now.ms() % 1000 == 0 { now + Duration::from_millis(1) } else { now };
+    let event = new_event(policy, fired_by_hand(&policy.settings.name, schedule, at, by), now);
+    let run = RunId::derive(&event.event.source, &event.event.id, &policy.settings.name);
+    let due = Due { fire_at: at, decision: Decision::FiredByHand };
+    let new = NewFiring {
+        firing: firing(policy, schedule, due, now),
+        event: Some(event),
+        overlaps: schedule.overlap() == Overlap::Allow,
+        by: Some(by.to_owned()),
+    };
+    (new, run)
+}
+
+fn firing(policy: &LivePolicy, schedule: &Schedule, due: Due, now: Timestamp) -> Firing {
+    let Due { fire_at, decision } = due;
+    let (policy, schedule) = (policy.settings.name.clone(), schedule.text().to_owned());
+    Firing { policy, schedule, fire_at, decision, decided_at: now }
+}
+
+fn new_event(policy: &LivePolicy, event: Event, now: Timestamp) -> NewEvent {
     let name = &policy.settings.name;
-    let event = fired_event(name, schedule, fire_at);
     let run = NewRun {
         id: RunId::derive(&event.source, &event.id, name),
         policy: name.clone(),
@@ -198,15 +233,22 @@ fn new_event(policy: &LivePolicy, schedule: &Schedule, fire_at: Timestamp, now: 
     NewEvent { event, raw: Vec::new(), received: now, runs: vec![run] }
 }
 
-fn log(policy: &PolicyName, schedule: &Schedule, due: &Due, first: bool) {
-    let (schedule, fire_at, decision) = (schedule.text(), due.fire_at, due.decision.as_str());
-    match due.decision {
-        _ if !first => {
+fn log(policy: &LivePolicy, schedule: &Schedule, due: &Due, recorded: Recorded) {
+    let (policy, schedule) = (&policy.settings.name, schedule.text());
+    let (fire_at, decision) = (due.fire_at, due.decision.as_str());
+    match (recorded, due.decision) {
+        (Recorded::Before, _) => {
             tracing::debug!(%policy, schedule, %fire_at, decision, "fire time decided on before");
         }
-        Decision::Fired => tracing::info!(%policy, schedule, %fire_at, decision, "schedule fired"),
-        Decision::SkippedLate | Decision::SkippedOverlap => {
+        (Recorded::Paused | Recorded::Unfinished, _) => {
+            tracing::debug!(%policy, schedule, %fire_at, decision, "looked at again: more is known by now");
+        }
+        (Recorded::First, Decision::Fired) => {
+            tracing::info!(%policy, schedule, %fire_at, decision, "schedule fired");
+        }
+        (Recorded::First, Decision::SkippedLate | Decision::SkippedOverlap) => {
             tracing::warn!(%policy, schedule, %fire_at, decision, "fire time skipped");
         }
+        (Recorded::First, _) => tracing::info!(%policy, schedule, %fire_at, decision, "schedule not fired"),
     }
 }

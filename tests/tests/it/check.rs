@@ -126,8 +126,10 @@ async fn a_good_configuration_is_shown_as_what_each_policy_may_do_and_when() {
     snapshot-on-reboot  enforce  prod     ecs:DescribeDisks      yes                           read   any          any
                                           ecs:CreateSnapshot     yes                           token  cn-hangzhou  any
 
-    POLICY         SCHEDULE                         FIRES NEXT
-    nightly-reset  scf:0 0 3 * * * *@Asia/Shanghai  2023-11-16 03:00:00 +08:00 Asia/Shanghai
+    POLICY         SCHEDULE                           FIRES NEXT
+    nightly-reset  scf:0 0 3 * * * *@Asia/Shanghai    2023-11-16 03:00:00 +08:00
+                   every day at 03:00, Asia/Shanghai  2023-11-17 03:00:00 +08:00
+                   每天 03:00(Asia/Shanghai)          2023-11-18 03:00:00 +08:00
 
     opsward.toml: 2 plugins, 2 policies, 0 errors, 0 warnings
     "#);
@@ -248,8 +250,10 @@ async fn grants_and_what_the_plugin_asks_for_are_compared() {
                                           ecs:DescribeDisks      no                            -      -            -
                                           ecs:DescribeDisk       not asked for                 read   any          any
 
-    POLICY         SCHEDULE                         FIRES NEXT
-    nightly-reset  scf:0 0 3 * * * *@Asia/Shanghai  2023-11-16 03:00:00 +08:00 Asia/Shanghai
+    POLICY         SCHEDULE                           FIRES NEXT
+    nightly-reset  scf:0 0 3 * * * *@Asia/Shanghai    2023-11-16 03:00:00 +08:00
+                   every day at 03:00, Asia/Shanghai  2023-11-17 03:00:00 +08:00
+                   每天 03:00(Asia/Shanghai)          2023-11-18 03:00:00 +08:00
 
     warning: `ecs:DescribeDisk` is not in the catalog; it counts as class read
       --> plugins.d/snapshot-on-reboot.toml:7:10

@@ -4,7 +4,7 @@
 use opsward::admin::tokens;
 use opsward::plugin::compiler::Compiler;
 use opsward::store::sqlite::SqliteStore;
-use opsward::store::{Decision, Firing, Store as _};
+use opsward::store::{Decision, Firing, NewFiring, Store as _};
 use opsward_core::access::{Scope, Token};
 use opsward_core::id::Digest;
 use opsward_core::schedule::{Dialect, Schedule, ScheduleEntry};
@@ -122,7 +122,10 @@ impl World {
             decided_at: an_hour_ago,
         };
         let store = SqliteStore::open(&self.dir.path().join("opsward.db")).expect("the store opens");
-        store.fire(known, None).await.expect("written");
+        store
+            .fire(vec![NewFiring { firing: known, event: None, overlaps: false, by: None }])
+            .await
+            .expect("written");
         store.close().await.expect("closed");
     }
 

@@ -15,13 +15,17 @@ mod once;
 mod policy_state;
 mod promises;
 mod retention;
+mod schedules;
 mod shelf;
 mod shelf_incidents;
 mod shelf_keys;
 
 use memory::Disk;
 use opsward::store::sqlite::{Bounds, SqliteStore};
-use opsward::store::{Claimed, EventFilter, NewEvent, NewRun, Standing, Store};
+use opsward::store::{
+    Claimed, EventFilter, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleKey, ScheduleState,
+    Standing, Store,
+};
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{Entry, LogLevel, Record};
@@ -95,8 +99,6 @@ macro_rules! keeps_its_promises {
                 a_past_claim_writes_nothing
                 records_nobody_waits_for_keep_their_place
                 a_finished_claim_leaves_the_run_where_it_was_told
-                the_first_to_record_a_fire_time_wins
-                a_schedule_is_unfinished_until_its_run_ends
                 lists_are_newest_first_filtered_and_cut
                 runs_are_found_by_the_beginning_of_their_id
                 counts_and_pins_follow_the_runs
@@ -105,6 +107,15 @@ macro_rules! keeps_its_promises {
                 many_workers_at_once_do_each_run_once
                 a_run_over_which_hosts_die_is_suspected_and_handed_out_alone
                 a_run_whose_runner_died_is_ready_and_counted_as_if_its_host_had);
+            promises!($lab, schedules:
+                the_first_to_record_a_fire_time_wins
+                a_schedule_is_unfinished_until_its_run_ends
+                what_waits_is_decided_on_once_more
+                what_was_skipped_under_a_clock_that_ran_ahead_may_still_be_fired
+                nothing_is_fired_by_the_clock_while_a_pause_lasts_also_through_a_kill
+                no_run_starts_beside_one_that_may_not_be_overlapped
+                what_a_person_had_fired_is_no_fire_time
+                decisions_of_one_call_are_recorded_in_order);
             promises!($lab, cursor:
                 a_cursor_moves_with_the_events_before_it_and_through_a_kill
                 cursors_are_told_by_source_and_key);
@@ -209,6 +220,23 @@ pub(crate) fn event(id: &str, received: Timestamp, policies: &[&str]) -> NewEven
     NewEvent { event, raw: b"as it came".to_vec(), received, runs }
 }
 
+/// Records one decision, and tells what became of it.
+pub(crate) async fn fire(store: &dyn Store, firing: Firing, event: Option<NewEvent>) -> Recorded {
+    let new = NewFiring { firing, event, overlaps: true, by: None };
+    store.fire(vec![new]).await.expect("recorded").remove(0)
+}
+
+/// A schedule of policy `a`.
+fn schedule_of_a(schedule: &str) -> ScheduleKey {
+    ScheduleKey { policy: policy("a"), schedule: schedule.into() }
+}
+
+/// What is recorded of a schedule of policy `a`.
+async fn state_of(store: &dyn Store, schedule: &str) -> ScheduleState {
+    let keys = vec![schedule_of_a(schedule)];
+    store.schedule_states(keys, after(10 * 86_400_000)).await.expect("asked").remove(0)
+}
+
 /// A record that can be told from others by its text.
 fn line(message: &str) -> Record {
     Record::new(NOW, Entry::Log { level: LogLevel::Info, message: message.to_owned() })
@@ -262,4 +290,4 @@ const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
 /// And since format 7: all that only the newest has.
 const SINCE_7: &str =
     "ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition; DROP TABLE cursors;
-    DROP TABLE incidents;";
+    DROP TABLE incidents; DROP INDEX firings_queued; DROP TABLE pauses;";

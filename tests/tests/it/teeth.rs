@@ -23,6 +23,7 @@ use crate::once::notification;
 use crate::pulled::a_message_outlives_a_kill;
 use crate::retries::calls_in_a_storm;
 use crate::runner::an_effect_outlives_its_runner;
+use crate::schedules::a_pause_lasts;
 use opsward_core::retry::LATE_EXECUTION;
 use serde_json::json;
 
@@ -42,6 +43,7 @@ const VARIANTS: &[&str] = &[
     "locks-in-memory",
     "budget-in-memory",
     "no-halt",
+    "no-pause",
     "no-protection",
     "ramp-in-memory",
     "no-late-execution",
@@ -97,6 +99,7 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "ramp-in-memory" => a_ramp_holds_through_a_kill(wrong).await,
         "no-protection" => what_is_protected_is_left_alone(wrong).await,
         "no-halt" => a_halt_stops_what_is_sent(wrong).await,
+        "no-pause" => a_pause_lasts(wrong).await,
         "no-retry-budget" => calls_in_a_storm(wrong).await,
         "intent-after-send" => a_kill_after_a_reset_leaves_one(wrong).await,
         "key-apart" => a_kill_at_an_intent_leaves_its_key(wrong).await,

@@ -11,7 +11,7 @@ use crate::grant::{AllowEntry, GrantFinding, GrantProblem, Grants};
 use crate::id::{AccountName, Digest, PolicyName};
 use crate::pattern::{OnEntry, Patterns};
 use crate::run::Mode;
-use crate::schedule::{Schedule, ScheduleEntry};
+use crate::schedule::{Misfire, Schedule, ScheduleEntry};
 use serde_json::{Map, Number, Value};
 use std::sync::Arc;
 use toml::de::DeValue;
@@ -52,8 +52,12 @@ pub(super) fn resolve(
         .as_deref()
         .map(|name| find_account(source, place!["account"], name, &known, &mut errors));
     let patterns = patterns(source, file.on.as_deref(), !file.schedule.is_empty(), host, &mut errors);
-    let schedules = schedules(source, &file.schedule, &mut errors);
     let grants = grants(source, &file.allow, account.as_ref(), host, &mut errors, &mut warnings);
+    let schedules = schedules(source, &file.schedule, &mut errors);
+    let is_destructive = grants.is_destructive();
+    if is_destructive {
+        warnings.extend(late_destruction(source, &schedules));
+    }
     let config = json_table(source, &file.config, &mut errors);
     let retry = retry::resolve(source, &file.retry, &mut errors);
     let guardrails = guardrails::resolve(
@@ -87,14 +91,14 @@ pub(super) fn resolve(
     };
     match name {
         Ok(name) if errors.is_empty() => Ok(PolicySettings {
-            name,
             session,
             plugin: file.plugin,
             digest,
             account: account.flatten(),
             mode: file.mode.unwrap_or(defaults::MODE),
             patterns,
-            schedules,
+            schedules: schedules.into_iter().map(|one| one.of_policy(&name, is_destructive)).collect(),
+            name,
             grants,
             config: Value::Object(config).to_string().into(),
             secrets: file.secrets,
@@ -172,6 +176,22 @@ fn schedules(source: &Source<'_>, entries: &[ScheduleEntry], errors: &mut Vec<Co
         }
     }
     schedules
+}
+
+/// Schedules of a policy that may destroy something, and that are told to make up for what was missed.
+fn late_destruction(source: &Source<'_>, schedules: &[Schedule]) -> Vec<ConfigError> {
+    let catching_up =
+        schedules.iter().enumerate().filter(|(_, schedule)| schedule.misfire() != Misfire::Skip);
+    let warn = |(at, schedule): (usize, &Schedule)| {
+        let rule = schedule.misfire().as_str();
+        let message = format!(
+            "`misfire = \"{rule}\"` has a policy that may destroy something act at another time than planned"
+        );
+        source
+            .error(place!["schedule", at, "misfire"], message, "leave it out, unless it is meant")
+            .into_warning()
+    };
+    catching_up.map(warn).collect()
 }
 
 fn grants(

@@ -12,6 +12,7 @@ mod fetched;
 mod grants;
 mod limits;
 mod mapping;
+mod schedules;
 
 const HOST: &str = r#"[server]
 listen = "127.0.0.1:7070"

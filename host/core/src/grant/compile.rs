@@ -30,6 +30,7 @@ impl Grants {
                     let class = check_action(&action, provider, &mut find);
                     check_resources(entry, &action, class, provider, &mut find);
                     rules.push(Rule {
+                        is_strict: strict(&action, class, provider).is_some(),
                         action,
                         class,
                         regions: entry.region.clone(),
@@ -222,6 +223,7 @@ fn implied_reads(rules: &[Rule], provider: Provider) -> Vec<Rule> {
             None => implied.push(Rule {
                 action: ActionPattern::exact(service, name),
                 class: Class::Read,
+                is_strict: false,
                 regions: effect.regions.clone(),
                 resources: effect.resources.clone(),
                 // An effect made within its window may end after it.

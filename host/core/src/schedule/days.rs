@@ -5,16 +5,17 @@
 
 use super::dialect::FieldsLine;
 use super::field::{self, Domain, Values};
+use super::zone::Times;
 use super::{Dialect, ScheduleError};
 use std::time::Duration;
 
 /// A line, understood.
 pub(super) struct Calendar {
-    seconds: Values,
-    minutes: Values,
-    hours: Values,
-    months: Values,
-    years: Values,
+    pub(super) seconds: Values,
+    pub(super) minutes: Values,
+    pub(super) hours: Values,
+    pub(super) months: Values,
+    pub(super) years: Values,
     rules: Vec<DayRule>,
 }
 
@@ -66,12 +67,18 @@ impl Calendar {
                     show(&rule.days, 31),
                     show(&months, 12),
                     weekdays,
-                    // The crate's `*` would go on to 2100.
-                    show(&years, usize::MAX),
+                    // The crate's `*` goes on to 2100, which `zone` does not.
+                    show(&years, usize::from(field::YEAR.max - field::YEAR.min) + 1),
                 ]
                 .join(" ")
             })
         })
+    }
+
+    /// Hours that follow one another are a pace, as in `0 9-17 * * *`; others are times of the day.
+    pub(super) fn times(&self) -> Times {
+        let ends = self.hours.iter().filter(|hour| !self.hours.contains(&((*hour + 1) % 24))).count();
+        if self.hours.len() > 1 && ends <= 1 { Times::Pace } else { Times::OfDay }
     }
 
     /// The shortest time between two firings, never too long. Whoever fires once a minute or more seldom gets a minute.

@@ -1,13 +1,18 @@
-//! What to do about the fire times of a schedule, given what was decided last. Leaves asking the store and recording to
-//! the host's timer. Tested below and in `super::tests`.
+//! What to do about the fire times of a schedule, given what is known of it. Leaves asking the store and recording to the
+//! host's timer. Tested in `tests`.
 
-use super::{Overlap, Schedule};
+use super::{Misfire, Overlap, Schedule};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How many missed fire times of a schedule are decided on, the latest ones: 1,000 are more than three days of `every = "5m"`.
 /// Older ones are passed over without a record, so that a long sleep does not end in a flood of writes.
 pub const MISSED_MAX: usize = 1000;
+/// How many missed fire times `misfire = "all"` makes up for, the latest ones: a day of hourly firings.
+pub const CAUGHT_UP_MAX: usize = 24;
+/// How long a fire time waits for the last run to end: beyond a day it is another day's, as with the grace.
+pub const QUEUED_MAX: Duration = super::GRACE_MAX;
 
 /// What was decided of a fire time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,20 +20,44 @@ pub const MISSED_MAX: usize = 1000;
 pub enum Decision {
     /// A run was started.
     Fired,
-    /// Later than the grace allows, or followed by another fire time within the grace.
+    /// It was missed, and is not made up for.
     SkippedLate,
     /// The last run of the schedule has not ended.
     SkippedOverlap,
+    /// The schedule is paused.
+    SkippedPaused,
+    /// It waits for the last run of the schedule to end; decided on once more then.
+    Queued,
+    /// A person started a run, at a time of their own.
+    FiredByHand,
 }
 
 impl Decision {
-    /// The decision as it is shown and stored.
+    /// All of them; the place is what a store keeps.
+    pub const ALL: [Self; 6] = [
+        Self::Fired,
+        Self::SkippedLate,
+        Self::SkippedOverlap,
+        Self::SkippedPaused,
+        Self::Queued,
+        Self::FiredByHand,
+    ];
+
+    /// The decision as it is shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fired => "fired",
             Self::SkippedLate => "skipped-late",
             Self::SkippedOverlap => "skipped-overlap",
+            Self::SkippedPaused => "skipped-paused",
+            Self::Queued => "queued",
+            Self::FiredByHand => "fired-by-hand",
         }
+    }
+
+    /// Whether it comes with a run.
+    pub fn starts_a_run(self) -> bool {
+        matches!(self, Self::Fired | Self::FiredByHand)
     }
 }
 
@@ -41,37 +70,80 @@ pub struct Due {
     pub decision: Decision,
 }
 
+/// What is known of a schedule when it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Known {
+    /// Fire times up to here are decided on, or none of its own.
+    pub settled: Timestamp,
+    /// Fire times up to here came while it was paused; the end of time while it is.
+    pub paused_until: Timestamp,
+    /// The fire time that waits for the last run to end.
+    pub waiting: Option<Timestamp>,
+    /// Whether a run of it has not ended.
+    pub unfinished: bool,
+}
+
 impl Schedule {
-    /// The fire times that have come by `now`, oldest first, each with its decision.
+    /// The fire times that are to be decided on at `now`, oldest first, each with its decision.
     ///
-    /// Fire times up to `last_decided` are settled, and those up to `started`, when the schedule went live, are none of
-    /// its own. Of the rest the latest is fired if it is within the grace, unless `unfinished` (a run of the schedule has not
-    /// ended) and the schedule does not overlap. All others are late. While the clock is behind `last_decided`, as after it
-    /// was set back, nothing is due.
-    pub fn due(
-        &self,
-        last_decided: Option<Timestamp>,
-        started: Timestamp,
-        now: Timestamp,
-        unfinished: bool,
-    ) -> Vec<Due> {
-        let settled = last_decided.map_or(started, |last| last.max(started));
-        let mut missed = self.latest_first(settled, now);
-        missed.reverse();
-        let mut due: Vec<Due> =
-            missed.into_iter().map(|fire_at| Due { fire_at, decision: Decision::SkippedLate }).collect();
-        if let Some(latest) = due.last_mut()
-            && now.since(latest.fire_at) <= self.grace()
+    /// What waits is fired once no run is unfinished, and given up after `QUEUED_MAX`. Of the fire times since `settled` the
+    /// last ones count, as many as the misfire rule says; with `skip` the very last, if it is within the grace. What counts is
+    /// fired, or, while a run is unfinished, what the overlap rule says; all others are late. While the clock is behind
+    /// `settled`, as after it was set back, nothing is due.
+    pub fn due(&self, known: Known, now: Timestamp) -> Vec<Due> {
+        let (mut busy, mut waiting) = (known.unfinished, known.waiting);
+        let mut due = Vec::new();
+        if let Some(fire_at) = waiting
+            && let Some(decision) = of_waiting(fire_at, known, now)
         {
-            let overlaps = unfinished && self.overlap() == Overlap::Skip;
-            latest.decision = if overlaps { Decision::SkippedOverlap } else { Decision::Fired };
+            busy |= decision == Decision::Fired;
+            waiting = None;
+            due.push(Due { fire_at, decision });
+        }
+        let by = now - self.delay();
+        let missed = self.missed(known.settled, by);
+        let counting = match self.misfire() {
+            Misfire::Skip => usize::from(missed.last().is_some_and(|last| by.since(*last) <= self.grace())),
+            Misfire::Once => 1,
+            Misfire::All => CAUGHT_UP_MAX,
+        };
+        let first_counting = missed.len().saturating_sub(counting);
+        for (at, fire_at) in missed.into_iter().enumerate() {
+            let decision = if fire_at <= known.paused_until {
+                Decision::SkippedPaused
+            } else if at < first_counting {
+                Decision::SkippedLate
+            } else {
+                match self.overlap() {
+                    Overlap::Skip if busy => Decision::SkippedOverlap,
+                    // One waits: the queue has an end.
+                    Overlap::Queue if busy && waiting.is_some() => Decision::SkippedOverlap,
+                    Overlap::Queue if busy => Decision::Queued,
+                    _ => Decision::Fired,
+                }
+            };
+            busy |= decision == Decision::Fired;
+            waiting = waiting.or((decision == Decision::Queued).then_some(fire_at));
+            due.push(Due { fire_at, decision });
         }
         due
     }
 
-    /// When something is due next, for the same arguments as [`Schedule::due`]; not after `now` if something is due already.
-    pub fn next_wake(&self, last_decided: Option<Timestamp>, started: Timestamp) -> Option<Timestamp> {
-        self.next_after(last_decided.map_or(started, |last| last.max(started)))
+    /// When fire times after `settled` are due next; not after `now` if one is due already.
+    pub fn next_wake(&self, settled: Timestamp) -> Option<Timestamp> {
+        self.next_after(settled).map(|fire_at| fire_at + self.delay())
+    }
+
+    /// The fire times after `settled` and not after `until`, oldest first; the latest `MISSED_MAX` where there are more.
+    fn missed(&self, settled: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+        let ahead = std::iter::successors(self.next_after(settled), |t| self.next_after(*t));
+        let few: Vec<_> = ahead.take_while(|fire_at| *fire_at <= until).take(MISSED_MAX + 1).collect();
+        if few.len() <= MISSED_MAX {
+            return few;
+        }
+        let mut latest = self.latest_first(settled, until);
+        latest.reverse();
+        latest
     }
 
     /// At most `MISSED_MAX` fire times after `settled` and not after `now`.
@@ -105,154 +177,19 @@ impl Schedule {
     }
 }
 
-/// The resolution of a timestamp.
-const TICK: std::time::Duration = std::time::Duration::from_millis(1);
-
-#[cfg(test)]
-mod tests {
-    use super::super::ScheduleEntry;
-    use super::*;
-
-    fn at(text: &str) -> Timestamp {
-        Timestamp::parse_rfc3339(text).expect("an instant")
-    }
-
-    fn nightly(overlap: Overlap) -> Schedule {
-        let entry = ScheduleEntry {
-            cron: Some("0 3 * * *".to_owned()),
-            zone: Some("UTC".to_owned()),
-            overlap,
-            ..ScheduleEntry::default()
-        };
-        Schedule::parse(&entry).expect("a schedule")
-    }
-
-    fn every(period: &str) -> Schedule {
-        Schedule::parse(&ScheduleEntry { every: Some(period.to_owned()), ..ScheduleEntry::default() })
-            .expect("a schedule")
-    }
-
-    #[test]
-    fn a_fire_time_is_fired_within_the_grace_and_skipped_after_it() {
-        use Decision::{Fired, SkippedLate, SkippedOverlap};
-        let last = Some("2024-01-01T03:00:00Z");
-        for (last, started, now, unfinished, expected) in [
-            (last, "2024-01-01T00:00:00Z", "2024-01-02T02:59:59.999Z", false, vec![]),
-            (
-                last,
-                "2024-01-01T00:00:00Z",
-                "2024-01-02T03:00:00Z",
-                false,
-                vec![("2024-01-02T03:00:00Z", Fired)],
-            ),
-            (
-                last,
-                "2024-01-01T00:00:00Z",
-                "2024-01-02T03:05:00Z",
-                false,
-                vec![("2024-01-02T03:00:00Z", Fired)],
-            ),
-            (
-                last,
-                "2024-01-01T00:00:00Z",
-                "2024-01-02T03:05:00.001Z",
-                false,
-                vec![("2024-01-02T03:00:00Z", SkippedLate)],
-            ),
-            (
-                last,
-                "2024-01-01T00:00:00Z",
-                "2024-01-02T03:00:01Z",
-                true,
-                vec![("2024-01-02T03:00:00Z", SkippedOverlap)],
-            ),
-            (
-                last,
-                "2024-01-01T00:00:00Z",
-                "2024-01-02T09:00:00Z",
-                true,
-                vec![("2024-01-02T03:00:00Z", SkippedLate)],
-            ),
-            (
-                last,
-                "2024-01-01T00:00:00Z",
-                "2024-01-04T03:01:00Z",
-                false,
-                vec![
-                    ("2024-01-02T03:00:00Z", SkippedLate),
-                    ("2024-01-03T03:00:00Z", SkippedLate),
-                    ("2024-01-04T03:00:00Z", Fired),
-                ],
-            ),
-            // Never for a time before it went live, however recent.
-            (None, "2024-01-02T03:00:01Z", "2024-01-02T03:00:02Z", false, vec![]),
-            (last, "2024-01-02T03:00:01Z", "2024-01-02T03:00:02Z", false, vec![]),
-            (
-                None,
-                "2024-01-02T02:59:59Z",
-                "2024-01-02T03:00:02Z",
-                false,
-                vec![("2024-01-02T03:00:00Z", Fired)],
-            ),
-            // The clock was set back past a firing: it is not done again.
-            (Some("2024-01-02T03:00:00Z"), "2024-01-01T00:00:00Z", "2024-01-02T02:59:58Z", false, vec![]),
-            (Some("2024-01-02T03:00:00Z"), "2024-01-01T00:00:00Z", "2024-01-02T03:00:00Z", false, vec![]),
-        ] {
-            let due: Vec<_> = nightly(Overlap::Skip)
-                .due(last.map(at), at(started), at(now), unfinished)
-                .into_iter()
-                .map(|due| (due.fire_at, due.decision))
-                .collect();
-            let expected: Vec<_> =
-                expected.into_iter().map(|(fire_at, decision)| (at(fire_at), decision)).collect();
-            assert_eq!(due, expected, "last {last:?}, started {started}, now {now}, unfinished {unfinished}");
-        }
-    }
-
-    #[test]
-    fn an_overlap_is_fired_where_the_operator_allows_it() {
-        let due =
-            nightly(Overlap::Allow).due(None, at("2024-01-01T00:00:00Z"), at("2024-01-01T03:00:00Z"), true);
-        assert_eq!(due, [Due { fire_at: at("2024-01-01T03:00:00Z"), decision: Decision::Fired }]);
-    }
-
-    #[test]
-    fn after_a_long_sleep_the_latest_fire_times_are_decided_on_and_one_is_fired() {
-        let (started, now) = (at("2023-01-01T00:00:00Z"), at("2024-01-01T00:00:07Z"));
-        let due = every("10s").due(None, started, now, false);
-        assert_eq!(due.len(), MISSED_MAX);
-        assert!(due.windows(2).all(|pair| pair[1].fire_at.since(pair[0].fire_at).as_secs() == 10));
-        let fired: Vec<_> = due.iter().filter(|due| due.decision == Decision::Fired).collect();
-        assert_eq!(fired.len(), 1);
-        assert_eq!(fired[0].fire_at, at("2024-01-01T00:00:00Z"));
-    }
-
-    #[test]
-    fn the_next_wake_is_the_first_time_something_is_due() {
-        let schedule = nightly(Overlap::Skip);
-        let started = at("2024-01-01T00:00:00Z");
-        let wake = schedule.next_wake(None, started).expect("a wake");
-        assert_eq!(schedule.due(None, started, wake - TICK, false), []);
-        assert_eq!(schedule.due(None, started, wake, false).len(), 1);
-        assert_eq!(schedule.next_wake(Some(wake), started), Some(at("2024-01-02T03:00:00Z")));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn looking_often_or_seldom_decides_on_the_same_fire_times(steps in proptest::collection::vec(1i64..7_200_000, 1..40)) {
-            let schedule = every("7m");
-            let started = at("2024-03-01T00:00:00Z");
-            let (mut now, mut last, mut seen) = (started, None, Vec::new());
-            for step in steps {
-                now = Timestamp::from_ms(now.ms() + step);
-                let due = schedule.due(last, started, now, false);
-                let fired = due.iter().filter(|due| due.decision == Decision::Fired).count();
-                proptest::prop_assert!(fired <= 1);
-                last = due.last().map(|due| due.fire_at).or(last);
-                seen.extend(due.into_iter().map(|due| due.fire_at));
-            }
-            let at_once: Vec<_> = schedule.due(None, started, now, false).into_iter().map(|due| due.fire_at).collect();
-            proptest::prop_assert_eq!(seen, at_once);
-        }
+/// What to do about a fire time that waits; `None` where it goes on waiting.
+fn of_waiting(fire_at: Timestamp, known: Known, now: Timestamp) -> Option<Decision> {
+    if fire_at <= known.paused_until {
+        Some(Decision::SkippedPaused)
+    } else if now.since(fire_at) > QUEUED_MAX {
+        Some(Decision::SkippedLate)
+    } else {
+        (!known.unfinished).then_some(Decision::Fired)
     }
 }
+
+/// The resolution of a timestamp.
+const TICK: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,27 @@ pub const FIRED_TYPE: &str = "opsward.schedule.fired";
 
 /// The event of `schedule` of `policy` firing at `fire_at`. The same firing is the same event, whoever makes it.
 pub fn fired_event(policy: &PolicyName, schedule: &Schedule, fire_at: Timestamp) -> Event {
+    let id = format!("{}/{}", id_begins(policy, schedule), fire_at.to_iso_seconds());
+    event(policy, schedule, fire_at, id, None)
+}
+
+/// The event of a person, `by`, having `schedule` fire at `at`, which is no fire time: it is never the event of one.
+pub fn fired_by_hand(policy: &PolicyName, schedule: &Schedule, at: Timestamp, by: &str) -> Event {
+    let id = format!("{}/by-hand/{at}", id_begins(policy, schedule));
+    event(policy, schedule, at, id, Some(by))
+}
+
+fn id_begins(policy: &PolicyName, schedule: &Schedule) -> String {
+    format!("{policy}/{}", Digest::of(schedule.text().as_bytes()).short())
+}
+
+fn event(
+    policy: &PolicyName,
+    schedule: &Schedule,
+    fire_at: Timestamp,
+    id: String,
+    by: Option<&str>,
+) -> Event {
     let scheduled_at = fire_at.to_iso_seconds();
     let mut data = match &schedule.rule {
         Rule::Cron { dialect, line, .. } => json!({ "cron": **line, "dialect": dialect }),
@@ -23,9 +44,12 @@ pub fn fired_event(policy: &PolicyName, schedule: &Schedule, fire_at: Timestamp)
     data["zone"] = json!(schedule.zone());
     data["scheduled_at"] = json!(scheduled_at);
     data["scheduled_at_local"] = json!(schedule.local_rfc3339(fire_at));
+    if let Some(by) = by {
+        data["by"] = json!(by);
+    }
     Event {
         source: source(),
-        id: format!("{policy}/{}/{scheduled_at}", Digest::of(schedule.text().as_bytes()).short()),
+        id,
         kind: FIRED_TYPE.to_owned(),
         subject: None,
         time: fire_at,
@@ -78,5 +102,9 @@ mod tests {
                 "scheduled_at_local": "2024-01-02T03:00:00+08:00",
             })
         );
+        let by_hand = fired_by_hand(&policy, &schedule, fire_at, "alice");
+        assert_ne!(by_hand.id, event.id, "although at a fire time");
+        assert!(by_hand.id.ends_with("/by-hand/2024-01-01T19:00:00.000Z"), "{}", by_hand.id);
+        assert!(by_hand.data.contains("\"by\":\"alice\""), "{}", by_hand.data);
     }
 }

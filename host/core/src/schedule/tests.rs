@@ -280,6 +280,69 @@ fn a_skipped_local_time_fires_at_the_end_of_the_gap_and_a_repeated_one_once() {
 }
 
 #[test]
+fn a_pace_goes_on_through_a_clock_change() {
+    for (zone, line, after, expected) in [
+        // 2024-03-10 02:00 to 03:00 is skipped: a pace has nothing to make up for.
+        (
+            "America/New_York",
+            "10,40 * * * *",
+            "2024-03-10T06:30:00Z",
+            ["01:40:00 -05:00", "03:10:00 -04:00", "03:40:00 -04:00", "04:10:00 -04:00"],
+        ),
+        // 2024-11-03 01:00 to 02:00 is repeated: it is an hour like any other.
+        (
+            "America/New_York",
+            "*/30 * * * *",
+            "2024-11-03T05:00:00Z",
+            ["01:30:00 -04:00", "01:00:00 -05:00", "01:30:00 -05:00", "02:00:00 -05:00"],
+        ),
+        // Asked at the second before a change, and at the change itself.
+        (
+            "America/New_York",
+            "0 * * * *",
+            "2024-11-03T05:59:59Z",
+            ["01:00:00 -05:00", "02:00:00 -05:00", "03:00:00 -05:00", "04:00:00 -05:00"],
+        ),
+        (
+            "America/New_York",
+            "0 * * * *",
+            "2024-11-03T06:00:00Z",
+            ["02:00:00 -05:00", "03:00:00 -05:00", "04:00:00 -05:00", "05:00:00 -05:00"],
+        ),
+        // In a part of the day, over midnight too.
+        (
+            "America/New_York",
+            "20 23-2 * * *",
+            "2024-11-03T04:30:00Z",
+            ["01:20:00 -04:00", "01:20:00 -05:00", "02:20:00 -05:00", "23:20:00 -05:00"],
+        ),
+        // Hours apart from one another are times of the day.
+        (
+            "America/New_York",
+            "20 1,13 * * *",
+            "2024-11-03T04:30:00Z",
+            ["01:20:00 -04:00", "13:20:00 -05:00", "01:20:00 -05:00", "13:20:00 -05:00"],
+        ),
+        // Half an hour: 2024-04-07 01:30 to 02:00 is repeated.
+        (
+            "Australia/Lord_Howe",
+            "*/20 * * * *",
+            "2024-04-06T14:20:00Z",
+            ["01:40:00 +11:00", "01:40:00 +10:30", "02:00:00 +10:30", "02:20:00 +10:30"],
+        ),
+    ] {
+        let schedule = Schedule::parse(&entry(line, Some(Unix), Some(zone))).expect(line);
+        let fired: Vec<_> = fires(&schedule, after, 4).iter().map(|t| t[11..].to_owned()).collect();
+        assert_eq!(fired, expected, "{line} in {zone}");
+    }
+    // On a day that comes many clock changes later.
+    let schedule =
+        Schedule::parse(&entry("0 * 29 2 *", Some(Unix), Some("Europe/Berlin"))).expect("a schedule");
+    assert_eq!(fires(&schedule, "2096-03-01T00:00:00Z", 1), Vec::<String>::new());
+    assert_eq!(fires(&schedule, "2025-03-01T00:00:00Z", 1), ["2028-02-29 00:00:00 +01:00"]);
+}
+
+#[test]
 fn after_the_last_year_nothing_fires() {
     let schedule = Schedule::parse(&entry("0 0 3 1 1 ? 2030", Some(Scf), None)).expect("a schedule");
     assert_eq!(fires(&schedule, "2024-01-01T00:00:00Z", 3), ["2030-01-01 03:00:00 +08:00"]);

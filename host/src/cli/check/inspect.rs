@@ -1,6 +1,7 @@
 //! Gathers what `opsward check` shows. The plugins directory is read and judged by the service's own registry, so that both
 //! say the same. Leaves printing to the parent.
 
+use crate::admin::schedules::NEXT_SHOWN;
 use crate::cloud::is_readable_by_others;
 use crate::plugin::compiler::{Compiler, THIS_PROGRAM};
 use crate::plugin::engine::{Engine, Limits, Permission, StartEngineError};
@@ -11,6 +12,7 @@ use crate::runner::Runner;
 use opsward_core::config::{ConfigError, HostSettings, Severity, load_host, load_policy};
 use opsward_core::grant::{GrantRow, MatrixRow};
 use opsward_core::line::one_line;
+use opsward_core::schedule::Words;
 use opsward_core::secret::SecretRef;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
@@ -97,6 +99,10 @@ pub struct ScheduleReport {
     pub next: Option<String>,
     /// The zone it is meant in.
     pub zone: String,
+    /// What it says, for people.
+    pub reads: Words,
+    /// The next fire times, local with offset.
+    pub upcoming: Vec<String>,
 }
 
 /// Something wrong, or looking wrong.
@@ -328,6 +334,8 @@ fn tell_policy(
         schedule: schedule.text().to_owned(),
         next: schedule.display_next(1, now).pop(),
         zone: schedule.zone().to_owned(),
+        reads: schedule.words(),
+        upcoming: schedule.display_next(NEXT_SHOWN, now),
     });
     report.policies.push(PolicyReport {
         name: settings.name.to_string(),

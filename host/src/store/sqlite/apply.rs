@@ -10,15 +10,15 @@ use super::ledger::{self, LedgerRow, Lines};
 use super::reserve::Room;
 use super::schema::{code, stored};
 use super::statements::Statements;
-use super::writer::{Answer, Arrival, Op};
-use super::{cursor, halt, policy_state, retain};
-use crate::failpoint;
-use crate::store::{Acceptance, Claim, Decision, Firing, Retained, RetainedUpTo, ScheduleState, StoreError};
+use super::writer::{Answer, Arrival, FireTime, Op};
+use super::{cursor, halt, policy_state, retain, schedule};
+use crate::failpoint::wrong;
+use crate::store::{Acceptance, Claim, Recorded, Retained, RetainedUpTo, StoreError};
 use opsward_core::event::Transition;
-use opsward_core::id::{AccountName, PolicyName, RunId};
+use opsward_core::id::{AccountName, RunId};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -87,14 +87,31 @@ impl Ledgers {
                 let accepted = events.iter().map(|e| self.accept(sql, conn, e, None));
                 accepted.collect::<Result<_, _>>().map(Answer::Accepted)
             }
-            Op::Fire(firing, event) => self.fire(sql, conn, firing, event.as_deref()).map(Answer::Fired),
+            Op::Fire(times) => times
+                .iter()
+                .map(|time| self.fire(sql, conn, time))
+                .collect::<Result<_, _>>()
+                .map(Answer::Fired),
             Op::Claim { limit, now } => self.claim(sql, *limit, *now, least_epoch(room)).map(Answer::Claimed),
             Op::NextWake => {
                 let wake: Option<i64> = sql.next_wake.query_row([least_epoch(room)], |row| row.get(0))?;
                 Ok(Answer::NextWake(wake.map(Timestamp::from_ms)))
             }
-            Op::ScheduleState(policy, schedule) => {
-                schedule_state(sql, policy, schedule).map(Answer::ScheduleState)
+            Op::ScheduleStates(keys, up_to) => {
+                let states = keys.iter().map(|key| sql.schedule.of(key, *up_to));
+                Ok(Answer::ScheduleStates(states.collect::<Result<_, _>>()?))
+            }
+            Op::PauseSchedule(key, pause) => {
+                schedule::pause(conn, key, pause)?;
+                self.chain.add(pause.change(key).into());
+                Ok(Answer::Written)
+            }
+            Op::ResumeSchedule(key, change) => {
+                let resumed = schedule::resume(conn, key, change.at)?;
+                if resumed {
+                    self.chain.add((**change).clone().into());
+                }
+                Ok(Answer::Resumed(resumed))
             }
             Op::Append { claim, records, ends, progress } => {
                 let live = self.append(claim, records)?;
@@ -154,11 +171,11 @@ impl Ledgers {
         sql: &mut Statements<'_>,
         conn: &Connection,
         arrival: &Arrival,
-        schedule: Option<&str>,
+        of_schedule: Option<&str>,
     ) -> Result<Acceptance, StoreError> {
         let Arrival { key, notice, new } = arrival;
         let event = &new.event;
-        if self.late.is_known(&mut sql.late, key)? && !failpoint::wrong("no-dedupe") {
+        if self.late.is_known(&mut sql.late, key)? && !wrong("no-dedupe") {
             return Ok(Acceptance::Duplicate);
         }
         let heard = notice.as_ref().map(|notice| sql.incidents.hear(notice, &new.runs)).transpose()?;
@@ -195,7 +212,7 @@ impl Ledgers {
                 event_seq,
                 run.policy.as_str(),
                 run.digest.as_bytes(),
-                schedule,
+                of_schedule,
                 received,
             ])?;
             self.late.add_run(run.id.as_str(), self.next_run);
@@ -209,20 +226,24 @@ impl Ledgers {
         &mut self,
         sql: &mut Statements<'_>,
         conn: &Connection,
-        firing: &Firing,
-        event: Option<&Arrival>,
-    ) -> Result<bool, StoreError> {
-        let inserted = sql.insert_firing.execute(params![
-            firing.policy.as_str(),
-            firing.schedule,
-            firing.fire_at.ms(),
-            decision_code(firing.decision),
-            firing.decided_at.ms(),
-        ])?;
-        if let (1, Some(event)) = (inserted, event) {
-            self.accept(sql, conn, event, Some(&firing.schedule))?;
+        FireTime { new, arrival }: &FireTime,
+    ) -> Result<Recorded, StoreError> {
+        if sql.schedule.is_paused(new)? && !wrong("no-pause") {
+            return Ok(Recorded::Paused);
         }
-        Ok(inserted == 1)
+        if sql.schedule.is_unfinished(new)? {
+            return Ok(Recorded::Unfinished);
+        }
+        if !sql.schedule.record(&new.firing)? {
+            return Ok(Recorded::Before);
+        }
+        if let Some(arrival) = arrival {
+            self.accept(sql, conn, arrival, Some(&new.firing.schedule))?;
+        }
+        if let Some(change) = new.change() {
+            self.chain.add(change.into());
+        }
+        Ok(Recorded::First)
     }
 
     fn claim(
@@ -398,22 +419,4 @@ impl Ledgers {
 /// Epoch of the runs to claim where there is such room: one that has begun has been claimed.
 fn least_epoch(room: Room) -> i64 {
     i64::from(room != Room::Plenty)
-}
-
-fn schedule_state(
-    sql: &mut Statements<'_>,
-    policy: &PolicyName,
-    schedule: &str,
-) -> Result<ScheduleState, StoreError> {
-    let last: Option<i64> = sql.last_fire.query_row([policy.as_str(), schedule], |row| row.get(0))?;
-    let unfinished = sql.unfinished.query_row([policy.as_str(), schedule], |_| Ok(())).optional()?;
-    Ok(ScheduleState { last_fire: last.map(Timestamp::from_ms), unfinished: unfinished.is_some() })
-}
-
-pub(super) const fn decision_code(decision: Decision) -> i64 {
-    match decision {
-        Decision::Fired => 0,
-        Decision::SkippedLate => 1,
-        Decision::SkippedOverlap => 2,
-    }
 }

@@ -160,7 +160,7 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
 }
 
 /// Tables whose rows are told.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "events",
     "runs",
     "ledger",
@@ -169,6 +169,7 @@ const TABLES: [&str; 12] = [
     "locks",
     "spent",
     "halts",
+    "pauses",
     "approvals",
     "policy_state",
     "incidents",

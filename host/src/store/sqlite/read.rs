@@ -9,10 +9,11 @@ use super::halt;
 use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
 use super::policy_state;
 use super::readable;
+use super::schedule::{self, States};
 use super::schema::{self, code, stored};
 use crate::store::{
-    Decision, EventFilter, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow,
-    StoreError,
+    EventFilter, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, ScheduleKey,
+    ScheduleState, StoreError,
 };
 use opsward_core::event::{Event, Transition};
 use opsward_core::guardrail::{Halt, Limit, Spent};
@@ -165,6 +166,17 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// What is recorded of schedules, in the same order, with fire times up to `up_to`.
+    pub fn schedule_states(
+        &self,
+        keys: &[ScheduleKey],
+        up_to: Timestamp,
+    ) -> Result<Vec<ScheduleState>, StoreError> {
+        let tx = self.conn.unchecked_transaction()?;
+        let mut states = States::prepare(&tx)?;
+        Ok(keys.iter().map(|key| states.of(key, up_to)).collect::<Result<_, _>>()?)
+    }
+
     /// How many runs stand where; every state is named once.
     pub fn count_runs(&self) -> Result<Vec<(RunState, u64)>, StoreError> {
         let mut statement = self.conn.prepare_cached("SELECT state, runs FROM tally ORDER BY state")?;
@@ -283,12 +295,7 @@ pub(super) fn firing_row(row: &Row<'_>) -> Result<Firing, rusqlite::Error> {
         policy: parsed(row, 0)?,
         schedule: row.get(1)?,
         fire_at: time(row, 2)?,
-        decision: match row.get(3)? {
-            0 => Decision::Fired,
-            1 => Decision::SkippedLate,
-            2 => Decision::SkippedOverlap,
-            other => return Err(rusqlite::Error::IntegralValueOutOfRange(3, other)),
-        },
+        decision: schedule::decision(row, 3)?,
         decided_at: time(row, 4)?,
     })
 }

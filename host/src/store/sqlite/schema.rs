@@ -4,7 +4,7 @@
 
 #[cfg(feature = "failpoints")]
 use super::faulty_disk;
-use super::{approvals, audit, copy, damage, in_use, incidents};
+use super::{approvals, audit, copy, damage, in_use, incidents, schedule};
 use crate::failpoint::wrong;
 use crate::store::StoreError;
 use opsward_core::run::RunState;
@@ -177,7 +177,7 @@ const STEPS: [&[&str]; 8] = [
     &[UPKEEP],
     &[GUARDRAILS],
     &[approvals::TABLE, audit::STEP, OUTCOMES],
-    &[LEVELS, CURSORS, incidents::TABLE],
+    &[LEVELS, CURSORS, incidents::TABLE, schedule::STEP],
 ];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;

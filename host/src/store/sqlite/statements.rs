@@ -2,7 +2,7 @@
 
 use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
-use super::{approvals, audit, budget, incidents, late, lock, once, policy_state, retain};
+use super::{approvals, audit, budget, incidents, late, lock, once, policy_state, retain, schedule};
 use crate::store::SUSPECT_AT;
 use rusqlite::{Connection, Statement};
 
@@ -17,7 +17,6 @@ pub(super) struct Statements<'c> {
     pub(super) commit: Statement<'c>,
     pub(super) insert_event: Statement<'c>,
     pub(super) insert_run: Statement<'c>,
-    pub(super) insert_firing: Statement<'c>,
     pub(super) ready: Statement<'c>,
     pub(super) suspect: Statement<'c>,
     pub(super) ledger: Statement<'c>,
@@ -28,8 +27,7 @@ pub(super) struct Statements<'c> {
     pub(super) rouse: Statement<'c>,
     pub(super) tally: Statement<'c>,
     pub(super) next_wake: Statement<'c>,
-    pub(super) last_fire: Statement<'c>,
-    pub(super) unfinished: Statement<'c>,
+    pub(super) schedule: schedule::Statements<'c>,
     pub(super) policy_state: policy_state::Statements<'c>,
     pub(super) incidents: incidents::Statements<'c>,
     pub(super) late: late::Statements<'c>,
@@ -58,10 +56,6 @@ impl<'c> Statements<'c> {
             insert_run: sql(
                 "INSERT INTO runs (seq, id, event, policy, digest, schedule, state, epoch, faults, created, changed, wake)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, ?7, ?7, ?7)",
-            )?,
-            insert_firing: sql(
-                "INSERT INTO firings (policy, schedule, fire_at, decision, decided_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             )?,
             ready: sql(&format!(
                 "SELECT {CLAIMED_COLUMNS}, {EVENT_COLUMNS}
@@ -93,11 +87,7 @@ impl<'c> Statements<'c> {
                 "SELECT min(wake) FROM runs INDEXED BY runs_not_done
                  WHERE state = 0 AND state <> 3 AND crashes < {SUSPECT_AT} AND epoch >= ?1"
             ))?,
-            last_fire: sql("SELECT max(fire_at) FROM firings WHERE policy = ?1 AND schedule = ?2")?,
-            unfinished: sql(
-                "SELECT 1 FROM runs INDEXED BY runs_scheduled
-                 WHERE policy = ?1 AND schedule = ?2 AND schedule IS NOT NULL AND state < 3 LIMIT 1",
-            )?,
+            schedule: schedule::Statements::prepare(conn)?,
             policy_state: policy_state::Statements::prepare(conn)?,
             incidents: incidents::Statements::prepare(conn)?,
             late: late::Statements::prepare(conn)?,

@@ -21,8 +21,8 @@ use super::reserve::{Reserve, Room};
 use super::statements::Statements;
 use crate::failpoint;
 use crate::store::{
-    Acceptance, Claim, Cursor, Firing, NewEvent, OnceKey, Retained, RetainedUpTo, ScheduleState, Standing,
-    StoreError,
+    Acceptance, Claim, Cursor, NewEvent, NewFiring, OnceKey, Pause, Recorded, Retained, RetainedUpTo,
+    ScheduleKey, ScheduleState, Standing, StoreError,
 };
 use opsward_core::audit::Change;
 use opsward_core::guardrail::{Halt, Over};
@@ -45,13 +45,15 @@ pub(super) struct Job {
 /// What the writer can be asked. Texts come ready-made: serialising is the caller's.
 pub(super) enum Op {
     Accept(Vec<Arrival>, Option<Cursor>),
-    Fire(Firing, Option<Box<Arrival>>),
+    Fire(Vec<FireTime>),
     Claim {
         limit: usize,
         now: Timestamp,
     },
     NextWake,
-    ScheduleState(PolicyName, String),
+    ScheduleStates(Vec<ScheduleKey>, Timestamp),
+    PauseSchedule(ScheduleKey, Box<Pause>),
+    ResumeSchedule(ScheduleKey, Box<Change>),
     Append {
         claim: Claim,
         records: Lines,
@@ -125,13 +127,19 @@ pub(super) struct Arrival {
     pub(super) new: NewEvent,
 }
 
+/// A decision to record, its event taken out of it.
+pub(super) struct FireTime {
+    pub(super) new: NewFiring,
+    pub(super) arrival: Option<Arrival>,
+}
+
 /// The answer to the operation of the same name.
 pub(super) enum Answer {
     Accepted(Vec<Acceptance>),
-    Fired(bool),
+    Fired(Vec<Recorded>),
     Claimed(Vec<RawClaimed>),
     NextWake(Option<Timestamp>),
-    ScheduleState(ScheduleState),
+    ScheduleStates(Vec<ScheduleState>),
     /// Nothing was written: another effect has the natural key.
     Later(once::First),
     /// Nothing was written: a limit has no room.

@@ -203,7 +203,7 @@ async fn a_check_finds_whatever_does_not_fit_together() {
         decision: Decision::SkippedLate,
         decided_at: NOW,
     };
-    assert!(store.fire(firing, None).await.expect("recorded"));
+    assert_eq!(fire(&*store, firing, None).await, Recorded::First);
     store.close().await.expect("closed");
     let sound = check(&lab.path()).expect("checked");
     assert_eq!((sound.findings, sound.unsummed), (Vec::new(), 0));

@@ -100,7 +100,7 @@ async fn fill(store: &SqliteStore) {
         };
         store.finish(&claim, last_of(name), to).await.expect("finished");
     }
-    assert!(store.fire(firing(), None).await.expect("recorded"));
+    assert_eq!(fire(store, firing(), None).await, Recorded::First);
     store.close().await.expect("closed");
 }
 
@@ -173,8 +173,8 @@ async fn holds_all(lab: &Sqlite) {
         };
         assert!(ledger.starts_with(first), "{name}: {ledger:?}");
     }
-    assert_eq!(store.schedule_state(&policy("a"), "daily").await.expect("asked").last_fire, Some(NOW));
-    assert!(!store.fire(firing(), None).await.expect("asked"), "it was decided on");
+    assert_eq!(state_of(&*store, "daily").await.last_fire, Some(NOW));
+    assert_eq!(fire(&*store, firing(), None).await, Recorded::Before, "it was decided on");
     let again = store.accept(vec![event("done", NOW, &["a"])]).await.expect("asked");
     assert_eq!(again, [opsward::store::Acceptance::Duplicate]);
 

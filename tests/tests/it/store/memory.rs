@@ -5,8 +5,9 @@
 use super::shelf::Shelf;
 use futures::future::BoxFuture;
 use opsward::store::{
-    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, Once, OnceKey, Reply,
-    Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleState, Standing, Store, StoreError,
+    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey,
+    Pause, Recorded, Reply, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey, ScheduleState,
+    Standing, Store, StoreError,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
@@ -125,8 +126,8 @@ impl Store for MemoryStore {
         self.read(move |shelf| shelf.cursor(&name))
     }
 
-    fn fire(&self, firing: Firing, event: Option<NewEvent>) -> Reply<'_, bool> {
-        self.write("fire", None, move |shelf| Ok(shelf.fire(firing, event)))
+    fn fire(&self, firings: Vec<NewFiring>) -> Reply<'_, Vec<Recorded>> {
+        self.write("fire", None, move |shelf| Ok(firings.into_iter().map(|new| shelf.fire(new)).collect()))
     }
 
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>> {
@@ -220,9 +221,21 @@ impl Store for MemoryStore {
         self.read(Shelf::halts)
     }
 
-    fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> Reply<'_, ScheduleState> {
-        let (policy, schedule) = (policy.clone(), schedule.to_owned());
-        self.write("schedule-state", None, move |shelf| Ok(shelf.schedule_state(&policy, &schedule)))
+    fn pause_schedule(&self, key: ScheduleKey, pause: Pause) -> Reply<'_, ()> {
+        self.write("pause-schedule", None, move |shelf| {
+            shelf.pause_schedule(key, pause);
+            Ok(())
+        })
+    }
+
+    fn resume_schedule(&self, key: ScheduleKey, _by: String, at: Timestamp) -> Reply<'_, bool> {
+        self.write("resume-schedule", None, move |shelf| Ok(shelf.resume_schedule(&key, at)))
+    }
+
+    fn schedule_states(&self, keys: Vec<ScheduleKey>, up_to: Timestamp) -> Reply<'_, Vec<ScheduleState>> {
+        self.write("schedule-states", None, move |shelf| {
+            Ok(keys.iter().map(|key| shelf.schedule_state(key, up_to)).collect())
+        })
     }
 
     fn list_runs(&self, filter: RunFilter) -> Reply<'_, Vec<RunRow>> {

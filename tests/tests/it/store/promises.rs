@@ -1,9 +1,7 @@
 //! The promises of `Store`, each against any store.
 
 use super::*;
-use opsward::store::{
-    Acceptance, Claim, Claimed, Decision, Firing, RunFilter, ScheduleState, Standing, StoreError,
-};
+use opsward::store::{Acceptance, Claim, Claimed, RunFilter, Standing, StoreError};
 use opsward_core::run::{Failure, Fault, FaultKind, Outcome, RunState, StateOp, StateReply};
 use std::collections::HashSet;
 
@@ -165,47 +163,6 @@ pub(super) async fn a_finished_claim_leaves_the_run_where_it_was_told<L: Lab>() 
     assert!(store.claim(10, after(1000)).await.expect("claimed").is_empty());
 }
 
-pub(super) async fn the_first_to_record_a_fire_time_wins<L: Lab>() {
-    let lab = L::new();
-    let store = lab.open();
-    let fired = firing("0 3 * * *", 0, Decision::Fired);
-    assert!(store.fire(fired.clone(), Some(event("f1", NOW, &["a"]))).await.expect("fired"));
-    let late = firing("0 3 * * *", 0, Decision::SkippedLate);
-    assert!(!store.fire(late, None).await.expect("asked"));
-    assert!(!store.fire(fired.clone(), Some(event("f2", NOW, &["a"]))).await.expect("asked"));
-    let next = firing("0 3 * * *", 86_400_000, Decision::SkippedOverlap);
-    assert!(store.fire(next.clone(), None).await.expect("recorded"));
-    let other = firing("0 4 * * *", 0, Decision::SkippedLate);
-    assert!(store.fire(other.clone(), None).await.expect("another schedule"));
-
-    assert_eq!(store.list_firings(0).await.expect("listed"), [other.clone(), next, fired]);
-    assert_eq!(store.list_firings(1).await.expect("listed"), [other]);
-    let claimed = store.claim(10, NOW).await.expect("claimed");
-    assert_eq!(claimed.iter().map(|c| c.event.id.as_str()).collect::<Vec<_>>(), ["f1"]);
-}
-
-pub(super) async fn a_schedule_is_unfinished_until_its_run_ends<L: Lab>() {
-    let lab = L::new();
-    let store = lab.open();
-    let asked = async |schedule| store.schedule_state(&policy("a"), schedule).await.expect("asked");
-    assert_eq!(asked("0 3 * * *").await, ScheduleState::default());
-    let fired = firing("0 3 * * *", 0, Decision::Fired);
-    store.fire(fired, Some(event("f1", NOW, &["a"]))).await.expect("fired");
-    let unfinished = ScheduleState { last_fire: Some(NOW), unfinished: true };
-    assert_eq!(asked("0 3 * * *").await, unfinished);
-    assert_eq!(asked("0 4 * * *").await, ScheduleState::default());
-    let claim = claim_one(&*store).await.claim;
-    assert_eq!(asked("0 3 * * *").await, unfinished);
-    store.finish(&claim, vec![], Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
-    assert_eq!(asked("0 3 * * *").await, unfinished);
-    let claim = claim_one(&*store).await.claim;
-    store.finish(&claim, vec![], Standing::Failed).await.expect("finished");
-    let skipped = firing("0 3 * * *", 60_000, Decision::SkippedLate);
-    store.fire(skipped, None).await.expect("recorded");
-    let ended = ScheduleState { last_fire: Some(after(60_000)), unfinished: false };
-    assert_eq!(asked("0 3 * * *").await, ended);
-}
-
 pub(super) async fn lists_are_newest_first_filtered_and_cut<L: Lab>() {
     let lab = L::new();
     let store = lab.open();
@@ -346,17 +303,6 @@ pub(super) async fn many_workers_at_once_do_each_run_once<L: Lab>() {
     assert_eq!(done.len(), RUNS, "no run was claimed twice");
     for run in store.find_runs("", RUNS).await.expect("found") {
         assert_eq!(messages(&run.ledger), ["read", run.row.event_id.as_str(), "end"]);
-    }
-}
-
-fn firing(schedule: &str, fire_ms: i64, decision: Decision) -> Firing {
-    let schedule = schedule.to_owned();
-    Firing {
-        policy: policy("a"),
-        schedule,
-        fire_at: after(fire_ms),
-        decision,
-        decided_at: after(fire_ms + 5),
     }
 }
 

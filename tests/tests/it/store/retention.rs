@@ -173,19 +173,19 @@ pub(super) async fn the_latest_decision_on_a_schedule_stays<L: Lab>() {
         decided_at: at,
     };
     for days in (1..=100).rev() {
-        assert!(store.fire(firing("daily", days_ago(days)), None).await.expect("recorded"));
+        assert_eq!(fire(&*store, firing("daily", days_ago(days)), None).await, Recorded::First);
     }
     for days in [200, 199] {
-        assert!(store.fire(firing("gone", days_ago(days)), None).await.expect("recorded"));
+        assert_eq!(fire(&*store, firing("gone", days_ago(days)), None).await, Recorded::First);
     }
     assert_eq!(total(&retain(&*store, days_ago(90)).await), [0, 0, 11]);
     let left = store.list_firings(1000).await.expect("listed");
     assert_eq!(left.len(), 91);
     for (schedule, days) in [("gone", 199), ("daily", 1)] {
-        let state = store.schedule_state(&policy("a"), schedule).await.expect("asked");
-        assert_eq!(state.last_fire, Some(days_ago(days)), "{schedule}");
+        assert_eq!(state_of(&*store, schedule).await.last_fire, Some(days_ago(days)), "{schedule}");
     }
-    assert!(!store.fire(firing("gone", days_ago(199)), None).await.expect("asked"), "still known");
+    let again = fire(&*store, firing("gone", days_ago(199)), None).await;
+    assert_eq!(again, Recorded::Before, "still known");
 }
 
 /// Where a transaction does not fit, which `full` sees to, each operation of it is done again by itself.

@@ -6,8 +6,8 @@ mod lists;
 use super::shelf_incidents::Incidents;
 use super::shelf_keys::{Counted, Keys, PolicyStates};
 use opsward::store::{
-    Acceptance, Claim, Claimed, Cursor, Firing, NewEvent, NewRun, Once, OnceKey, SUSPECT_AT, ScheduleState,
-    Standing, StoreError,
+    Acceptance, Claim, Claimed, Cursor, Decision, Firing, NewEvent, NewFiring, NewRun, Once, OnceKey, Pause,
+    Recorded, SUSPECT_AT, ScheduleKey, ScheduleState, Standing, StoreError,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, PolicyName, RunId, SourceName};
@@ -30,6 +30,7 @@ pub(super) struct Shelf {
     places: BTreeMap<String, usize>,
     firings: Vec<Firing>,
     incidents: Incidents,
+    pauses: BTreeMap<ScheduleKey, Pause>,
     cursors: BTreeMap<(SourceName, String), String>,
     keys: Keys,
     states: PolicyStates,
@@ -126,19 +127,46 @@ impl Shelf {
         Acceptance::New { runs }
     }
 
-    pub(super) fn fire(&mut self, firing: Firing, event: Option<NewEvent>) -> bool {
+    pub(super) fn fire(&mut self, new: NewFiring) -> Recorded {
+        let NewFiring { firing, event, overlaps, .. } = new;
+        let key = ScheduleKey { policy: firing.policy.clone(), schedule: firing.schedule.as_str().into() };
+        let may_wait = [Decision::Fired, Decision::Queued].contains(&firing.decision);
+        if may_wait && self.pauses.get(&key).is_some_and(|pause| pause.until.is_none()) {
+            return Recorded::Paused;
+        }
+        if firing.decision.starts_a_run() && !overlaps && self.unfinished(&key) {
+            return Recorded::Unfinished;
+        }
         let is_same = |known: &Firing| {
             (&known.policy, &known.schedule, known.fire_at)
                 == (&firing.policy, &firing.schedule, firing.fire_at)
         };
-        if self.firings.iter().any(is_same) {
-            return false;
+        if let Some(known) = self.firings.iter_mut().find(|known| is_same(known)) {
+            let anew = match known.decision {
+                Decision::Fired | Decision::FiredByHand => false,
+                Decision::Queued => firing.decision != Decision::Queued,
+                _ => firing.decided_at < known.decided_at,
+            };
+            if !anew {
+                return Recorded::Before;
+            }
+            known.clone_from(&firing);
+        } else {
+            self.firings.push(firing.clone());
         }
         if let Some(event) = event {
             self.accept(event, Some(&firing.schedule));
         }
-        self.firings.push(firing);
-        true
+        Recorded::First
+    }
+
+    pub(super) fn pause_schedule(&mut self, key: ScheduleKey, pause: Pause) {
+        self.pauses.insert(key, pause);
+    }
+
+    pub(super) fn resume_schedule(&mut self, key: &ScheduleKey, at: Timestamp) -> bool {
+        let paused = self.pauses.get_mut(key).filter(|pause| pause.until.is_none());
+        paused.map(|pause| pause.until = Some(at)).is_some()
     }
 
     pub(super) fn claim(&mut self, limit: usize, now: Timestamp) -> Vec<Claimed> {
@@ -364,17 +392,29 @@ impl Shelf {
         }
     }
 
-    pub(super) fn schedule_state(&self, policy: &PolicyName, schedule: &str) -> ScheduleState {
-        let of_it = |firing: &&Firing| firing.policy == *policy && firing.schedule == schedule;
-        let is_unfinished = |run: &Run| {
-            run.new.policy == *policy
-                && run.schedule.as_deref() == Some(schedule)
-                && matches!(run.state, RunState::Ready | RunState::Running | RunState::Held)
-        };
+    pub(super) fn schedule_state(&self, key: &ScheduleKey, up_to: Timestamp) -> ScheduleState {
+        let of_it = |firing: &&Firing| firing.policy == key.policy && *firing.schedule == *key.schedule;
+        let all: Vec<&Firing> = self.firings.iter().filter(of_it).collect();
+        let by_then = || all.iter().filter(|firing| firing.fire_at <= up_to);
+        let waiting = all.iter().filter(|firing| firing.decision == Decision::Queued);
         ScheduleState {
-            last_fire: self.firings.iter().filter(of_it).map(|firing| firing.fire_at).max(),
-            unfinished: self.runs.iter().any(is_unfinished),
+            last_fire: by_then()
+                .filter(|firing| firing.decision != Decision::FiredByHand)
+                .map(|firing| firing.fire_at)
+                .max(),
+            waiting: waiting.map(|firing| firing.fire_at).min(),
+            unfinished: self.unfinished(key),
+            pause: self.pauses.get(key).cloned(),
+            latest: by_then().max_by_key(|firing| firing.fire_at).map(|firing| (*firing).clone()),
         }
+    }
+
+    fn unfinished(&self, key: &ScheduleKey) -> bool {
+        self.runs.iter().any(|run| {
+            run.new.policy == key.policy
+                && run.schedule.as_deref() == Some(&*key.schedule)
+                && matches!(run.state, RunState::Ready | RunState::Running | RunState::Held)
+        })
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) const REFUSED: &[(&str, &[u8])] = &[
     ("n_utf16_little_endian", b"\xff\xfe[\x001\x00]\x00"),
     ("n_utf16_big_endian", b"\xfe\xff\x00[\x001\x00]"),
     ("n_utf16_without_mark", b"[\x001\x00]\x00"),
-    ("n_utf32", b"[\0\0\01\0\0\0]\0\0\0"),
+    ("n_utf32", b"[\0\0\x001\0\0\0]\0\0\0"),
     ("n_utf7", b"+AFs-1+AF0-"),
     ("n_byte_order_mark", b"\xef\xbb\xbf{}"),
     ("n_byte_order_mark_alone", b"\xef\xbb\xbf"),
