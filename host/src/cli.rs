@@ -22,6 +22,7 @@ pub mod runs;
 pub mod schedule;
 mod schedule_change;
 pub mod sim;
+pub mod source;
 mod text;
 pub mod token;
 
@@ -111,6 +112,9 @@ enum Command {
         #[command(flatten)]
         invoke: invoke::InvokeArgs,
     },
+    /// Look at the sources of events, and point clouds at them
+    #[command(subcommand)]
+    Source(source::Command),
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -227,6 +231,7 @@ pub fn main() -> ExitCode {
             finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
         Command::Schedule(command) => finish(async_main(schedule::run(command, &mut std::io::stdout()))),
+        Command::Source(command) => finish(async_main(source::run(command, &mut std::io::stdout()))),
         Command::Approval(command) => finish(async_main(approval::run(command, &mut std::io::stdout()))),
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
         Command::Audit(command) => finish(audit::run(&command, &mut std::io::stdout().lock())),

@@ -2,8 +2,11 @@
 //! policy does with them.
 
 pub mod accept;
+pub mod catch_up;
 pub mod http;
 pub mod log_file;
+pub mod log_store;
+mod pulling;
 pub mod queue;
 pub mod seen;
 pub mod timer;

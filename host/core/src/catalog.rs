@@ -4,6 +4,7 @@
 
 mod codes;
 mod entry;
+mod events;
 mod facts;
 mod makes;
 mod model;
@@ -12,6 +13,7 @@ mod read_back;
 
 pub use codes::{Code, Meaning, codes, meaning};
 pub use entry::{Action, Paging, ParamsIn, Rate};
+pub use events::ecs_events;
 pub use facts::{Facts, FactsRead, FleetRead, ResourceFacts};
 pub use makes::{Kind, Makes, kinds};
 pub use params::{

@@ -26,7 +26,7 @@ mod typed;
 
 pub use admin::AdminSettings;
 pub use credentials::CredentialRefs;
-pub use fetched::QueueSettings;
+pub use fetched::{CatchUp, LogStoreSettings, QueueSettings};
 pub use finding::{ConfigError, Severity};
 pub use host::{AccountSettings, HostSettings, PluginSettings, StoreSettings};
 pub use log_file::{FileSettings, StartAt};

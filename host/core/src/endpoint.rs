@@ -15,6 +15,8 @@ use table::Service;
 pub const REGION_BYTES_MAX: usize = 63;
 /// Most digits of an Alibaba account's number; they have 16.
 const OWNER_DIGITS_MAX: usize = 20;
+/// Longest name of a log project: the vendor's limit.
+const PROJECT_BYTES_MAX: usize = 63;
 /// Characters of a configured endpoint that a message repeats.
 const SHOWN_CHARS_MAX: usize = 200;
 
@@ -35,6 +37,9 @@ pub enum EndpointError {
     /// The owner of a queue is not an account's number.
     #[error("`{0}` is not the number of an account: it has up to {OWNER_DIGITS_MAX} digits")]
     InvalidOwner(String),
+    /// The project is not a part of a host name.
+    #[error("`{0}` is not a log project: it has 3 to {PROJECT_BYTES_MAX} lower-case letters, digits and `-`")]
+    InvalidProject(String),
     /// The service needs one.
     #[error("service `{0}` needs a region, and neither the call nor the account names one")]
     NoRegion(String),
@@ -135,14 +140,24 @@ impl Endpoint {
         if !is_number || !owner.bytes().all(|b| b.is_ascii_digit()) {
             return Err(EndpointError::InvalidOwner(owner.chars().take(OWNER_DIGITS_MAX + 1).collect()));
         }
-        Self::under(owner, "mns", region)
+        Self::at(region, format!("{owner}.mns.{region}.aliyuncs.com"))
     }
 
-    fn under(first: &str, second: &str, region: &str) -> Result<Self, EndpointError> {
+    /// The endpoint of the log project `project` in `region`.
+    ///
+    /// # Errors
+    /// `InvalidRegion`, `InvalidProject`.
+    pub fn of_logs(project: &str, region: &str) -> Result<Self, EndpointError> {
+        if !is_project(project) {
+            return Err(EndpointError::InvalidProject(project.chars().take(PROJECT_BYTES_MAX + 1).collect()));
+        }
+        Self::at(region, format!("{project}.{region}.log.aliyuncs.com"))
+    }
+
+    fn at(region: &str, authority: String) -> Result<Self, EndpointError> {
         if !is_region(region) {
             return Err(EndpointError::InvalidRegion(region.chars().take(REGION_BYTES_MAX + 1).collect()));
         }
-        let authority = format!("{first}.{second}.{region}.aliyuncs.com");
         Ok(Self { is_https: true, authority, reach: Reach::Table })
     }
 
@@ -187,6 +202,14 @@ pub fn is_region(text: &str) -> bool {
         && country.bytes().all(|b| b.is_ascii_lowercase())
         && rest.peek().is_some()
         && rest.all(is_label)
+}
+
+fn is_project(text: &str) -> bool {
+    let is_label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (3..=PROJECT_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(is_label)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn find(provider: Provider, service: &str) -> Result<&'static Service, EndpointError> {
@@ -255,6 +278,12 @@ mod tests {
         let queues =
             Endpoint::of_queues("1234567890123456", "cn-hangzhou").map(|endpoint| endpoint.to_string());
         assert_eq!(queues, Ok("https://1234567890123456.mns.cn-hangzhou.aliyuncs.com".into()));
+        let logs = Endpoint::of_logs("my-project", "cn-hangzhou").map(|endpoint| endpoint.to_string());
+        assert_eq!(logs, Ok("https://my-project.cn-hangzhou.log.aliyuncs.com".into()));
+        for project in ["", "ab", "a.b", "My-project", "-abc", "abc-", "a/b"] {
+            let refused = Endpoint::of_logs(project, "cn-hangzhou");
+            assert!(matches!(refused, Err(EndpointError::InvalidProject(_))), "{project}");
+        }
         for owner in ["", "12a", "1.evil.example/", "123456789012345678901"] {
             let refused = Endpoint::of_queues(owner, "cn-hangzhou");
             assert!(matches!(refused, Err(EndpointError::InvalidOwner(_))), "{owner}");

@@ -29,7 +29,6 @@ pub use kind::{Route, SourceKind, UnknownSourceKind};
 pub use logline::{LinePattern, LinePatternError, ReadFrom};
 pub use manual::{given, manual_source};
 pub use mapping::{Mapping, MappingError, MappingText};
-pub use tencent_monitor::answer as tencent_monitor_answer;
 pub use transition::Transition;
 
 use crate::id::{Digest, SourceName};
@@ -144,6 +143,14 @@ pub fn decode(
         }
     };
     checked(events)
+}
+
+/// What the sender wants to read in the answer to `body` once it is recorded, beside what the host says: members of a JSON object.
+pub fn answer(kind: SourceKind, body: &[u8]) -> Vec<(&'static str, serde_json::Value)> {
+    match kind {
+        SourceKind::TencentMonitor => tencent_monitor::answer(body),
+        _ => Vec::new(),
+    }
 }
 
 /// Events that may be recorded: of a number that one transaction holds, and each as an event must be.

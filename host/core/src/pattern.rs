@@ -5,6 +5,7 @@
 //! woken once however many of its entries match. An entry that names only where events come from (source, account, region)
 //! takes the event types the plugin proposes.
 
+mod asked;
 mod bucket;
 mod compile;
 mod data;

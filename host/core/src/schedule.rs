@@ -269,7 +269,7 @@ fn parse_cron(typed: &str, entry: &ScheduleEntry) -> Result<(Rule, String), Sche
         return Err(ScheduleError::NeverFires { text });
     }
     let key = format!("{}:{text}@{}", line.dialect.as_str(), zone::name(&zone));
-    let times = if calendar.hours.len() == 24 { Times::Pace } else { Times::OfDay };
+    let times = calendar.times();
     Ok((Rule::Cron { dialect: line.dialect, line: text.into(), zone, times, union: union.into() }, key))
 }
 

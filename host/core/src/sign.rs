@@ -7,6 +7,7 @@ pub mod alibaba_eventbridge;
 pub mod alibaba_mns;
 pub mod alibaba_roa_v1;
 pub mod alibaba_rpc_v1;
+pub mod alibaba_sls;
 pub mod anonymous;
 pub mod aws_sigv4;
 mod dry_run;

@@ -1,7 +1,10 @@
-//! What the host fetches instead of having it posted: the requests and answers of message queues, and how soon to ask again.
+//! What the host fetches instead of having it posted: the requests and answers of message queues and log stores, and how soon to ask again.
 //! Leaves signing to `sign`, sending to the host, and what a body means to `event`. Tested in each file.
 
+pub mod history;
+pub mod log_store;
 pub mod poll;
+mod protobuf;
 pub mod queue;
 
 use crate::event::Event;

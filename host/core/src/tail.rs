@@ -13,13 +13,13 @@ pub const MARK_BYTES: usize = 256;
 /// How far a log has been read, through all files that were it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// How many files have been begun: the number of the present one.
+    /// How many files there were that a line was found in: the number of the present one.
     pub files: u64,
-    /// Where in it reading goes on; `None` before there was any.
+    /// The end of the last line that was found; `None` before there was any.
     pub place: Option<Place>,
 }
 
-/// A place in a file between two lines, or inside one of which no more is kept.
+/// A place in a file, never its beginning: between two lines, or inside one of which no more is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The file system it is on.

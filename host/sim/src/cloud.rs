@@ -3,6 +3,7 @@
 //! action means to the products.
 
 use crate::answer::{ApiError, Outcome};
+use crate::ecs_history::Remembered;
 use crate::ids::Ids;
 use crate::keys::Caller;
 use crate::past::Past;
@@ -20,6 +21,8 @@ pub(crate) struct Cloud {
     pub(crate) world: World,
     pub(crate) effects: Ring<Effect>,
     pub(crate) past: Past,
+    /// ECS's system events.
+    pub(crate) history: Vec<Remembered>,
     /// By (action, token).
     tokens: HashMap<(String, String), FirstAnswer>,
     on_disk: HashMap<String, OnDisk>,
@@ -59,6 +62,7 @@ impl Cloud {
             world,
             effects: Ring::default(),
             past: Past::default(),
+            history: Vec::new(),
             tokens: HashMap::new(),
             on_disk: HashMap::new(),
         };

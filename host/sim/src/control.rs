@@ -4,11 +4,13 @@
 //! `GET requests`, `GET effects` (both with `?since=<seq>`), `GET counts`, `GET|PUT state` (PUT merges: a member
 //! given as `null` is removed), `GET|POST|DELETE faults` (see `faults` for the kinds; `DELETE ?naming=<text>` leaves
 //! those that name something else), `GET|POST|DELETE subscribe`, `POST emit`, `POST revoke` (no temporary key issued so far is
-//! accepted any more), `GET|POST queues` (POST makes a queue and sends to it), `GET secrets` (the secret parts of all keys, and tokens, for a test to look for). Setting
+//! accepted any more), `GET|POST queues` (POST makes a queue and sends to it), `GET|POST logs` (the same
+//! with a log store), `GET secrets` (the secret parts of all keys, and tokens, for a test to look for). Setting
 //! `clock_offset_ms` of the state lets time pass for everything, also for the age of signatures.
 
 use crate::emit::{self, EmitError, EmitRequest, Subscriber};
 use crate::faults::Fault;
+use crate::logs::LogsRequest;
 use crate::queues::QueueRequest;
 use crate::server::Simulator;
 use crate::state::World;
@@ -35,6 +37,7 @@ pub(crate) fn routes() -> Router<Arc<Simulator>> {
         .route("/_sim/emit", post(emit_event))
         .route("/_sim/revoke", post(revoke))
         .route("/_sim/queues", get(queues).post(put_queue))
+        .route("/_sim/logs", get(logs).post(put_logs))
         .route("/_sim/secrets", get(secrets))
         .route("/_sim/{*rest}", any(unknown))
 }
@@ -42,7 +45,7 @@ pub(crate) fn routes() -> Router<Arc<Simulator>> {
 async fn unknown() -> Reply {
     refuse(
         StatusCode::NOT_FOUND,
-        "no such control: see requests, effects, counts, state, faults, subscribe, emit, revoke, queues, secrets",
+        "no such control: see requests, effects, counts, state, faults, subscribe, emit, revoke, queues, logs, secrets",
     )
 }
 
@@ -152,8 +155,11 @@ async fn subscribers(State(sim): Shared) -> Reply {
 
 async fn subscribe(State(sim): Shared, body: Bytes) -> Reply {
     match read::<Subscriber>(&body) {
-        Ok(subscriber) if !["http://", "mns:"].iter().any(|way| subscriber.url.starts_with(way)) => {
-            refuse(StatusCode::BAD_REQUEST, "events go to `http://` addresses, and to queues as `mns:<name>`")
+        Ok(subscriber) if !["http://", "mns:", "sls:"].iter().any(|way| subscriber.url.starts_with(way)) => {
+            refuse(
+                StatusCode::BAD_REQUEST,
+                "events go to `http://` addresses, to queues as `mns:<name>` and to log stores as `sls:<name>`",
+            )
         }
         Ok(subscriber) => {
             sim.subscribers.add(subscriber.clone());
@@ -193,6 +199,20 @@ async fn put_queue(State(sim): Shared, body: Bytes) -> Reply {
         Ok(request) => {
             sim.queues.put(request, &sim.ids, sim.clock.now());
             reply(StatusCode::OK, &sim.queues.all())
+        }
+        Err(refused) => *refused,
+    }
+}
+
+async fn logs(State(sim): Shared) -> Reply {
+    reply(StatusCode::OK, &sim.logs.all())
+}
+
+async fn put_logs(State(sim): Shared, body: Bytes) -> Reply {
+    match read::<LogsRequest>(&body) {
+        Ok(request) => {
+            sim.logs.put(request, sim.clock.now());
+            reply(StatusCode::OK, &json!({}))
         }
         Err(refused) => *refused,
     }

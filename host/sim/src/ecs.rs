@@ -4,6 +4,7 @@
 use crate::answer::{ApiError, Outcome};
 use crate::clock::iso_minutes;
 use crate::cloud::{Call, Cloud};
+use crate::ecs_history;
 use crate::ecs_snapshot::{self, disk_not_found};
 use crate::flat::{self, Params, TokenPage};
 use crate::state::{EcsDisk, EcsInstance, EcsStatus};
@@ -23,6 +24,7 @@ pub(crate) fn answer(cloud: &mut Cloud, call: &Call<'_>, params: &Params) -> Opt
         "ReInitDisk" => reinit_disk(cloud, call, params),
         "CreateSnapshot" => ecs_snapshot::create(cloud, call, params),
         "DescribeSnapshots" => ecs_snapshot::describe(cloud, call, params),
+        "DescribeInstanceHistoryEvents" => ecs_history::describe(cloud, call, params),
         "DeleteSnapshot" => ecs_snapshot::delete(cloud, call, params),
         "StartInstance" => change_instance(cloud, call, params, Change::Start),
         "StopInstance" => change_instance(cloud, call, params, Change::Stop),

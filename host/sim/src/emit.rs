@@ -4,13 +4,14 @@
 
 use crate::clock::china_compact;
 use crate::ecs;
+use crate::ecs_history::Remembered;
 use crate::queues::NoQueue;
 use crate::server::Simulator;
 use crate::state::{EcsInstance, EcsStatus};
 use opsward_core::sign::keyed_hash::base64;
 use opsward_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Subscriber {
-    /// An address, or `mns:<queue>`.
+    /// An address, `mns:<queue>` or `sls:<log store>`.
     pub(crate) url: String,
     #[serde(default)]
     pub(crate) form: Form,
@@ -220,13 +221,23 @@ async fn push_all(
         started,
         now: sim.clock.now(),
     };
+    sim.cloud().remember(Remembered {
+        incident: emitted.incident.clone(),
+        instance: request.instance.clone(),
+        region: instance.region.clone(),
+        kind: happening.kind.clone(),
+        status: status.to_owned(),
+        published: started,
+        changed: sim.clock.now(),
+    });
     let mut posted = Vec::new();
     for subscriber in sim.subscribers.all() {
         let body = notification.body(subscriber.form);
         for _ in 0..request.copies {
-            let answers = match subscriber.url.strip_prefix("mns:") {
-                Some(queue) => enqueue(sim, queue, &body),
-                None => push(client, &subscriber.url, &body).await,
+            let answers = match subscriber.url.split_once(':') {
+                Some(("mns", queue)) => enqueue(sim, queue, &body),
+                Some(("sls", store)) => write(sim, store, &body),
+                _ => push(client, &subscriber.url, &body).await,
             };
             let (url, name) = (subscriber.url.clone(), notification.name());
             posted.push(Posted { url, name, body: body.clone(), answers });
@@ -242,6 +253,20 @@ fn enqueue(sim: &Simulator, queue: &str, body: &Value) -> Vec<Value> {
         Ok(_) => vec![201.into()],
         Err(NoQueue) => vec![404.into()],
     }
+}
+
+/// In a log store all values are texts.
+fn write(sim: &Simulator, store: &str, body: &Value) -> Vec<Value> {
+    let now = sim.clock.now();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut record: Map<String, Value> = body
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), text(value).into()))
+        .collect();
+    record.insert("__time__".to_owned(), now.seconds().into());
+    vec![if sim.logs.write(store, record, now) { 200.into() } else { 404.into() }]
 }
 
 async fn push(client: &reqwest::Client, url: &str, body: &Value) -> Vec<Value> {

@@ -2,7 +2,7 @@
 //! have the vendors' shapes, so that the real client, signer and retry code is what runs against them.
 //!
 //! Alibaba calls are told apart by `Action` and `Version` (query, form body or `x-acs-*` headers), Tencent calls by
-//! their `X-TC-*` headers, message queues by the path `/queues/*`; `/_sim/*` is the control interface (see `control`), `/latest/*` the metadata services.
+//! their `X-TC-*` headers, message queues by the path `/queues/*`, log stores by `/logstores/*`; `/_sim/*` is the control interface (see `control`), `/latest/*` the metadata services.
 //! Leaves RAM and CAM permissions,
 //! billing and every action not listed in `ecs`, `sts`, `sts_tencent`, `cvm` and `cbs` out. Tested by `tests/tests/it/sim.rs` and,
 //! against the vendors' own SDKs, by `tests/peers`.
@@ -18,6 +18,7 @@ mod control;
 mod cut;
 mod cvm;
 mod ecs;
+mod ecs_history;
 mod ecs_snapshot;
 mod emit;
 mod faults;
@@ -26,6 +27,7 @@ mod ids;
 mod json_params;
 mod keys;
 mod lies;
+mod logs;
 mod metadata;
 mod mns;
 mod past;
@@ -33,6 +35,7 @@ mod queues;
 mod request;
 mod seed;
 mod server;
+mod sls;
 mod state;
 mod sts;
 mod sts_tencent;

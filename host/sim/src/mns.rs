@@ -2,20 +2,17 @@
 //! like those of every call, and polls cut short as above the vendor's cap (`poll-cap`). Leaves what is in a queue to `queues`.
 //! `MessageBodyMD5` is left out. Tested by `tests/tests/it/sim/mns.rs`.
 
-use crate::answer::{ApiError, Format, respond, xml_text};
-use crate::faults::{FaultKind, Met, Taken};
+use crate::answer::{ApiError, respond, xml_text};
+use crate::faults::{FaultKind, Taken};
 use crate::queues::{Message, NoQueue};
-use crate::request::{Arguments, Asked, Inbound, Product, recorded};
+use crate::request::{Asked, Inbound, Product};
 use crate::server::{Simulator, Worked};
-use crate::verify::{self, Doubt, Verdict};
+use crate::verify::{self, Doubt};
 use axum::body::Body;
 use axum::http::{HeaderValue, Response};
-use opsward_core::catalog::Provider;
 use opsward_core::sign::SignatureKind;
 use opsward_core::sign::encoding::split;
-use opsward_core::time::Timestamp;
 use serde_json::{Map, json};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Longest wait for a message, and most messages in one answer: the vendor's limits.
@@ -62,7 +59,8 @@ pub(crate) async fn work(sim: &Simulator, inbound: &Inbound) -> Worked {
     let now = sim.clock.now();
     let read = Ask::read(inbound);
     let asked = asked(&read);
-    let (verdict, skew, taken) = judge(sim, inbound, &asked, read.is_ok(), now);
+    let scheme = (SignatureKind::AlibabaMns, refusal as fn(Doubt) -> ApiError);
+    let (verdict, skew, taken) = verify::judge(sim, inbound, &asked, read.is_ok(), scheme, now);
     let request_id = sim.ids.word(24).to_ascii_uppercase();
     let answered = match (&verdict.outcome, &read) {
         (Err(refused), _) | (_, Err(refused)) => Err(refused.clone()),
@@ -85,29 +83,6 @@ pub(crate) async fn work(sim: &Simulator, inbound: &Inbound) -> Worked {
         sim.show_date(&mut response, skew);
     }
     Worked { response, fault: taken.fault }
-}
-
-/// Whether a request is believed, how far the clock was off for it, and what goes wrong with one that is.
-fn judge(
-    sim: &Simulator,
-    inbound: &Inbound,
-    asked: &Asked,
-    is_understood: bool,
-    now: Timestamp,
-) -> (Verdict, Duration, Taken) {
-    let met = Met {
-        provider: Provider::Alibaba,
-        product: "mns",
-        action: &asked.action,
-        params: asked.recorded.get(),
-        is_read: true,
-        since_change: &|| None,
-    };
-    let skew = sim.faults.take_skew(&met);
-    let verdict = verify::resource(inbound, SignatureKind::AlibabaMns, &sim.keyring, now + skew, refusal);
-    let is_met = is_understood && verdict.outcome.is_ok();
-    let taken = if is_met { sim.faults.take(&met) } else { Taken::default() };
-    (verdict, skew, taken)
 }
 
 async fn carry_out(sim: &Simulator, ask: &Ask, taken: &Taken) -> Answered {
@@ -320,17 +295,7 @@ fn asked(read: &Result<Ask, ApiError>) -> Asked {
         Ok(ask) => (ask.verb.action(), json!({ "QueueName": ask.queue, "Messages": ask.count() })),
         Err(_) => ("Unknown", json!({})),
     };
-    Asked {
-        provider: Provider::Alibaba,
-        product: Ok(Product::Mns),
-        version: "2015-06-06".to_owned(),
-        action: action.to_owned(),
-        region: None,
-        client_token: None,
-        recorded: recorded(&params),
-        arguments: Ok(Arguments::Flat(BTreeMap::new())),
-        format: Format::Xml,
-    }
+    Asked::of_resource(Product::Mns, "2015-06-06", action, &params)
 }
 
 impl Ask {

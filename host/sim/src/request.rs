@@ -79,6 +79,7 @@ pub(crate) enum Product {
     Cvm,
     Cbs,
     Mns,
+    Sls,
 }
 
 impl Product {
@@ -89,6 +90,7 @@ impl Product {
             Self::Cvm => "cvm",
             Self::Cbs => "cbs",
             Self::Mns => "mns",
+            Self::Sls => "sls",
         }
     }
 }
@@ -119,6 +121,21 @@ impl Asked {
         match inbound.header("x-tc-action") {
             Some(action) => Self::of_tencent(inbound, action, service),
             None => Self::of_alibaba(inbound),
+        }
+    }
+
+    /// What is asked of a product that has a path for each thing.
+    pub(crate) fn of_resource(product: Product, version: &str, action: &str, params: &Value) -> Self {
+        Self {
+            provider: Provider::Alibaba,
+            product: Ok(product),
+            version: version.to_owned(),
+            action: action.to_owned(),
+            region: None,
+            client_token: None,
+            arguments: Ok(Arguments::Flat(BTreeMap::new())),
+            recorded: recorded(params),
+            format: Format::Json,
         }
     }
 
@@ -269,7 +286,7 @@ fn blanked(mut params: Map<String, Value>) -> Map<String, Value> {
     params
 }
 
-pub(crate) fn recorded(params: &Value) -> Arc<RawValue> {
+fn recorded(params: &Value) -> Arc<RawValue> {
     Arc::from(to_raw_value(params).expect("a JSON value can be written"))
 }
 

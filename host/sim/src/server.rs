@@ -10,6 +10,7 @@ use crate::faults::{FaultKind, Faults, Met, Taken};
 use crate::ids::Ids;
 use crate::keys::{Key, Keyring, Keys};
 use crate::lies::{self, LateCall, Later};
+use crate::logs::LogStores;
 use crate::metadata::Tokens;
 use crate::queues::Queues;
 use crate::request::{Arguments, Asked, Inbound, Product};
@@ -17,7 +18,7 @@ use crate::seed;
 use crate::state::{Limits, Settle};
 use crate::traffic::{RequestSeen, Traffic, shown};
 use crate::verify::{self, Nonces, Verdict, verify};
-use crate::{cbs, control, cvm, ecs, metadata, mns, sts, sts_tencent};
+use crate::{cbs, control, cvm, ecs, metadata, mns, sls, sts, sts_tencent};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
@@ -73,6 +74,7 @@ impl Sim {
             later: Later::default(),
             subscribers: Subscribers::default(),
             queues: Queues::default(),
+            logs: LogStores::default(),
             cloud: Mutex::new(Cloud::new(seed::world(options.settle, options.limits))),
             traffic: Mutex::new(Traffic::default()),
         });
@@ -115,6 +117,7 @@ pub(crate) struct Simulator {
     pub(crate) later: Later,
     pub(crate) subscribers: Subscribers,
     pub(crate) queues: Queues,
+    pub(crate) logs: LogStores,
     pub(crate) keyring: Keyring,
     pub(crate) metadata_tokens: Tokens,
     nonces: Nonces,
@@ -295,9 +298,10 @@ async fn cloud_call(
         *refused.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         return refused;
     };
-    let Worked { response, fault } = match mns::is_for(&inbound) {
-        true => mns::work(&simulator, &inbound).await,
-        false => simulator.work(&inbound),
+    let Worked { response, fault } = match &inbound {
+        message if mns::is_for(message) => mns::work(&simulator, message).await,
+        log if sls::is_for(log) => sls::work(&simulator, log),
+        call => simulator.work(call),
     };
     let Some((kind, delay_ms)) = fault else { return response };
     if delay_ms > 0 && kind.delays_answer() {

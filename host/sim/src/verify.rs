@@ -3,8 +3,10 @@
 //! `tests/tests/it/sim.rs` and by the vendors' SDKs in `tests/peers`.
 
 use crate::answer::ApiError;
+use crate::faults::{Met, Taken};
 use crate::keys::{Key, Keyring};
-use crate::request::Inbound;
+use crate::request::{Asked, Inbound};
+use crate::server::Simulator;
 use crate::{sts, sts_tencent};
 use opsward_core::catalog::Provider;
 use opsward_core::sign::{Claimed, ReceivedError, SignatureKind, claimed, keyed_hash, recompute};
@@ -28,6 +30,7 @@ impl Verdict {
             Some(SignatureKind::AlibabaAcs3) => "acs3",
             Some(SignatureKind::TencentTc3) => "tc3",
             Some(SignatureKind::AlibabaMns) => "mns",
+            Some(SignatureKind::AlibabaSls) => "sls",
             Some(_) => "other",
             None => "none",
         }
@@ -71,17 +74,30 @@ pub(crate) enum Doubt {
     Signature,
 }
 
-/// Checks a request in the scheme of a product that has a path for each thing: those have no nonce.
-pub(crate) fn resource(
+/// Judges a request to a product that has a path for each thing, whose schemes have no nonce: whether it is believed, how far the
+/// clock was off for it, and what goes wrong with one that is understood.
+pub(crate) fn judge(
+    sim: &Simulator,
     inbound: &Inbound,
-    kind: SignatureKind,
-    keys: &Keyring,
+    asked: &Asked,
+    is_understood: bool,
+    (kind, refusal): (SignatureKind, fn(Doubt) -> ApiError),
     now: Timestamp,
-    refusal: impl FnOnce(Doubt) -> ApiError,
-) -> Verdict {
+) -> (Verdict, Duration, Taken) {
+    let met = Met {
+        provider: Provider::Alibaba,
+        product: asked.product.as_ref().map_or("unknown", |product| product.name()),
+        action: &asked.action,
+        params: asked.recorded.get(),
+        is_read: true,
+        since_change: &|| None,
+    };
+    let skew = sim.faults.take_skew(&met);
     let claimed = claimed(&inbound.received()).ok().filter(|claimed| claimed.kind == kind);
-    let outcome = check_resource(inbound, claimed.as_ref(), keys, now).map_err(refusal);
-    Verdict { claimed, outcome }
+    let outcome = check_resource(inbound, claimed.as_ref(), &sim.keyring, now + skew).map_err(refusal);
+    let is_met = is_understood && outcome.is_ok();
+    let taken = if is_met { sim.faults.take(&met) } else { Taken::default() };
+    (Verdict { claimed, outcome }, skew, taken)
 }
 
 fn check_resource(

@@ -43,10 +43,27 @@ pub(super) fn store_of(config: &Path, settings: &HostSettings) -> anyhow::Result
 /// Has the host that listens at `socket` take `body`; returns its answer.
 pub(super) async fn post(socket: PathBuf, page: &str, body: &impl Serialize) -> anyhow::Result<Value> {
     let shown = socket.display().to_string();
-    let client = crate::cloud::to_own_host().unix_socket(socket).timeout(ADMIN_PATIENCE).build()?;
-    // The name is in no message: a socket has none.
-    let request = client.post(format!("http://opsward{page}")).header("content-type", "application/json");
-    let answer = request.body(serde_json::to_string(body)?).send().await.map_err(reqwest::Error::without_url);
+    let request = client(socket)?.post(url(page)).header("content-type", "application/json");
+    answered(request.body(serde_json::to_string(body)?), &shown).await
+}
+
+/// What the host that listens at `socket` shows on `page`.
+pub(super) async fn get(socket: PathBuf, page: &str) -> anyhow::Result<Value> {
+    let shown = socket.display().to_string();
+    answered(client(socket)?.get(url(page)), &shown).await
+}
+
+fn client(socket: PathBuf) -> anyhow::Result<reqwest::Client> {
+    Ok(crate::cloud::to_own_host().unix_socket(socket).timeout(ADMIN_PATIENCE).build()?)
+}
+
+/// The name is in no message: a socket has none.
+fn url(page: &str) -> String {
+    format!("http://opsward{page}")
+}
+
+async fn answered(request: reqwest::RequestBuilder, shown: &str) -> anyhow::Result<Value> {
+    let answer = request.send().await.map_err(reqwest::Error::without_url);
     let answer = answer.with_context(|| {
         format!("a host has the store open, but does not answer at `{shown}`; only root and its own user may ask there")
     })?;

@@ -6,11 +6,12 @@ use super::client::CloudClient;
 use super::wire;
 use opsward_core::answer::Verdict;
 use opsward_core::call::{CallError, ErrorKind};
+use opsward_core::catalog::{self, Class};
 use opsward_core::endpoint::Endpoint;
 use opsward_core::id::AccountName;
 use opsward_core::retry::refusal;
 use opsward_core::secret::Credential;
-use opsward_core::sign::SignedRequest;
+use opsward_core::sign::{OutboundCall, SignedRequest};
 use opsward_core::time::Timestamp;
 use reqwest::header::HeaderMap;
 use std::time::Duration;
@@ -75,6 +76,33 @@ impl CloudClient {
         )
         .increment(1);
         outcome
+    }
+
+    /// What a read of the host's own is answered: one that changes nothing, for no policy.
+    ///
+    /// # Errors
+    /// What the cloud, or this host, says instead.
+    pub async fn read(
+        &self,
+        account: &AccountName,
+        service: &str,
+        action: &str,
+        region: &str,
+        params: &str,
+    ) -> Result<String, CallError> {
+        let known = self.known(account)?;
+        let provider = known.account.provider;
+        let version = catalog::version_of(provider, service);
+        let is_read = catalog::class_of(provider, service, action) == Class::Read;
+        let Some(version) = version.filter(|_| is_read) else {
+            let message = format!("`{service}:{action}` is no read");
+            return Err(refusal(ErrorKind::Invalid, "opsward.not-a-read", message));
+        };
+        let call = OutboundCall { service, version, action, region, params, token: None, dry_run: None };
+        match self.send_as_account(known, &call).await {
+            Verdict::Answered(Ok(response)) => Ok(response.body),
+            failed => Err(fault(failed)),
+        }
     }
 
     async fn pull_now(

@@ -18,8 +18,10 @@ use crate::store::Store;
 use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
 use crate::trigger::accept::Accept;
+use crate::trigger::catch_up::CatchUpSource;
 use crate::trigger::http::{self, HookLimits, HookSource, Peer, Receiving};
 use crate::trigger::log_file;
+use crate::trigger::log_store::LogStoreSource;
 use crate::trigger::queue::QueueSource;
 use crate::trigger::seen::Seen;
 use crate::trigger::timer::Timer;
@@ -156,10 +158,23 @@ impl Parts {
         tasks.spawn(named("retention", retention));
         tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
         for source in pulled {
-            let SourceSettings { name, kind, comes, .. } = source;
-            if let Comes::Queue(queue) = comes {
-                let source = QueueSource { name, kind, queue, cloud: cloud.clone(), accept: accept.clone() };
-                tasks.spawn(named("queue", source.run(stopping.clone())));
+            let SourceSettings { name, kind, comes, catch_up, .. } = source;
+            let (cloud, accept, stopping) = (cloud.clone(), accept.clone(), stopping.clone());
+            if let Some(catch_up) = catch_up {
+                let (name, cloud, accept) = (name.clone(), cloud.clone(), accept.clone());
+                let source = CatchUpSource { name, catch_up, cloud, accept };
+                tasks.spawn(named("catch-up", source.run(stopping.clone())));
+            }
+            match comes {
+                Comes::Posted(_) | Comes::File(_) => {}
+                Comes::Queue(queue) => {
+                    let source = QueueSource { name, kind, queue, cloud, accept };
+                    tasks.spawn(named("queue", source.run(stopping)));
+                }
+                Comes::LogStore(store) => {
+                    let source = LogStoreSource { name, kind, store, cloud, accept };
+                    tasks.spawn(named("log store", source.run(stopping)));
+                }
             }
         }
         tasks.spawn(named("timer", timer.run(stopping.clone())));

@@ -35,7 +35,7 @@ impl Secrets {
                     sources
                         .push(hook_source(source, posted, base).with_context(|| format!("source {name}"))?);
                 }
-                Comes::File(_) | Comes::Queue(_) => {}
+                Comes::File(_) | Comes::Queue(_) | Comes::LogStore(_) => {}
             }
         }
         let mut named = HashMap::new();

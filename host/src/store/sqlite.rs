@@ -39,6 +39,7 @@ mod reserve;
 mod retain;
 mod schedule;
 mod schema;
+mod sources;
 mod standing;
 mod statements;
 mod writer;
@@ -51,6 +52,7 @@ pub use compact::{Compacted, compact};
 pub use copy::{BackupError, Mark, backup};
 pub use open::Bounds;
 pub use read::Reader;
+pub use sources::SourceRow;
 
 use super::firing::resumed;
 use super::{

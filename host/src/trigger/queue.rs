@@ -5,10 +5,10 @@
 
 use super::accept::Accept;
 use super::http::chain;
+use super::pulling::{PullError, Reported};
 use crate::cloud::{CloudClient, Pull, Pulled};
 use crate::failpoint::{haste, hit, wrong};
 use futures::future::join_all;
-use opsward_core::call::CallError;
 use opsward_core::config::QueueSettings;
 use opsward_core::event::{Delivery, MESSAGE_ID, SourceKind, decode};
 use opsward_core::id::SourceName;
@@ -16,7 +16,7 @@ use opsward_core::sender::Trust;
 use opsward_core::sign::alibaba_mns;
 use opsward_core::source::poll::{LONG_POLL, Pace, Polled};
 use opsward_core::source::queue::{self, Message};
-use opsward_core::source::{AnswerError, Request, undecodable};
+use opsward_core::source::{Request, undecodable};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -51,7 +51,7 @@ impl QueueSource {
     /// would have brought comes again.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let mut pace = Pace::default();
-        let mut is_failing = false;
+        let mut reported = Reported::default();
         loop {
             let begun = Instant::now();
             let received = tokio::select! {
@@ -63,7 +63,7 @@ impl QueueSource {
                 Ok(messages) => self.take(messages).await.map(|()| Polled::Got),
                 Err(problem) => Err(problem),
             };
-            self.report(&polled, &mut is_failing);
+            reported.tell(&self.name, &self.queue.name, polled.as_ref().err());
             let pause = haste(pace.pause_after(polled.unwrap_or(Polled::Failed)));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -139,43 +139,5 @@ impl QueueSource {
         let what = Pull { account, endpoint, action, timeout, bytes_max: ANSWER_BYTES_MAX };
         let sign = |credential: &_, now| alibaba_mns::prepare(request, endpoint, credential, now);
         Ok(self.cloud.pull(&what, sign).await?)
-    }
-
-    /// Says when fetching begins to fail, and when it works again: not at each poll between.
-    fn report(&self, polled: &Result<Polled, PullError>, is_failing: &mut bool) {
-        let (source, queue) = (self.name.as_str(), self.queue.name.as_str());
-        match polled {
-            Ok(_) if *is_failing => tracing::info!(source, queue, "fetched from again"),
-            Err(problem) if !*is_failing => {
-                tracing::warn!(
-                    source,
-                    queue,
-                    "cannot be fetched from, and is tried again: {}",
-                    chain(problem)
-                );
-            }
-            Err(problem) => {
-                tracing::debug!(source, queue, "still cannot be fetched from: {}", chain(problem))
-            }
-            Ok(_) => {}
-        }
-        *is_failing = polled.is_err();
-    }
-}
-
-/// Why a batch was not fetched, recorded or deleted.
-#[derive(Debug, thiserror::Error)]
-enum PullError {
-    #[error("{} ({})", .0.message, .0.code)]
-    NoAnswer(CallError),
-    #[error(transparent)]
-    Answer(#[from] AnswerError),
-    #[error("cannot be recorded")]
-    Record(#[from] crate::store::StoreError),
-}
-
-impl From<CallError> for PullError {
-    fn from(error: CallError) -> Self {
-        Self::NoAnswer(error)
     }
 }

@@ -17,6 +17,7 @@ mod processes;
 mod runs;
 mod sandbox;
 mod scene;
+mod schedules;
 
 use measure::Report;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ struct Benchmark {
     run: fn(&mut Report) -> anyhow::Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 10] = [
+const BENCHMARKS: [Benchmark; 11] = [
     Benchmark {
         name: "sandbox",
         about: "one event in a fresh guest, two calls answered from memory, against bare wasmtime",
@@ -69,6 +70,11 @@ const BENCHMARKS: [Benchmark; 10] = [
         name: "matching",
         about: "finding the policies of an event among 1 and 1,000",
         run: matching::run,
+    },
+    Benchmark {
+        name: "schedules",
+        about: "100,000 schedules: next fire times, 10,000 firing at one midnight, memory",
+        run: schedules::run,
     },
     Benchmark { name: "idle", about: "memory and start of a host with 2 and 100 plugins", run: idle::run },
 ];

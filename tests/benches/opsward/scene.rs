@@ -147,7 +147,8 @@ pub(crate) fn work(scene: &Scene, cloud: Arc<dyn Sender>, runs_max: usize) -> (A
     (Arc::new(accept), Arc::new(worker))
 }
 
-fn settings() -> anyhow::Result<HostSettings> {
+/// The host's settings.
+pub(crate) fn settings() -> anyhow::Result<HostSettings> {
     load_host("opsward.toml", include_str!("opsward.toml")).map_err(|findings| {
         let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
         anyhow!("{}", shown.join("\n"))

@@ -2,6 +2,9 @@
 //! `OPSWARD_EXTRA_VECTORS`, fires when the file says, or is refused. Leaves clock changes and wording to the tables in
 //! `opsward_core::schedule`.
 
+mod lines;
+mod oracles;
+
 use opsward_core::schedule::{Dialect, Schedule, ScheduleEntry, ScheduleError};
 use opsward_core::time::Timestamp;
 use serde::Deserialize;

@@ -6,7 +6,7 @@ mod fetched;
 mod posted;
 mod sample;
 
-use opsward_core::event::{Delivery, Event, Mapping, Route, SourceKind, decode};
+use opsward_core::event::{Delivery, Event, Mapping, Route, SourceKind, decode, given};
 use opsward_core::time::Timestamp;
 use sample::{Sample, extra_samples, own_samples};
 use serde_json::{Map, Value};
@@ -23,6 +23,25 @@ fn every_sample_decodes_to_what_is_expected() {
     println!("{checked} samples checked");
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(checked >= 31, "only {checked} samples found");
+}
+
+#[test]
+fn a_person_may_give_an_event_in_the_form_of_any_sample() {
+    let mut given_ones = 0;
+    for sample in own_samples().chain(extra_samples()) {
+        // Forms, base64, and what is read by a map are not JSON that tells what it is.
+        let text = String::from_utf8(sample.body.clone()).expect("text");
+        if sample.kind == SourceKind::Generic || serde_json::from_str::<Value>(&text).is_err() {
+            continue;
+        }
+        let received = Timestamp::from_seconds(1_700_000_000);
+        let event = given(&text, received).unwrap_or_else(|e| panic!("{}: {e}", sample.file));
+        if let Err(problem) = check(&event, &sample.expect) {
+            panic!("{}: {problem}", sample.file);
+        }
+        given_ones += 1;
+    }
+    assert!(given_ones >= 27, "{given_ones}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The seeds of the fuzz targets through the functions that the fuzzer calls: as they are, cut short, and with bytes changed by a
 //! seeded hand. `.ci/fuzz` goes on from there where it can.
 
-use crate::harness::{seed, times};
+use crate::harness::{TOKEN, World, seed, times};
 use opsward_core::event::{Delivery, Route, SourceKind, decode};
 use opsward_core::time::Timestamp;
 use opsward_tests::fuzz::TARGETS;
@@ -44,6 +44,43 @@ fn every_seed_and_what_is_near_it_keeps_the_promises() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_host_answers_what_is_near_a_seed_and_goes_on() {
+    let mut random = seed("a_running_host_answers");
+    let world = World::new().await;
+    let posted = || SourceKind::ALL.iter().filter(|kind| kind.route() == Route::Posted);
+    let mut settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
+    for kind in posted() {
+        settings +=
+            &format!("\n[sources.of-{kind}]\nkind = \"{kind}\"\ntoken = {{ env = \"TEST_TOKEN\" }}\n");
+        if *kind == SourceKind::Generic {
+            settings += "map = { type = \"$.type\" }\n";
+        }
+    }
+    world.write("opsward.toml", &settings);
+    let host = world.start().await;
+    let (mut taken, mut refused) = (0, 0);
+    for (name, bytes) in seeds("decoders") {
+        for nth in 0..times(5, 50, 500) {
+            let bytes = if nth == 0 { bytes.clone() } else { changed(&bytes, &mut random) };
+            let end = bytes.windows(2).position(|pair| pair == b"\n\n").map_or(bytes.len(), |end| end + 2);
+            for kind in posted() {
+                let url = format!("http://{}/hooks/of-{kind}/{TOKEN}", host.listen);
+                let request = world.http.post(url).header("content-type", "application/json");
+                let answer = request.body(bytes[end..].to_vec()).send().await.expect("the host answers");
+                match answer.status().as_u16() {
+                    200 => taken += 1,
+                    400 => refused += 1,
+                    status => panic!("{name}: {status}"),
+                }
+            }
+        }
+    }
+    println!("{taken} taken, {refused} refused");
+    assert!(taken > 20 && refused > 20, "{taken} taken, {refused} refused");
+    assert_eq!(host.terminate().await, Some(0));
 }
 
 /// The bytes with a few of them changed, taken out or doubled.

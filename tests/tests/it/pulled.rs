@@ -41,7 +41,7 @@ async fn emptied(world: &World, deleted: usize) {
     .await;
 }
 
-async fn events(world: &World, host: &Host) -> Vec<Value> {
+pub(crate) async fn events(world: &World, host: &Host) -> Vec<Value> {
     let url = format!("http://{}/api/v1/events?limit=10000", host.admin);
     let answer = world.http.get(url).send().await.expect("admin answers").bytes().await.expect("a body");
     let listed: Value = serde_json::from_slice(&answer).expect("JSON");

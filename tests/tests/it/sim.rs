@@ -4,6 +4,7 @@
 
 mod lab;
 mod lies;
+mod mns;
 
 use lab::{Lab, Signed};
 use opsward_core::sign::Scheme;

@@ -11,8 +11,8 @@ use opsward_core::sign::alibaba_roa_v1::{self, EmptyValue};
 use opsward_core::sign::encoding::canonical_query;
 use opsward_core::sign::rsa_public_key::RsaPublicKey;
 use opsward_core::sign::{
-    Claimed, Received, Signature, SignatureKind, alibaba_acs3, alibaba_mns, alibaba_rpc_v1, aws_sigv4,
-    claimed, recompute, tencent_tc3, tencent_v1, verify,
+    Claimed, Received, Signature, SignatureKind, SignedRequest, alibaba_acs3, alibaba_mns, alibaba_rpc_v1,
+    alibaba_sls, aws_sigv4, claimed, recompute, tencent_tc3, tencent_v1, verify,
 };
 use opsward_core::source::Request;
 use opsward_core::time::Timestamp;
@@ -57,6 +57,7 @@ fn run_file(path: &Path, file: &Value) -> (&'static str, usize) {
         () if is_about("ACS3-HMAC-SHA256") => ("acs3", check_acs3),
         () if is_about("Alibaba ROA signature v1") => ("roa-v1", check_roa_v1),
         () if is_about("MNS") => ("mns", check_mns),
+        () if is_about("SLS") => ("sls", check_sls),
         () if is_about("TC3-HMAC-SHA256") => ("tc3 and tencent-v1", check_tencent),
         () if is_about("AWS4-HMAC-SHA256") => ("sigv4", check_sigv4),
         () if file.get("public_key_pem").is_some() => {
@@ -232,8 +233,32 @@ fn check_mns(vector: &Vector<'_>) {
     assert_eq!(claims.session_token.as_deref(), vector.inputs["security_token"].as_str(), "{}", vector.name);
 }
 
-/// What the host would send is what the SDK sent, but for headers that are not signed.
 fn check_mns_as_sent(vector: &Vector<'_>, target: &str) {
+    let endpoint = Endpoint::of_queues("1234567890123456", "cn-hangzhou").expect("an endpoint");
+    check_as_sent(vector, target, endpoint, alibaba_mns::prepare);
+}
+
+fn check_sls(vector: &Vector<'_>) {
+    let signature = alibaba_sls::sign(&vector.received(), vector.secret()).expect("UTF-8");
+    vector.expect(&signature);
+    vector.expect_authorization(&alibaba_sls::authorization(vector.key_id(), &signature.value));
+    let claims = vector.expect_verifies(SignatureKind::AlibabaSls);
+    assert_eq!(claims.session_token.as_deref(), vector.inputs["security_token"].as_str(), "{}", vector.name);
+    // The SDK gives some requests a content type, which they do not need.
+    if vector.received().header("accept").is_some() {
+        let endpoint = Endpoint::of_logs("my-project", "cn-hangzhou").expect("an endpoint");
+        let target = format!("{}?{}", vector.path, vector.query);
+        check_as_sent(vector, &target, endpoint, alibaba_sls::prepare);
+    }
+}
+
+/// What the host would send is what the SDK sent, but for headers that are not signed.
+fn check_as_sent(
+    vector: &Vector<'_>,
+    target: &str,
+    endpoint: Endpoint,
+    prepare: fn(&Request, &Endpoint, &Credential, Timestamp) -> SignedRequest,
+) {
     let method = if text(&vector.inputs["method"]) == "GET" { "GET" } else { "DELETE" };
     let request = Request { method, target: target.to_owned(), body: String::new() };
     let credential = Credential {
@@ -241,9 +266,8 @@ fn check_mns_as_sent(vector: &Vector<'_>, target: &str) {
         key_secret: Secret::new(vector.secret().to_owned()),
         session_token: vector.inputs["security_token"].as_str().map(|token| Secret::new(token.to_owned())),
     };
-    let endpoint = Endpoint::of_queues("1234567890123456", "cn-hangzhou").expect("an endpoint");
     let now = Timestamp::parse_http_date(text(&vector.inputs["date"])).expect("a date");
-    let made = alibaba_mns::prepare(&request, &endpoint, &credential, now);
+    let made = prepare(&request, &endpoint, &credential, now);
     assert_eq!(made.url, format!("https://{}{target}", vector.host), "{}", vector.name);
     for (name, value) in &made.headers {
         assert_eq!(vector.received().header(name), Some(value.as_str()), "{}: {name}", vector.name);

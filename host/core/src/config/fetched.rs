@@ -6,12 +6,21 @@ use super::host::AccountSettings;
 use super::source::{Source, Step, place};
 use super::typed::{EventSource, Queue};
 use crate::catalog::Provider;
-use crate::endpoint::{Endpoint, EndpointError};
+use crate::endpoint::{Endpoint, EndpointError, is_region};
+use crate::event::SourceKind;
 use crate::id::AccountName;
+use crate::schedule::interval;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Longest name of a queue: the vendor's limit.
 const QUEUE_NAME_BYTES_MAX: usize = 120;
+/// Longest name of a log store: the vendor's limit.
+const STORE_NAME_BYTES_MAX: usize = 63;
+/// Longest query: it stands in each request's URL.
+const QUERY_BYTES_MAX: usize = 2048;
+/// Farthest back that reading begins: what happened longer ago may have been forgotten, and would come anew.
+const SINCE_MAX: Duration = Duration::from_secs(744 * 3600);
 
 /// A message queue that events are taken from.
 #[derive(Debug, Clone)]
@@ -61,30 +70,155 @@ fn queue_endpoint(
     account: &AccountSettings,
     errors: &mut Vec<ConfigError>,
 ) -> Option<Endpoint> {
-    let at = place!["sources", name, "queue"];
-    if let Some(text) = &queue.endpoint {
-        return parsed(source, place!["sources", name, "queue", "endpoint"], Endpoint::parse(text), errors);
+    let named =
+        Named { table: "queue", key: "owner", value: queue.owner.as_deref(), of: Endpoint::of_queues };
+    let fix =
+        "add `owner`, the number of the account that has the queue, or `endpoint` as the console shows it";
+    endpoint(source, name, &named, (queue.endpoint.as_deref(), queue.region.as_deref()), account, fix, errors)
+}
+
+/// A log store that events are read from.
+#[derive(Debug, Clone)]
+pub struct LogStoreSettings {
+    /// With whose credential.
+    pub account: AccountName,
+    /// Its name.
+    pub name: String,
+    /// Where its project is.
+    pub endpoint: Endpoint,
+    /// Which records are events, in the vendor's language; all of them where there is none.
+    pub query: Option<String>,
+    /// How far back reading begins, when the source is first seen.
+    pub since: Duration,
+}
+
+pub(super) fn log_store(
+    source: &Source<'_>,
+    name: &str,
+    typed: &EventSource,
+    accounts: &BTreeMap<AccountName, AccountSettings>,
+    errors: &mut Vec<ConfigError>,
+) -> Option<LogStoreSettings> {
+    let at = place!["sources", name];
+    let account = account(source, at, typed, accounts, errors);
+    let Some(store) = &typed.log_store else {
+        let fix = "add `log-store = { project = \"my-project\", name = \"events\" }`";
+        errors.push(source.missing(at, "log-store", fix));
+        return None;
+    };
+    let before = errors.len();
+    let is_name = (1..=STORE_NAME_BYTES_MAX).contains(&store.name.len())
+        && store.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if !is_name {
+        let place = place!["sources", name, "log-store", "name"];
+        let fix = "write it as the console shows it: letters, digits, `-` and `_`";
+        errors.push(source.error(place, format!("`{}` is not the name of a log store", store.name), fix));
+    }
+    if store.query.as_ref().is_some_and(|query| query.trim().is_empty() || query.len() > QUERY_BYTES_MAX) {
+        let message = format!("a query has 1 to {QUERY_BYTES_MAX} bytes");
+        let fix = "write it as in `\"* | where level = 'CRITICAL'\"`, or leave it out";
+        errors.push(source.error(place!["sources", name, "log-store", "query"], message, fix));
+    }
+    let since = match store.since.as_deref().map(interval::parse) {
+        None => Duration::ZERO,
+        Some(Ok(since)) if since <= SINCE_MAX => since,
+        Some(Ok(_)) => {
+            let place = place!["sources", name, "log-store", "since"];
+            errors.push(source.error(place, "is too long ago", "write at most `744h`"));
+            Duration::ZERO
+        }
+        Some(Err(problem)) => {
+            let place = place!["sources", name, "log-store", "since"];
+            errors.push(source.error(place, problem.to_string(), "write it as in `90m`"));
+            Duration::ZERO
+        }
+    };
+    let named =
+        Named { table: "log-store", key: "project", value: store.project.as_deref(), of: Endpoint::of_logs };
+    let account = account?;
+    let fix = "add `project`, which has the log store";
+    let given = (store.endpoint.as_deref(), store.region.as_deref());
+    let endpoint = endpoint(source, name, &named, given, account, fix, errors)?;
+    let (account, name, query) = (account.name.clone(), store.name.clone(), store.query.clone());
+    (errors.len() == before).then_some(LogStoreSettings { account, name, endpoint, query, since })
+}
+
+/// The history that is read for what did not come.
+#[derive(Debug, Clone)]
+pub struct CatchUp {
+    /// Whose it is, and with whose credential it is read.
+    pub account: AccountName,
+    /// Of which regions.
+    pub regions: Vec<String>,
+}
+
+/// Kinds whose events are those that the history tells of.
+const WITH_HISTORY: [SourceKind; 3] =
+    [SourceKind::AlibabaCloudmonitor, SourceKind::AlibabaMns, SourceKind::AlibabaSls];
+
+pub(super) fn catch_up(
+    source: &Source<'_>,
+    name: &str,
+    kind: SourceKind,
+    typed: &EventSource,
+    accounts: &BTreeMap<AccountName, AccountSettings>,
+    errors: &mut Vec<ConfigError>,
+) -> Option<CatchUp> {
+    let at = place!["sources", name, "catch-up"];
+    if typed.catch_up.is_empty() {
+        return None;
+    }
+    if !WITH_HISTORY.contains(&kind) {
+        let message = format!("there is no history for a source of kind `{kind}`");
+        let known = WITH_HISTORY.map(|kind| format!("`{kind}`")).join(", ");
+        errors.push(source.key_error(at, message, format!("leave it out; it is for {known}")));
+        return None;
+    }
+    if let Some(wrong) = typed.catch_up.iter().find(|region| !is_region(region)) {
+        errors.push(source.error(at, format!("`{wrong}` is not a region"), "write it as in `cn-hangzhou`"));
+        return None;
+    }
+    let account = account(source, place!["sources", name], typed, accounts, errors)?;
+    Some(CatchUp { account: account.name.clone(), regions: typed.catch_up.clone() })
+}
+
+/// What a host name is made of, beside the region.
+struct Named<'a> {
+    /// The table it stands in.
+    table: &'static str,
+    key: &'static str,
+    value: Option<&'a str>,
+    of: fn(&str, &str) -> Result<Endpoint, EndpointError>,
+}
+
+/// The endpoint that is `given`, else what all calls of the account go to, else the one that is `named` in the region.
+fn endpoint(
+    source: &Source<'_>,
+    name: &str,
+    named: &Named<'_>,
+    (given, region): (Option<&str>, Option<&str>),
+    account: &AccountSettings,
+    fix: &str,
+    errors: &mut Vec<ConfigError>,
+) -> Option<Endpoint> {
+    let at = place!["sources", name, named.table];
+    if let Some(text) = given {
+        return parsed(source, &[at, place!["endpoint"]].concat(), Endpoint::parse(text), errors);
     }
     if let Some(endpoint) = &account.endpoint {
         return Some(endpoint.clone());
     }
-    let Some(owner) = &queue.owner else {
-        let fix = "add `owner`, the number of the account that has the queue, or `endpoint` as the console shows it";
-        errors.push(source.missing(at, "owner", fix));
+    let Some(value) = named.value else {
+        errors.push(source.missing(at, named.key, fix));
         return None;
     };
-    let Some(region) = queue.region.as_ref().or(account.region.as_ref()) else {
+    let Some(known) = region.or(account.region.as_deref()) else {
         errors.push(source.missing(at, "region", "add `region = \"cn-hangzhou\"`"));
         return None;
     };
-    let place = if queue.region.is_some()
-        && matches!(Endpoint::of_queues(owner, region), Err(EndpointError::InvalidRegion(_)))
-    {
-        place!["sources", name, "queue", "region"]
-    } else {
-        place!["sources", name, "queue", "owner"]
-    };
-    parsed(source, place, Endpoint::of_queues(owner, region), errors)
+    let made = (named.of)(value, known);
+    let wrong = if matches!(made, Err(EndpointError::InvalidRegion(_))) { "region" } else { named.key };
+    parsed(source, &[at, place![wrong]].concat(), made, errors)
 }
 
 fn parsed(

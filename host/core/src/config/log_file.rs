@@ -45,10 +45,6 @@ pub(super) fn resolve(
     errors: &mut Vec<ConfigError>,
 ) -> Option<FileSettings> {
     let before = errors.len();
-    if typed.token.is_some() {
-        let message = "nothing is posted to a source of kind `logfile`";
-        errors.push(source.key_error(place!["sources", name, "token"], message, "leave `token` out"));
-    }
     let Some(file) = typed.file else {
         let fix = "add `file = { path = \"/var/log/app.log\", pattern = 'ERROR', type = \"app:error\" }`";
         errors.push(source.missing(place!["sources", name], "file", fix));
@@ -130,7 +126,7 @@ mod tests {
             ("file = { path = \"a\", patern = '', type = \"t\" }", "did you mean `pattern`?"),
             (
                 "token = { env = \"T\" }\nfile = { path = \"a\", pattern = '', type = \"t\" }",
-                "leave `token` out",
+                "`token` is for another kind of source than `logfile`",
             ),
         ];
         for (text, expected) in table {

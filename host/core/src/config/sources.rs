@@ -1,7 +1,7 @@
 //! `[sources.<name>]`, resolved: what a source sends, by which route, and what proves its sender. Leaves receiving to the host.
 //! Tested in `super::tests`.
 
-use super::fetched::{self, QueueSettings};
+use super::fetched::{self, CatchUp, LogStoreSettings, QueueSettings};
 use super::finding::ConfigError;
 use super::host::{AccountSettings, find_account};
 use super::log_file::{self, FileSettings};
@@ -27,6 +27,8 @@ pub struct SourceSettings {
     pub account: Option<AccountName>,
     /// How what it sends is read, where its kind is `generic`.
     pub map: Option<Mapping>,
+    /// Where the cloud is asked for what did not come.
+    pub catch_up: Option<CatchUp>,
     /// How its events come.
     pub comes: Comes,
 }
@@ -40,6 +42,8 @@ pub enum Comes {
     File(FileSettings),
     /// Taken from a message queue.
     Queue(QueueSettings),
+    /// Read from a cloud's log store.
+    LogStore(LogStoreSettings),
 }
 
 impl SourceSettings {
@@ -48,6 +52,7 @@ impl SourceSettings {
         match &self.comes {
             Comes::Posted(_) | Comes::File(_) => None,
             Comes::Queue(queue) => Some(&queue.endpoint),
+            Comes::LogStore(store) => Some(&store.endpoint),
         }
     }
 
@@ -55,7 +60,7 @@ impl SourceSettings {
     pub fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
         match &self.comes {
             Comes::Posted(posted) => posted.secrets(),
-            Comes::File(_) | Comes::Queue(_) => Vec::new(),
+            Comes::File(_) | Comes::Queue(_) | Comes::LogStore(_) => Vec::new(),
         }
     }
 }
@@ -105,6 +110,7 @@ pub(super) fn resolve(
     let account_name = typed.account.clone().unwrap_or_default();
     refuse_keys_of_others(source, name, kind, &typed, errors);
     let map = mapping::resolve(source, name, kind, typed.map.as_ref(), errors);
+    let catch_up = fetched::catch_up(source, name, kind, &typed, accounts, errors);
     let comes = match kind.route() {
         Route::Posted => {
             let region = source.value(place!["accounts", &account_name, "region"]).and_then(DeValue::as_str);
@@ -112,9 +118,9 @@ pub(super) fn resolve(
         }
         Route::File => log_file::resolve(source, name, typed, errors).map(Comes::File),
         Route::Queue => fetched::queue(source, name, &typed, accounts, errors).map(Comes::Queue),
-        Route::LogStore => None,
+        Route::LogStore => fetched::log_store(source, name, &typed, accounts, errors).map(Comes::LogStore),
     };
-    Some(SourceSettings { name: parsed.ok()?, kind, account, map, comes: comes? })
+    Some(SourceSettings { name: parsed.ok()?, kind, account, map, catch_up, comes: comes? })
 }
 
 /// Refuses keys that another route has: what they ask for would not be done.
@@ -132,6 +138,7 @@ fn refuse_keys_of_others(
         ("addresses", Route::Posted, typed.addresses.is_some()),
         ("rate", Route::Posted, typed.rate.is_some()),
         ("queue", Route::Queue, typed.queue.is_some()),
+        ("log-store", Route::LogStore, typed.log_store.is_some()),
         ("file", Route::File, typed.file.is_some()),
     ];
     for (key, _, _) in keys.into_iter().filter(|(_, route, given)| *given && *route != kind.route()) {

@@ -150,6 +150,9 @@ pub(super) struct EventSource {
     pub(super) map: Option<MappingText>,
     pub(super) file: Option<LogFile>,
     pub(super) queue: Option<Queue>,
+    pub(super) log_store: Option<LogStore>,
+    #[serde(default)]
+    pub(super) catch_up: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -196,6 +199,17 @@ pub(super) struct Queue {
     pub(super) owner: Option<String>,
     pub(super) region: Option<String>,
     pub(super) endpoint: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct LogStore {
+    pub(super) project: Option<String>,
+    pub(super) name: String,
+    pub(super) region: Option<String>,
+    pub(super) endpoint: Option<String>,
+    pub(super) query: Option<String>,
+    pub(super) since: Option<String>,
 }
 
 /// `<policy>.toml`.

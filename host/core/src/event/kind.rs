@@ -78,6 +78,19 @@ impl SourceKind {
         self.row().1
     }
 
+    /// What is believed of its events, and why.
+    pub fn authenticity(self) -> &'static str {
+        match self {
+            Self::AlibabaMns => "whoever may send to the queue; taken with our own key",
+            Self::AlibabaSls => "whoever may write to the log store; read with our own key",
+            Self::AlibabaEventbridge => "path token; RSA signature where the source asks for it",
+            Self::TencentMonitor => "path token; BasicAuth where the source asks for it",
+            Self::Cloudevents | Self::Generic => "path token; HMAC where the source asks for it",
+            Self::Logfile => "whoever may write to the file",
+            _ => "path token",
+        }
+    }
+
     fn row(self) -> (&'static str, Route) {
         match self {
             Self::AlibabaCloudmonitor => ("alibaba-cloudmonitor", Route::Posted),

@@ -11,24 +11,55 @@ pub fn manual_source() -> SourceName {
     "manual".parse().expect("a name")
 }
 
-/// Reads one event: a CloudEvent as JSON, which says so by its `specversion`, or a notification as CloudMonitor posts it.
+/// Reads one event, in the form of whichever kind its members tell: a CloudEvent, or JSON that a cloud sends.
 ///
 /// # Errors
-/// Where it is neither.
+/// Where it is none of these, or several events.
 pub fn given(text: &str, received: Timestamp) -> Result<Event, DecodeError> {
     if text.len() > BODY_BYTES_MAX {
         return Err(DecodeError::DataTooLarge { bytes: text.len() });
     }
     let parsed: Option<Value> = serde_json::from_str(text).ok();
-    let kind = match parsed.is_some_and(|body| body.get("specversion").is_some()) {
-        true => SourceKind::Cloudevents,
-        false => SourceKind::AlibabaCloudmonitor,
-    };
+    let kind = parsed.map_or(SourceKind::AlibabaCloudmonitor, |body| kind_of(&body));
     let headers = [("content-type".to_owned(), "application/json".to_owned())];
     let delivery = Delivery { headers: &headers, body: text.as_bytes() };
     let mut events = decode(kind, &manual_source(), &delivery, received)?;
+    if events.len() > 1 {
+        return Err(DecodeError::Unsupported(format!("these are {} events: give one of them", events.len())));
+    }
     events.pop().ok_or(DecodeError::Empty)
 }
+
+/// The kind of source that sends JSON with such members.
+fn kind_of(body: &Value) -> SourceKind {
+    let one = body.get(0).unwrap_or(body);
+    if one.get("specversion").is_some() {
+        let is_from = |what: fn(&str) -> bool| one.get("source").and_then(Value::as_str).is_some_and(what);
+        return if is_from(|source| source.ends_with(".tencent")) {
+            SourceKind::TencentEventbridge
+        } else if is_from(|source| source.starts_with("acs.") || source.starts_with("MNS-")) {
+            SourceKind::AlibabaEventbridge
+        } else {
+            SourceKind::Cloudevents
+        };
+    }
+    let told = TELLING.iter().find(|(member, _)| one.get(*member).is_some());
+    told.map_or(SourceKind::AlibabaCloudmonitor, |(_, kind)| *kind)
+}
+
+/// Members that JSON of one kind has and that of the others has not.
+const TELLING: [(&str, SourceKind); 10] = [
+    ("__time__", SourceKind::AlibabaSls),
+    ("alert_name", SourceKind::AlibabaSlsAlert),
+    ("alarmPolicyInfo", SourceKind::TencentMonitor),
+    ("clslogs", SourceKind::TencentCls),
+    ("Type", SourceKind::TencentScf),
+    ("Records", SourceKind::TencentScf),
+    ("triggerTime", SourceKind::AlibabaFc),
+    ("jobName", SourceKind::AlibabaFc),
+    ("events", SourceKind::AlibabaFc),
+    ("message", SourceKind::AlibabaMns),
+];
 
 impl Event {
     /// Whether its attributes are what those of a decoded event are: one that was put together elsewhere may have any.

@@ -29,7 +29,7 @@ pub(super) fn decode(
 }
 
 /// What Cloud Monitor wants to read in an answer by its older pages: members for the answer to `body`.
-pub fn answer(body: &[u8]) -> Vec<(&'static str, Value)> {
+pub(super) fn answer(body: &[u8]) -> Vec<(&'static str, Value)> {
     let body = json::text(body).and_then(json::object);
     let session = body.ok().and_then(|body| scalar(&body, "sessionId"));
     let session = session.filter(|session| session.len() <= SESSION_BYTES_MAX);

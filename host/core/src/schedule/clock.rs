@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The longest step of the clock that is taken for a change of the time of day (cronie, `cron.c`).
 pub const CLOCK_JUMP_MAX: Duration = Duration::from_secs(3 * 60 * 60);
 
+/// The resolution of a timestamp.
+const TICK: Duration = Duration::from_millis(1);
+
 /// What the clock did between two looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockStep {
@@ -19,7 +22,7 @@ pub enum ClockStep {
     Steady,
     /// It was far behind and was put right: fire times up to `passed_over` never were.
     Corrected {
-        /// When the last look was, by the clock as it is.
+        /// Just before the last look, by the clock as it is: what is due since then is due.
         passed_over: Timestamp,
     },
     /// It was far ahead and was put right: all begins anew.
@@ -30,7 +33,7 @@ pub enum ClockStep {
 pub fn clock_step(last: Timestamp, elapsed: Duration, now: Timestamp) -> ClockStep {
     let due = last + elapsed;
     if now.since(due) > CLOCK_JUMP_MAX {
-        ClockStep::Corrected { passed_over: now - elapsed }
+        ClockStep::Corrected { passed_over: now - elapsed - TICK }
     } else if due.since(now) > CLOCK_JUMP_MAX {
         ClockStep::SetBack
     } else {
@@ -45,7 +48,7 @@ mod tests {
     #[test]
     fn a_step_of_more_than_three_hours_is_a_correction() {
         let minutes = |minutes: i64| Timestamp::from_seconds(1_700_000_000 + 60 * minutes);
-        let corrected = |minute| ClockStep::Corrected { passed_over: minutes(minute) };
+        let corrected = |minute| ClockStep::Corrected { passed_over: minutes(minute) - TICK };
         for (elapsed, now, expected) in [
             (1, 1, ClockStep::Steady),
             (1, 181, ClockStep::Steady),

@@ -5,6 +5,7 @@
 
 use super::dialect::FieldsLine;
 use super::field::{self, Domain, Values};
+use super::zone::Times;
 use super::{Dialect, ScheduleError};
 use std::time::Duration;
 
@@ -72,6 +73,12 @@ impl Calendar {
                 .join(" ")
             })
         })
+    }
+
+    /// Hours that follow one another are a pace, as in `0 9-17 * * *`; others are times of the day.
+    pub(super) fn times(&self) -> Times {
+        let ends = self.hours.iter().filter(|hour| !self.hours.contains(&((*hour + 1) % 24))).count();
+        if self.hours.len() > 1 && ends <= 1 { Times::Pace } else { Times::OfDay }
     }
 
     /// The shortest time between two firings, never too long. Whoever fires once a minute or more seldom gets a minute.

@@ -309,6 +309,20 @@ fn a_pace_goes_on_through_a_clock_change() {
             "2024-11-03T06:00:00Z",
             ["02:00:00 -05:00", "03:00:00 -05:00", "04:00:00 -05:00", "05:00:00 -05:00"],
         ),
+        // In a part of the day, over midnight too.
+        (
+            "America/New_York",
+            "20 23-2 * * *",
+            "2024-11-03T04:30:00Z",
+            ["01:20:00 -04:00", "01:20:00 -05:00", "02:20:00 -05:00", "23:20:00 -05:00"],
+        ),
+        // Hours apart from one another are times of the day.
+        (
+            "America/New_York",
+            "20 1,13 * * *",
+            "2024-11-03T04:30:00Z",
+            ["01:20:00 -04:00", "13:20:00 -05:00", "01:20:00 -05:00", "13:20:00 -05:00"],
+        ),
         // Half an hour: 2024-04-07 01:30 to 02:00 is repeated.
         (
             "Australia/Lord_Howe",

@@ -186,7 +186,7 @@ fn add(text: &mut String, link: &str, next: &str) {
 fn around(values: &Values, round: u16) -> Option<(u16, u16)> {
     let first = *values.first()?;
     let count = u16::try_from(values.len()).ok()?;
-    let step = (round % count == 0).then_some(round / count).filter(|step| *step >= 2)?;
+    let step = round.is_multiple_of(count).then_some(round / count).filter(|step| *step >= 2)?;
     values
         .iter()
         .zip((first..).step_by(usize::from(step)))

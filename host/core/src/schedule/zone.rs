@@ -1,6 +1,6 @@
 //! Zones: finding one by name, and bringing local wall time to UTC. A time of day that a clock change skips fires once, at
-//! the first instant after the gap; one that a clock change repeats fires at its first occurrence only. A pace, which names no
-//! hour, goes on through both: it fires whenever the clock on the wall shows its minute. Leaves what the local times are to the
+//! the first instant after the gap; one that a clock change repeats fires at its first occurrence only. A pace, of hours that
+//! follow one another, goes on through both: it fires whenever the clock on the wall shows its hour and minute. Leaves what the local times are to the
 //! `cron` crate, which is handed wall time dressed as UTC: asked about a real zone it fires a time of day twice in a repeated
 //! hour and never in a skipped one. Tested in `super::tests` on real clock changes.
 
@@ -54,7 +54,7 @@ pub(super) fn can_fire(schedule: &cron::Schedule) -> bool {
 pub(super) enum Times {
     /// Times of the day.
     OfDay,
-    /// A pace: every hour is like any other.
+    /// A pace, for all of the day or a part of it.
     Pace,
 }
 

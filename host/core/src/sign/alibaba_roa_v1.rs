@@ -37,14 +37,19 @@ pub fn sign(request: &Received<'_>, empty: EmptyValue, secret: &str) -> Result<S
         }
     }
     let string_to_sign =
-        over_headers(request, "x-acs-", &["accept", "content-md5", "content-type", "date"], &resource);
+        over_headers(request, &["x-acs-"], &["accept", "content-md5", "content-type", "date"], &resource);
     let value = base64(&hmac_sha1(secret.as_bytes(), string_to_sign.as_bytes()));
     Ok(Signature { canonical_request: None, string_to_sign, value })
 }
 
-/// The method, these headers' values, then the headers that begin with `prefix`, then the resource: the form that
-/// this scheme shares with MNS.
-pub(super) fn over_headers(request: &Received<'_>, prefix: &str, plain: &[&str], resource: &str) -> String {
+/// The method, these headers' values, then the headers that begin with one of `prefixes`, then the resource: the form that
+/// this scheme shares with MNS and SLS.
+pub(super) fn over_headers(
+    request: &Received<'_>,
+    prefixes: &[&str],
+    plain: &[&str],
+    resource: &str,
+) -> String {
     let mut out = format!("{}\n", request.method);
     for name in plain {
         out.push_str(request.header(name).unwrap_or_default());
@@ -52,7 +57,7 @@ pub(super) fn over_headers(request: &Received<'_>, prefix: &str, plain: &[&str],
     }
     let mut named: Vec<(String, &str)> =
         request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.trim())).collect();
-    named.retain(|(name, _)| name.starts_with(prefix));
+    named.retain(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
     named.sort();
     for (name, value) in named {
         out.push_str(&format!("{name}:{value}\n"));

@@ -3,8 +3,8 @@
 
 use super::encoding::{Pair, split};
 use super::{
-    Signature, alibaba_acs3, alibaba_mns, alibaba_roa_v1, alibaba_rpc_v1, aws_sigv4, keyed_hash, tencent_tc3,
-    tencent_v1,
+    Signature, alibaba_acs3, alibaba_mns, alibaba_roa_v1, alibaba_rpc_v1, alibaba_sls, aws_sigv4, keyed_hash,
+    tencent_tc3, tencent_v1,
 };
 use crate::time::Timestamp;
 use std::fmt;
@@ -35,6 +35,8 @@ pub enum SignatureKind {
     AlibabaRoaV1,
     /// Alibaba MNS.
     AlibabaMns,
+    /// Alibaba SLS.
+    AlibabaSls,
     /// Tencent TC3-HMAC-SHA256.
     TencentTc3,
     /// Tencent HmacSHA1 or HmacSHA256.
@@ -107,6 +109,7 @@ pub fn claimed(request: &Received<'_>) -> Result<Claimed, ReceivedError> {
         Some((value, aws_sigv4::ALGORITHM)) => aws_sigv4::claimed(request, value),
         Some((value, alibaba_roa_v1::ALGORITHM)) => alibaba_roa_v1::claimed(request, value),
         Some((value, alibaba_mns::ALGORITHM)) => alibaba_mns::claimed(request, value),
+        Some((value, alibaba_sls::ALGORITHM)) => alibaba_sls::claimed(request, value),
         _ => {
             let pairs = request.pairs()?;
             if find(&pairs, "SecretId").is_some() {
@@ -134,6 +137,7 @@ pub fn recompute(
         SignatureKind::AlibabaAcs3 => alibaba_acs3::recompute(request, claimed, secret),
         SignatureKind::AlibabaRoaV1 => alibaba_roa_v1::recompute(request, secret),
         SignatureKind::AlibabaMns => alibaba_mns::recompute(request, secret),
+        SignatureKind::AlibabaSls => alibaba_sls::sign(request, secret),
         SignatureKind::TencentTc3 => tencent_tc3::recompute(request, claimed, secret),
         SignatureKind::TencentV1 => tencent_v1::recompute(request, secret),
         SignatureKind::AwsSigV4 => aws_sigv4::recompute(request, claimed, secret),

@@ -91,8 +91,7 @@ pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Vec<
     let mut found: Option<((bool, SystemTime), Opened, Vec<u8>)> = None;
     for (entry, named) in beside(log)? {
         let is_same = number(&named) == (place.device, place.inode);
-        let may_be_copy = place.offset > 0 && is_rotated(log, &entry);
-        if !(is_same || may_be_copy) || named.len() < place.offset {
+        if !(is_same || is_rotated(log, &entry)) || named.len() < place.offset {
             continue;
         }
         let Ok(Some(opened)) = open(&entry.path()) else { continue };
@@ -113,7 +112,8 @@ pub(super) fn next(log: &Path, old: &Opened) -> io::Result<Option<Opened>> {
     let mut next: Option<(SystemTime, Opened)> = None;
     for (entry, named) in beside(log)? {
         let changed = named.modified()?;
-        if !is_rotated(log, &entry) || number(&named) == old.number || changed <= ended {
+        let is_candidate = is_rotated(log, &entry) && named.len() > 0 && number(&named) != old.number;
+        if !is_candidate || changed <= ended {
             continue;
         }
         if next.as_ref().is_some_and(|(earliest, _)| *earliest <= changed) {

@@ -9,7 +9,7 @@ use super::disk::{self, Opened};
 use crate::failpoint::haste;
 use opsward_core::config::StartAt;
 use opsward_core::id::Digest;
-use opsward_core::tail::{Ending, LINE_BYTES_MAX, Line, MARK_BYTES, Place, Progress, split};
+use opsward_core::tail::{Ending, LINE_BYTES_MAX, Line, MARK_BYTES, Place, Progress, Split, split};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,13 +24,18 @@ const STILL: Duration = Duration::from_secs(2);
 pub struct Tail {
     path: PathBuf,
     from: StartAt,
+    /// Where the last line ended that was found; `None` before the first look.
     progress: Option<Progress>,
     reading: Option<Reading>,
 }
 
+/// A file that is read. It is no progress before a line of it was found: until then what is recorded is the end of the file before,
+/// from which this one is found again, or what was copied of it.
 #[derive(Debug)]
 struct Reading {
     opened: Opened,
+    files: u64,
+    place: Place,
     /// The bytes before the place.
     before: Vec<u8>,
     bytes: u64,
@@ -63,45 +68,44 @@ impl Tail {
 
     /// Reads on, at most `lines_max` lines.
     pub fn look(&mut self, lines_max: usize, now: Instant) -> io::Result<Look> {
-        let files = self.progress.as_ref().map(|progress| progress.files);
-        let mut look = Look::default();
+        let mut look = Look { has_begun: self.progress.is_none(), ..Look::default() };
         if self.reading.is_none() {
             look.note = self.find(now)?;
         }
-        look.files = self.progress.as_ref().map_or(0, |progress| progress.files);
         if let Some(reading) = self.reading.take() {
             self.read(reading, &mut look, lines_max, now)?;
         }
         look.progress = self.progress.clone().unwrap_or_default();
-        look.has_begun = files != Some(look.progress.files);
         Ok(look)
     }
 
     /// Opens the file that the place is in; without one, the log. Returns what was lost on the way.
     fn find(&mut self, now: Instant) -> io::Result<Option<&'static str>> {
-        let Some(Progress { place: Some(place), .. }) = &self.progress else {
-            match (disk::open(&self.path)?, self.progress.is_none() && self.from == StartAt::End) {
-                (None, _) => self.progress = Some(self.progress.take().unwrap_or_default()),
-                (Some(log), true) => self.begin_at_end(log, now)?,
-                (Some(log), false) => self.begin(log, now),
+        let Some(Progress { files, place }) = self.progress.clone() else {
+            let log = disk::open(&self.path)?;
+            self.progress = Some(Progress::default());
+            if let Some(log) = log {
+                match self.from {
+                    StartAt::Start => self.reading = Some(Reading::of(log, 1, now)),
+                    StartAt::End => self.begin_at_end(log, now)?,
+                }
             }
             return Ok(None);
         };
-        if let Some((opened, before)) = disk::find(&self.path, place)? {
-            self.go_on(opened, before, now);
+        let found = place.as_ref().map(|place| disk::find(&self.path, place)).transpose()?.flatten();
+        if let (Some((opened, before)), Some(place)) = (found, &place) {
+            let (device, inode) = opened.number;
+            let place = Place { device, inode, ..place.clone() };
+            let bytes = place.offset;
+            self.reading = Some(Reading { opened, files, place, before, bytes, still_since: now });
             return Ok(None);
         }
         let Some(log) = disk::open(&self.path)? else { return Ok(None) };
-        let note = match (log.number == (place.device, place.inode), place.offset) {
-            (_, 0) => None,
-            (true, _) => Some(
-                "the log was cut short: what was written to it since the last look is lost, if anything was",
-            ),
-            (false, _) => Some(
-                "the file that was being read is gone: what was written to it since the last look is lost, if anything was",
-            ),
-        };
-        self.begin(log, now);
+        let note = place.map(|place| match log.number == (place.device, place.inode) {
+            true => CUT_SHORT,
+            false => GONE,
+        });
+        self.reading = Some(Reading::of(log, files + 1, now));
         Ok(note)
     }
 
@@ -112,49 +116,70 @@ impl Tail {
         lines_max: usize,
         now: Instant,
     ) -> io::Result<()> {
-        let Some(Progress { place: Some(place), .. }) = &mut self.progress else { return Ok(()) };
-        let mark = reading.before.len();
-        let read = reading.opened.bytes_at(place.offset - mark as u64, mark + READ_BYTES)?;
-        if !read.starts_with(&reading.before) {
+        let Some(data) = reading.data()? else {
             // Cut short. The next look finds where it goes on.
             look.has_more = true;
             return Ok(());
-        }
-        let data = &read[mark..];
-        let bytes = place.offset + data.len() as u64;
+        };
+        let bytes = reading.place.offset + data.len() as u64;
         if bytes != reading.bytes {
             (reading.bytes, reading.still_since) = (bytes, now);
         }
-        let mut found = split(data, place.offset, place.skipping, lines_max, Ending::Open);
-        let is_at_end = found.taken == 0 && data.len() < READ_BYTES;
-        let is_finished = is_at_end
+        let mut found = reading.split(&data, lines_max, Ending::Open);
+        let is_finished = found.taken == 0
             && now.saturating_duration_since(reading.still_since) >= haste(STILL)
             && disk::number_at(&self.path)?.is_some_and(|number| number != reading.opened.number);
         if is_finished {
-            found = split(data, place.offset, place.skipping, lines_max, Ending::Finished);
+            found = reading.split(&data, lines_max, Ending::Finished);
+            if found.taken == 0 {
+                return self.turn_to_next(reading, look, lines_max, now);
+            }
         }
-        let seen = [&reading.before, &data[..found.taken]].concat();
-        reading.before = seen[seen.len().saturating_sub(MARK_BYTES)..].to_vec();
-        place.offset += found.taken as u64;
-        place.skipping = found.skipping;
-        place.before = Digest::of(&reading.before);
-        look.has_more = found.taken > 0 && (found.taken < data.len() || data.len() == READ_BYTES);
-        look.lines = found.lines;
-        if is_finished && let Some(next) = disk::next(&self.path, &reading.opened)? {
-            self.begin(next, now);
-            look.has_more = true;
-        } else {
-            self.reading = Some(reading);
+        self.take(reading, &data, found, look);
+        Ok(())
+    }
+
+    /// Goes on with the file after `old`, once there is a line in it. Until then which one it is, is asked anew at each look.
+    fn turn_to_next(
+        &mut self,
+        old: Reading,
+        look: &mut Look,
+        lines_max: usize,
+        now: Instant,
+    ) -> io::Result<()> {
+        let next = disk::next(&self.path, &old.opened)?;
+        let Some(next) = next.map(|opened| Reading::of(opened, old.files + 1, now)) else {
+            self.reading = Some(old);
+            return Ok(());
+        };
+        let data = next.data()?.unwrap_or_default();
+        let is_log = disk::number_at(&self.path)? == Some(next.opened.number);
+        let ending = if is_log || data.len() == READ_BYTES { Ending::Open } else { Ending::Finished };
+        let found = next.split(&data, lines_max, ending);
+        match found.taken {
+            0 => self.reading = Some(old),
+            _ => self.take(next, &data, found, look),
         }
         Ok(())
     }
 
-    /// Begins a file with its first line.
-    fn begin(&mut self, opened: Opened, now: Instant) {
-        self.begin_at(opened, 0, Vec::new(), false, now);
+    /// Takes what was found in `data`, and reads on behind it.
+    fn take(&mut self, mut reading: Reading, data: &[u8], found: Split, look: &mut Look) {
+        if found.taken > 0 {
+            let seen = [&reading.before, &data[..found.taken]].concat();
+            reading.before = seen[seen.len().saturating_sub(MARK_BYTES)..].to_vec();
+            reading.place.offset += found.taken as u64;
+            reading.place.skipping = found.skipping;
+            reading.place.before = Digest::of(&reading.before);
+            self.progress = Some(Progress { files: reading.files, place: Some(reading.place.clone()) });
+        }
+        look.files = reading.files;
+        look.has_more = found.taken > 0 && (found.taken < data.len() || data.len() == READ_BYTES);
+        look.lines = found.lines;
+        self.reading = Some(reading);
     }
 
-    /// Begins a file with the line that is being written at its end.
+    /// Begins the first file with the line that is being written at its end.
     fn begin_at_end(&mut self, opened: Opened, now: Instant) -> io::Result<()> {
         let bytes = opened.file.metadata()?.len();
         let from = bytes.saturating_sub((LINE_BYTES_MAX + MARK_BYTES) as u64);
@@ -168,23 +193,44 @@ impl Tail {
             None => (end.len(), true),
         };
         let before = end[line.saturating_sub(MARK_BYTES)..line].to_vec();
-        self.begin_at(opened, from + line as u64, before, skipping, now);
+        let mut reading = Reading::of(opened, 1, now);
+        reading.bytes = from + line as u64;
+        reading.place =
+            Place { offset: reading.bytes, skipping, before: Digest::of(&before), ..reading.place };
+        reading.before = before;
+        if reading.place.offset > 0 {
+            self.progress = Some(Progress { files: 1, place: Some(reading.place.clone()) });
+        }
+        self.reading = Some(reading);
         Ok(())
     }
+}
 
-    fn begin_at(&mut self, opened: Opened, offset: u64, before: Vec<u8>, skipping: bool, now: Instant) {
-        let files = self.progress.as_ref().map_or(0, |progress| progress.files) + 1;
+impl Reading {
+    /// A file from its beginning.
+    fn of(opened: Opened, files: u64, now: Instant) -> Self {
         let (device, inode) = opened.number;
-        let place = Place { device, inode, offset, skipping, before: Digest::of(&before) };
-        self.progress = Some(Progress { files, place: Some(place) });
-        self.reading = Some(Reading { opened, before, bytes: offset, still_since: now });
+        let place = Place { device, inode, offset: 0, skipping: false, before: Digest::of(b"") };
+        Self { opened, files, place, before: Vec::new(), bytes: 0, still_since: now }
     }
 
-    /// Goes on at the place, which is in `opened`.
-    fn go_on(&mut self, opened: Opened, before: Vec<u8>, now: Instant) {
-        let Some(Progress { place: Some(place), .. }) = &mut self.progress else { return };
-        (place.device, place.inode) = opened.number;
-        let bytes = place.offset;
-        self.reading = Some(Reading { opened, before, bytes, still_since: now });
+    /// What follows the place; `None` where the file was cut short since.
+    fn data(&self) -> io::Result<Option<Vec<u8>>> {
+        let (offset, mark) = (self.place.offset, self.before.len());
+        let mut read = self.opened.bytes_at(offset - mark as u64, mark + READ_BYTES)?;
+        let known = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(READ_BYTES).min(READ_BYTES);
+        if !read.starts_with(&self.before) || read.len() - mark < known {
+            return Ok(None);
+        }
+        Ok(Some(read.split_off(mark)))
+    }
+
+    fn split(&self, data: &[u8], lines_max: usize, ending: Ending) -> Split {
+        split(data, self.place.offset, self.place.skipping, lines_max, ending)
     }
 }
+
+/// What the operator is told where lines may be lost.
+const CUT_SHORT: &str =
+    "the log was cut short: what was written to it since the last look is lost, if anything was";
+const GONE: &str = "the file that was being read is gone: what was written to it since the last look is lost, if anything was";

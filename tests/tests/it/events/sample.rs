@@ -69,10 +69,12 @@ fn sample(dir: &Path, line: Line) -> Sample {
     Sample { kind: kind_of(&headers, &body), file: line.file, headers, body, expect: line.expect }
 }
 
-/// The text of the first element with this name; the samples have neither entities nor attributes in it.
+/// The text of the first element with this name, which has no attributes.
 fn between(xml: &str, name: &str) -> Option<String> {
     let (_, after) = xml.split_once(&format!("<{name}>"))?;
-    Some(after.split_once(&format!("</{name}>"))?.0.to_owned())
+    let (text, _) = after.split_once(&format!("</{name}>"))?;
+    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    Some(entities.iter().fold(text.to_owned(), |text, (entity, sign)| text.replace(entity, sign)))
 }
 
 /// The kind of source that an operator would give the sender.

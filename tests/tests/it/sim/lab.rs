@@ -143,6 +143,18 @@ impl Lab {
         answer.body
     }
 
+    /// Where it listens.
+    pub(super) fn origin(&self) -> &str {
+        &self.sim.url
+    }
+
+    /// The key pair of the Alibaba user.
+    pub(super) fn alibaba(&self) -> Credential {
+        let keys = &self.sim.keys.alibaba;
+        let key_secret = Secret::new(keys.access_key_secret.clone());
+        Credential { key_id: keys.access_key_id.clone(), key_secret, session_token: None }
+    }
+
     fn authority(&self) -> &str {
         self.sim.url.strip_prefix("http://").expect("plain http")
     }
@@ -213,7 +225,7 @@ impl Signed {
 
 /// The simulator runs on real time, so requests to it must too.
 #[expect(clippy::disallowed_methods, reason = "the other side of the wire reads the real clock")]
-fn real_time() -> Timestamp {
+pub(super) fn real_time() -> Timestamp {
     let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     Timestamp::from_ms(i64::try_from(since_1970.as_millis()).expect("before the year 292 million"))
 }

@@ -76,3 +76,78 @@ fn findings_about_queues() {
         assert_eq!(resolved(&lines).expect_err(expected), [expected]);
     }
 }
+
+#[test]
+fn a_log_store_is_where_the_source_says_or_its_project_is() {
+    let store = |table: &str| {
+        resolved(&format!("kind = \"alibaba-sls\"\naccount = \"prod\"\nlog-store = {table}")).map(|comes| {
+            match comes {
+                Comes::LogStore(LogStoreSettings { account, name, endpoint, query, since }) => {
+                    format!("{name} of {account} at {endpoint}, {query:?}, {since:?}")
+                }
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    for (table, expected) in [
+        (
+            "{ project = \"my-project\", name = \"events\" }",
+            "events of prod at https://my-project.cn-hangzhou.log.aliyuncs.com, None, 0ns",
+        ),
+        (
+            "{ name = \"events\", endpoint = \"https://p.cn-hangzhou-intranet.log.aliyuncs.com\", query = \"*\", since = \"2h\" }",
+            "events of prod at https://p.cn-hangzhou-intranet.log.aliyuncs.com, Some(\"*\"), 7200s",
+        ),
+    ] {
+        assert_eq!(store(table).as_deref(), Ok(expected));
+    }
+    for (table, expected) in [
+        ("{ name = \"events\" }", "11:1 missing key `project`; add `project`, which has the log store"),
+        (
+            "{ name = \"a/b\", project = \"my-project\" }",
+            "11:22 `a/b` is not the name of a log store; write it as the console shows it: letters, digits, `-` and `_`",
+        ),
+        (
+            "{ name = \"a\", project = \"p\" }",
+            "11:37 `p` is not a log project: it has 3 to 63 lower-case letters, digits and `-`",
+        ),
+        (
+            "{ name = \"a\", project = \"my-project\", since = \"800h\" }",
+            "11:59 is too long ago; write at most `744h`",
+        ),
+    ] {
+        assert_eq!(store(table), Err(vec![expected.to_owned()]));
+    }
+}
+
+#[test]
+fn a_source_catches_up_where_there_is_a_history_and_an_account_to_ask_with() {
+    let posted = "token = { env = \"T\" }\ncatch-up = [\"cn-hangzhou\"]";
+    let text = format!("{PROD}[sources.a]\nkind = \"alibaba-cloudmonitor\"\naccount = \"prod\"\n{posted}\n");
+    let host = load_host("opsward.toml", &text).expect("good");
+    let catch_up = host.sources[&"a".parse().expect("a name")].catch_up.clone().expect("it opts in");
+    assert_eq!(
+        (catch_up.account.as_str(), catch_up.regions.as_slice()),
+        ("prod", &["cn-hangzhou".to_owned()][..])
+    );
+    for (lines, expected) in [
+        (
+            format!("kind = \"cloudevents\"\naccount = \"prod\"\n{posted}"),
+            "12:1 there is no history for a source of kind `cloudevents`; leave it out; it is for `alibaba-cloudmonitor`, \
+             `alibaba-mns`, `alibaba-sls`",
+        ),
+        (
+            format!(
+                "kind = \"alibaba-cloudmonitor\"\naccount = \"prod\"\n{}",
+                posted.replace("cn-hangzhou", "here")
+            ),
+            "12:12 `here` is not a region; write it as in `cn-hangzhou`",
+        ),
+        (
+            format!("kind = \"alibaba-cloudmonitor\"\n{posted}"),
+            "8:10 missing key `account`; add `account = \"...\"`, one of `[accounts]`: its credential fetches the events",
+        ),
+    ] {
+        assert_eq!(resolved(&lines).expect_err(expected), [expected]);
+    }
+}

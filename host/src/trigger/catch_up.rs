@@ -1,0 +1,127 @@
+//! Events that never came: senders give up after seconds, and what they told of while nobody listened is gone. For a source that opts
+//! in, the cloud's own history is read now and then, and what it tells goes the way of what is sent. The rules of incidents see to it
+//! that nobody is woken twice. Leaves what the history says to `opsward_core::source::history`, asking to `cloud`, and recording to
+//! `accept`. Tested by `tests/tests/it/caught_up.rs`.
+
+use super::accept::Accept;
+use super::http::chain;
+use super::pulling::{PullError, Reported};
+use crate::cloud::CloudClient;
+use crate::failpoint::haste;
+use crate::store::Cursor;
+use opsward_core::config::CatchUp;
+use opsward_core::event::{Delivery, SourceKind, decode};
+use opsward_core::id::SourceName;
+use opsward_core::sender::Trust;
+use opsward_core::source::history::{self, Past};
+use opsward_core::time::Timestamp;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often the history is read: a notification that is lost is late by so much.
+const EVERY: Duration = Duration::from_secs(300);
+/// The oldest that is still told: what a policy does about a machine is seldom right days later, and somebody has looked by then.
+const AGE_MAX: Duration = Duration::from_secs(72 * 3600);
+/// Most pages of one region: 5,000 events in a month.
+const PAGES_MAX: usize = 50;
+/// The cursor that tells since when the source catches up: what had happened before is nobody's.
+const SINCE: &str = "catch-up/since";
+
+/// A source that catches up.
+pub struct CatchUpSource {
+    /// The source's name.
+    pub name: SourceName,
+    /// Whose history of where.
+    pub catch_up: CatchUp,
+    /// Asks for it.
+    pub cloud: Arc<CloudClient>,
+    /// Records events.
+    pub accept: Arc<Accept>,
+}
+
+/// What is kept between looks.
+#[derive(Default)]
+struct Told {
+    /// The account's number.
+    owner: Option<String>,
+    /// What was handed on, so as not to do it at each look.
+    ids: HashSet<String>,
+}
+
+impl CatchUpSource {
+    /// Runs until `stopping` turns true.
+    pub async fn run(self, mut stopping: watch::Receiver<bool>) {
+        let mut reported = Reported::default();
+        let mut told = Told::default();
+        loop {
+            let looked = tokio::select! {
+                looked = self.look(&mut told) => looked,
+                _ = stopping.wait_for(|stop| *stop) => return,
+            };
+            reported.tell(&self.name, "the cloud's history", looked.as_ref().err());
+            tokio::select! {
+                () = tokio::time::sleep(haste(EVERY)) => {}
+                _ = stopping.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    async fn look(&self, told: &mut Told) -> Result<(), PullError> {
+        let now = self.accept.clock.now();
+        let since = self.since(now).await?.max(now - AGE_MAX);
+        let owner = match &told.owner {
+            Some(owner) => owner.clone(),
+            None => self.cloud.identify(&self.catch_up.account).await?.account_id,
+        };
+        told.owner = Some(owner.clone());
+        let mut seen = HashSet::new();
+        for region in &self.catch_up.regions {
+            let mut token = None;
+            for _ in 0..PAGES_MAX {
+                let params = history::params(region, now, token.as_deref());
+                let account = &self.catch_up.account;
+                let answer = self.cloud.read(account, "ecs", history::ACTION, region, &params).await?;
+                let (past, next) = history::read(&answer, &owner, region).map_err(PullError::History)?;
+                for one in past.into_iter().filter(|one| one.at >= since) {
+                    if !told.ids.contains(&one.id) {
+                        self.hand_on(&one, now).await?;
+                    }
+                    seen.insert(one.id);
+                }
+                token = next;
+                if token.is_none() {
+                    break;
+                }
+            }
+        }
+        // What the history no longer has need not be remembered.
+        told.ids = seen;
+        Ok(())
+    }
+
+    async fn hand_on(&self, past: &Past, now: Timestamp) -> Result<(), PullError> {
+        let body = past.body.as_bytes();
+        let delivery = Delivery { headers: &[], body };
+        match decode(SourceKind::AlibabaCloudmonitor, &self.name, &delivery, now) {
+            Ok(events) => drop(self.accept.accept(events, body, Trust::Proved).await?),
+            Err(error) => {
+                let (source, problem) = (&self.name, chain(&error));
+                tracing::warn!(%source, event = past.id, "the cloud's history has what cannot be read: {problem}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Since when it catches up: since the first look, which is recorded before anything is handed on.
+    async fn since(&self, now: Timestamp) -> Result<Timestamp, PullError> {
+        let known = self.accept.store.cursor(&self.name, SINCE).await?;
+        if let Some(ms) = known.and_then(|text| text.parse().ok()) {
+            return Ok(Timestamp::from_ms(ms));
+        }
+        let cursor = Cursor { source: self.name.clone(), key: SINCE.to_owned(), value: now.ms().to_string() };
+        self.accept.accept_at(Vec::new(), &[], Trust::Proved, Some(cursor)).await?;
+        Ok(now)
+    }
+}
