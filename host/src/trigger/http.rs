@@ -31,7 +31,7 @@ use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use opsward_core::event::{Delivery, Event, Mapping, SourceKind, decode};
+use opsward_core::event::{self, Delivery, Event, Mapping, SourceKind, decode};
 use opsward_core::id::{Digest, SourceName};
 use opsward_core::secret::Secret;
 use opsward_core::sender::addresses::{AddressRange, sender_of};
@@ -39,7 +39,7 @@ use opsward_core::sender::{Checked, Delivered, Proof, Trust, check, check_signed
 pub(super) use refusal::chain;
 use refusal::{Refusal, answer};
 use room::{Place, Room, Share};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -206,7 +206,7 @@ async fn deliver(
         }
     };
     match receive(&hooks, hook, peer, request).await {
-        Ok(acceptances) => recorded(&acceptances),
+        Ok(answer) => answer,
         Err(refusal) => {
             let source = &hook.source.name;
             match &refusal {
@@ -225,12 +225,7 @@ async fn deliver(
     }
 }
 
-async fn receive(
-    hooks: &Hooks,
-    hook: &Hook,
-    peer: IpAddr,
-    request: Request,
-) -> Result<Vec<Acceptance>, Refusal> {
+async fn receive(hooks: &Hooks, hook: &Hook, peer: IpAddr, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     hooks.lets_in(hook, peer, &head.headers)?;
     hooks.room.turn(&hook.share)?;
@@ -248,7 +243,8 @@ async fn receive(
         Some(map) => map.decode(name, &delivery, now)?,
         None => decode(*kind, name, &delivery, now)?,
     };
-    record(hooks, events, body, trust, place).await
+    let wanted = event::answer(*kind, &body);
+    Ok(recorded(&record(hooks, events, body, trust, place).await?, wanted))
 }
 
 /// Hands the events over in a task of its own: a sender that hangs up does not stop half-way what was begun.
@@ -284,14 +280,16 @@ fn wanted_headers(proof: &Proof<Secret>, headers: &HeaderMap) -> Result<Vec<(Str
         .collect()
 }
 
-fn recorded(acceptances: &[Acceptance]) -> Response {
+/// The answer that it is on disk, with what the sender wants to read in it besides.
+fn recorded(acceptances: &[Acceptance], wanted: Vec<(&'static str, Value)>) -> Response {
     let runs = acceptances.iter().map(|one| match one {
         Acceptance::New { runs } => *runs,
         Acceptance::Duplicate => 0,
     });
     let duplicates = acceptances.iter().filter(|one| **one == Acceptance::Duplicate).count();
     let accepted = acceptances.len() - duplicates;
-    let body = json!({ "accepted": accepted, "duplicates": duplicates, "runs": runs.sum::<usize>() });
+    let mut body = json!({ "accepted": accepted, "duplicates": duplicates, "runs": runs.sum::<usize>() });
+    wanted.into_iter().for_each(|(name, value)| body[name] = value);
     answer(StatusCode::OK, &body)
 }
 

@@ -259,7 +259,7 @@ const HEAD: &str = "\
 # from 2026 to 2030: what each of the others has more (+) and less (-) than ours. Written by
 # `OPSWARD_LONG=1 OPSWARD_WRITE_VECTORS=1 cargo test -p opsward-tests two_other_readers`.
 #
-# Decisions, in docs/schedules.md and docs/decisions/0009-clock-changes.md:
+# Decisions, in docs/schedules.md and docs/decisions/0010-clock-changes.md:
 # - once: a time of the day that a clock change repeats fires at its first occurrence only. croniter repeats it: a reset at 01:08
 #   would be done twice.
 # - made up for: a time of the day that a clock change skips fires at the first instant after it, to the second. croner passes over
