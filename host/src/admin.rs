@@ -4,6 +4,7 @@
 //! counted to the places where it happens. Tested over real connections in `admin/tests.rs`.
 
 pub(crate) mod approvals;
+mod events;
 mod gate;
 mod halts;
 mod invoke;
@@ -32,7 +33,7 @@ use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use opsward_core::access::{Caller, Scope};
 use opsward_core::config::PolicySettings;
-use opsward_core::id::{Digest, PolicyName};
+use opsward_core::id::{Digest, PolicyName, SourceName};
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
@@ -106,7 +107,8 @@ fn router(admin: Admin) -> Router {
     let read = Router::new()
         .route("/api/v1/policies", get(policies))
         .route("/api/v1/sources", get(sources))
-        .route("/api/v1/events", get(events))
+        .route("/api/v1/events", get(events::list))
+        .route("/api/v1/events/{id}", get(events::show))
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/runs/{id}", get(run))
         .route("/api/v1/schedules", get(schedules::list))
@@ -177,15 +179,9 @@ async fn sources(State(admin): State<Admin>) -> Response {
     json_answer(&json!({ "sources": admin.seen.rows(admin.clock.now()) }))
 }
 
-async fn events(State(admin): State<Admin>, query: Asked) -> Result<Response, Refusal> {
-    let filter = Filter::parse(query, &["limit"])?;
-    let events = admin.store.list_events(filter.limit).await?;
-    Ok(json_answer(&json!({ "events": events })))
-}
-
 async fn runs(State(admin): State<Admin>, query: Asked) -> Result<Response, Refusal> {
     let filter = Filter::parse(query, &["policy", "state", "limit"])?;
-    let Filter { policy, state, limit } = filter;
+    let Filter { policy, state, limit, .. } = filter;
     let runs = admin.store.list_runs(RunFilter { policy, state, limit }).await?;
     Ok(json_answer(&json!({ "runs": runs })))
 }
@@ -266,6 +262,9 @@ type Asked = Result<Query<Vec<(String, String)>>, QueryRejection>;
 struct Filter {
     policy: Option<PolicyName>,
     state: Option<RunState>,
+    incident: Option<String>,
+    source: Option<SourceName>,
+    kind: Option<String>,
     limit: usize,
 }
 
@@ -283,6 +282,11 @@ impl Filter {
                 "policy" => {
                     filter.policy = Some(value.parse::<PolicyName>().map_err(|e| bad(e.to_string()))?)
                 }
+                "incident" => filter.incident = Some(value),
+                "source" => {
+                    filter.source = Some(value.parse::<SourceName>().map_err(|e| bad(e.to_string()))?)
+                }
+                "type" => filter.kind = Some(value),
                 "state" => filter.state = Some(value.parse::<RunState>().map_err(|e| bad(e.to_string()))?),
                 _ => {
                     let limit = value.parse().ok().filter(|limit| *limit > 0);

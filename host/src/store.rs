@@ -11,7 +11,7 @@ pub mod sqlite;
 mod upkeep;
 
 pub use cursor::Cursor;
-pub use event::{Acceptance, EventRow, NewEvent};
+pub use event::{Acceptance, EventFilter, EventRow, NewEvent};
 pub use firing::{Firing, NewFiring, Pause, Recorded, ScheduleKey, ScheduleState};
 pub use once::{Once, OnceKey};
 pub use opsward_core::schedule::Decision;
@@ -143,7 +143,7 @@ pub trait Store: Send + Sync + 'static {
     /// The runs whose id begins with `prefix`, each with its event and ledger, as far as they can be read; at most `limit`.
     fn find_runs(&self, prefix: &str, limit: usize) -> Reply<'_, Vec<RunDetail>>;
     /// Events, newest first.
-    fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>>;
+    fn list_events(&self, filter: EventFilter) -> Reply<'_, Vec<EventRow>>;
     /// Decisions on schedules, newest first.
     fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>>;
     /// How many runs stand where; every state is named once.

@@ -4,6 +4,7 @@
 
 mod inspect;
 
+pub(super) use inspect::live_policies;
 pub use inspect::{
     CheckReport, Finding, PluginReport, PolicyReport, ProtectedReport, ScheduleReport, guests, inspect,
 };

@@ -125,6 +125,7 @@ fn place(source: &SourceSettings) -> String {
         Comes::Posted(_) => format!("/hooks/{}/<token>", source.name),
         Comes::File(file) => file.path.display().to_string(),
         Comes::Queue(queue) => format!("{} at {}", queue.name, queue.endpoint),
+        Comes::LogStore(store) => format!("{} at {}", store.name, store.endpoint),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::parts::stopped;
 use crate::clock::Clock;
-use crate::store::{RetainedUpTo, Store, StoreError};
+use crate::store::{EventFilter, RetainedUpTo, Store, StoreError};
 use opsward_core::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) async fn run(
 }
 
 async fn delete_old(store: &dyn Store, now: Timestamp, keep: Duration) -> Result<(), StoreError> {
-    let newest = store.list_events(1).await?.first().map(|event| event.received);
+    let newest = store.list_events(EventFilter::latest(1)).await?.first().map(|event| event.received);
     let before = kept_from(now, newest, keep);
     let [mut events, mut runs, mut firings] = [0; 3];
     let mut from = Some(RetainedUpTo::default());

@@ -2,7 +2,7 @@
 
 use super::NewRun;
 use opsward_core::event::Event;
-use opsward_core::id::RunId;
+use opsward_core::id::{RunId, SourceName};
 use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
@@ -33,6 +33,28 @@ pub enum Acceptance {
     },
     /// Known already.
     Duplicate,
+}
+
+/// Which events to list; what is left out counts for nothing.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Notices of this incident.
+    pub incident: Option<String>,
+    /// From this source.
+    pub source: Option<SourceName>,
+    /// Of a type that is this, in any case, with `*` for any run of characters.
+    pub kind: Option<String>,
+    /// Whose id begins so.
+    pub id: Option<String>,
+    /// At most this many; none means a default.
+    pub limit: usize,
+}
+
+impl EventFilter {
+    /// The latest, whatever they are.
+    pub fn latest(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
 }
 
 /// An event in a list.

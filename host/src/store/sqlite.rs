@@ -56,8 +56,8 @@ pub use sources::SourceRow;
 
 use super::firing::resumed;
 use super::{
-    Acceptance, Claim, Claimed, Cursor, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey, Pause,
-    Recorded, Reply, Restored, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey,
+    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey,
+    Pause, Recorded, Reply, Restored, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey,
     ScheduleState, Standing, Store, StoreError,
 };
 use approvals::Waits;
@@ -338,8 +338,8 @@ impl Store for SqliteStore {
         self.read(move |reader| reader.find_runs(&prefix, limit))
     }
 
-    fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>> {
-        self.read(move |reader| reader.list_events(limit))
+    fn list_events(&self, filter: EventFilter) -> Reply<'_, Vec<EventRow>> {
+        self.read(move |reader| reader.list_events(&filter))
     }
 
     fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>> {

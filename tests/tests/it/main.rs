@@ -21,6 +21,7 @@ mod egress;
 mod enable;
 mod endings;
 mod events;
+mod explain;
 mod flood;
 mod fuzz;
 mod grants;

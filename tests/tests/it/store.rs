@@ -23,7 +23,8 @@ mod shelf_keys;
 use memory::Disk;
 use opsward::store::sqlite::{Bounds, SqliteStore};
 use opsward::store::{
-    Claimed, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleKey, ScheduleState, Standing, Store,
+    Claimed, EventFilter, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleKey, ScheduleState,
+    Standing, Store,
 };
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId};
@@ -124,6 +125,7 @@ macro_rules! keeps_its_promises {
                 a_happening_that_comes_by_two_ways_wakes_each_policy_once
                 an_alarm_that_fires_anew_wakes_anew
                 what_is_no_notice_wakes_always_and_moves_nothing
+                events_are_listed_by_incident_source_type_and_id
                 notices_of_one_delivery_and_through_restarts_count_as_if_they_came_alone);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds

@@ -198,6 +198,24 @@ pub async fn inspect(
     Ok(report)
 }
 
+/// The policies as `serve` would have them, and the names of the files that are refused.
+pub(crate) async fn live_policies(
+    settings: &HostSettings,
+    base: &Path,
+    guests: impl Into<Guests>,
+) -> anyhow::Result<(Arc<PolicySet>, Vec<String>)> {
+    let guests = guests.into();
+    // What it finds is for `opsward check` to tell.
+    take_over_pinned(&guests, settings, base, &mut CheckReport::default());
+    let policies = Arc::new(Policies::default());
+    let registry =
+        Registry::open(guests, base.to_owned(), settings.clone(), policies.clone(), Arc::default()).await?;
+    let status = registry.status();
+    let refused = status.policies.iter().filter(|policy| policy.refused.is_some());
+    let refused = refused.map(|policy| policy.file.clone()).collect();
+    Ok((policies.load(), refused))
+}
+
 /// Takes over the revisions that policy files pin from where the host keeps them: the plugins directory may hold others by now.
 fn take_over_pinned(guests: &Guests, host: &HostSettings, base: &Path, report: &mut CheckReport) {
     // A directory that cannot be read is reported with the plugins.

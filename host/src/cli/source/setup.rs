@@ -81,7 +81,7 @@ pub(super) fn hook_url(source: &SourceSettings, base: Option<&str>) -> String {
             SecretRef::File(path) => format!("$(cat '{path}')"),
             SecretRef::Systemd(name) => format!("$(cat \"$CREDENTIALS_DIRECTORY/{name}\")"),
         },
-        Comes::File(_) | Comes::Queue(_) => String::new(),
+        Comes::File(_) | Comes::Queue(_) | Comes::LogStore(_) => String::new(),
     };
     let base = base.unwrap_or("https://YOUR-HOST").trim_end_matches('/');
     format!("{base}/hooks/{}/{token}", source.name)

@@ -12,8 +12,8 @@ use super::readable;
 use super::schedule::{self, States};
 use super::schema::{self, code, stored};
 use crate::store::{
-    EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, ScheduleKey, ScheduleState,
-    StoreError,
+    EventFilter, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, ScheduleKey,
+    ScheduleState, StoreError,
 };
 use opsward_core::event::{Event, Transition};
 use opsward_core::guardrail::{Halt, Limit, Spent};
@@ -123,15 +123,21 @@ impl Reader {
     }
 
     /// Events, newest first.
-    pub fn list_events(&self, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+    pub fn list_events(&self, filter: &EventFilter) -> Result<Vec<EventRow>, StoreError> {
         let tx = self.conn.unchecked_transaction()?;
         let mut statement = tx.prepare_cached(&format!(
-            "SELECT e.first_run, e.runs, {events} FROM events e ORDER BY e.seq DESC LIMIT ?1",
+            "SELECT e.first_run, e.runs, {events} FROM events e
+             WHERE (?2 IS NULL OR e.incident = ?2) AND (?3 IS NULL OR e.source = ?3)
+               AND (?4 IS NULL OR e.kind LIKE ?4 ESCAPE '\\')
+               AND (?5 IS NULL OR e.id >= ?5 AND e.id < ?5 || char(0x10ffff))
+             ORDER BY e.seq DESC LIMIT ?1",
             events = event_columns(self.format),
         ))?;
         let mut run_ids =
             tx.prepare_cached("SELECT id FROM runs WHERE seq >= ?1 AND seq < ?1 + ?2 ORDER BY seq")?;
-        let mut rows = statement.query([rows_max(limit)])?;
+        let EventFilter { incident, source, kind, id, limit } = filter;
+        let (source, kind) = (source.as_ref().map(|name| name.as_str()), kind.as_deref().map(like));
+        let mut rows = statement.query(params![rows_max(*limit), incident, source, kind, id])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
             let (event, received, trust) = event_at(row, 2).or_else(|_| readable::event_at(row, 2))?;
@@ -312,6 +318,16 @@ pub(super) fn state(row: &Row<'_>, at: usize) -> Result<RunState, rusqlite::Erro
 
 fn rows_max(limit: usize) -> i64 {
     stored(if limit == 0 { LISTED_DEFAULT } else { limit.min(LISTED_MAX) })
+}
+
+/// A pattern with `*` as one of SQLite's, which knows upper and lower case apart beyond ASCII only.
+fn like(glob: &str) -> String {
+    let escape = |c: char| match c {
+        '*' => "%".to_owned(),
+        '%' | '_' | '\\' => format!("\\{c}"),
+        other => other.to_string(),
+    };
+    glob.chars().map(escape).collect()
 }
 
 /// Readers kept open between questions.

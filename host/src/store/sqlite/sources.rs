@@ -34,7 +34,7 @@ impl Reader {
              JOIN events e ON e.seq = g.seq ORDER BY e.source"
         ))?;
         let rows = statement.query_map(params![since.ms(), LOOKED_THROUGH], |row| {
-            let (last, received) = event_at(row, 1)?;
+            let (last, received, _) = event_at(row, 1)?;
             Ok(SourceRow { last, received, since: row.get::<_, i64>(0)?.unsigned_abs() })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -56,6 +56,7 @@ impl Reader {
             "SELECT {columns} FROM events e WHERE e.seq > ?1 AND e.source = ?2 ORDER BY e.seq LIMIT 1"
         ))?;
         let mut rows = statement.query(params![after, source.as_str()])?;
-        Ok(rows.next()?.map(|row| event_at(row, 0)).transpose()?)
+        let event = rows.next()?.map(|row| event_at(row, 0)).transpose()?;
+        Ok(event.map(|(event, received, _)| (event, received)))
     }
 }

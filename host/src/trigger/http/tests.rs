@@ -3,8 +3,8 @@
 use super::*;
 use crate::clock::ManualClock;
 use crate::policy::Policies;
-use crate::store::Store as _;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{EventFilter, Store as _};
 use opsward_core::event::BODY_BYTES_MAX;
 use opsward_core::time::Timestamp;
 use std::net::SocketAddr;
@@ -98,7 +98,7 @@ async fn an_event_is_on_disk_when_it_is_answered_and_a_second_delivery_is_a_dupl
     let world = World::start(HookLimits::default()).await;
     let first = world.post("/hooks/cms/t0ken", EVENT).await;
     assert_eq!((status(&first), body(&first)), (200, json!({"accepted": 1, "duplicates": 0, "runs": 0})));
-    let events = world.store.list_events(10).await.expect("a list");
+    let events = world.store.list_events(EventFilter::latest(10)).await.expect("a list");
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].event.kind, "Instance:SystemFailure.Reboot:Executed");
     let second = world.post("/hooks/cms/t0ken", EVENT).await;
@@ -142,7 +142,7 @@ async fn what_cannot_be_recorded_is_refused_with_its_reason() {
     }
     let malformed = body(&world.post("/hooks/cms/t0ken", "{\"name\":\n}").await);
     assert_eq!((&malformed["line"], &malformed["column"]), (&json!(2), &json!(1)));
-    assert!(world.store.list_events(10).await.expect("a list").is_empty());
+    assert!(world.store.list_events(EventFilter::latest(10)).await.expect("a list").is_empty());
 }
 
 #[tokio::test]

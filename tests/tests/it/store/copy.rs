@@ -137,10 +137,13 @@ async fn a_copy_beside_the_wal_of_another_file_is_refused_and_not_ruined() {
     std::fs::remove_file(killed.beside("opsward.db-wal")).expect("removed");
     let restored = killed.open_sqlite();
     assert!(restored.restored().is_some());
-    assert_eq!(restored.list_events(0).await.expect("listed").len(), 1);
+    assert_eq!(restored.list_events(EventFilter::latest(0)).await.expect("listed").len(), 1);
     // Killed once more, it has a WAL of its own.
     restored.accept(vec![event("e3", NOW, &["a"])]).await.expect("accepted");
-    assert_eq!(killed.killed().open_sqlite().list_events(0).await.expect("listed").len(), 2);
+    assert_eq!(
+        killed.killed().open_sqlite().list_events(EventFilter::latest(0)).await.expect("listed").len(),
+        2
+    );
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ async fn a_run_whose_event_was_changed_is_listed_and_shown_as_far_as_it_can_be_r
         flip(&lab.path(), text, 0x80);
         let reader = SqliteStore::open_read_only(&lab.path()).expect("opens");
         assert_eq!(reader.list_runs(&RunFilter::default()).expect("listed").len(), 2, "{text}");
-        assert_eq!(reader.list_events(9).expect("listed").len(), 2, "{text}");
+        assert_eq!(reader.list_events(&EventFilter::latest(9)).expect("listed").len(), 2, "{text}");
         let shown = reader.find_runs(run.as_str(), 1).expect("found").pop().expect("one");
         assert_eq!(shown.event.kind, "Disk:Stalled");
         assert!(shown.damage.iter().any(|problem| problem.starts_with("its event: ")), "{:?}", shown.damage);

@@ -98,7 +98,11 @@ async fn a_full_disk_refuses_writes_and_lets_reads_through() {
         let refused = store.accept(vec![event("also", NOW, &["a"]), large.clone()]).await;
         assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
     }
-    assert_eq!(store.list_events(0).await.expect("listed").len(), 1, "nothing of it was written");
+    assert_eq!(
+        store.list_events(EventFilter::latest(0)).await.expect("listed").len(),
+        1,
+        "nothing of it was written"
+    );
     assert_eq!(store.next_wake().await.expect("asked"), Some(NOW));
 
     store.limit_pages(0).await.expect("lifted");

@@ -32,7 +32,7 @@ async fn woken(store: &dyn Store, notices: Vec<NewEvent>) -> Vec<String> {
     for new in notices {
         let id = new.event.id.clone();
         let accepted = store.accept(vec![new]).await.expect("accepted");
-        let listed = store.list_events(1).await.expect("listed").remove(0);
+        let listed = store.list_events(EventFilter::latest(1)).await.expect("listed").remove(0);
         assert_eq!(accepted, [Acceptance::New { runs: listed.runs.len() }], "{id}");
         assert_eq!(listed.event.id, id, "recorded, whoever is woken");
         woken.push(policies_of(store, &id).await);
@@ -195,7 +195,8 @@ pub(super) async fn an_incident_is_kept_as_long_as_the_latest_of_its_events<L: L
     while let Some(up_to) = from {
         from = store.retain(after(-90 * day), up_to).await.expect("deleted").next;
     }
-    let left = store.list_events(10).await.expect("listed").into_iter().map(|row| row.event.id);
+    let left =
+        store.list_events(EventFilter::latest(10)).await.expect("listed").into_iter().map(|row| row.event.id);
     assert_eq!(
         left.collect::<Vec<_>>(),
         ["hook/4", "hook/3", "hook/2"],
@@ -203,4 +204,36 @@ pub(super) async fn an_incident_is_kept_as_long_as_the_latest_of_its_events<L: L
     );
     let late = ["gone", "kept", "newest"].map(|key| notice(&format!("bus/{key}"), key, Executing, &["a"]));
     assert_eq!(woken(&*store, late.into()).await, ["a", "", ""]);
+}
+
+pub(super) async fn events_are_listed_by_incident_source_type_and_id<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    for (id, key, kind) in [
+        ("hook/1", "i", "Instance:Reboot:Executing"),
+        ("bus/2", "i", "Instance:Reboot:Executed"),
+        ("hook/3", "j%_", "Instance:Re_boot%:Executed"),
+        ("hook/30", "j", "Disk:Stalled"),
+    ] {
+        let mut new = notice(id, key, Executing, &[]);
+        new.event.kind = kind.to_owned();
+        store.accept(vec![new]).await.expect("accepted");
+    }
+    let list = async |incident: &str, source: &str, kind: &str, id: &str, limit| {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let source = some(source).map(|name| name.parse().expect("a source name"));
+        let filter = EventFilter { incident: some(incident), source, kind: some(kind), id: some(id), limit };
+        let rows = store.list_events(filter).await.expect("listed");
+        rows.into_iter().map(|row| row.event.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list("", "", "", "", 0).await, ["hook/30", "hook/3", "bus/2", "hook/1"]);
+    assert_eq!(list("i", "", "", "", 0).await, ["bus/2", "hook/1"]);
+    assert_eq!(list("i", "hook", "", "", 0).await, ["hook/1"]);
+    assert_eq!(list("", "", "instance:*", "", 2).await, ["hook/3", "bus/2"]);
+    assert_eq!(list("", "", "*:executed", "", 0).await, ["hook/3", "bus/2"]);
+    assert_eq!(list("", "", "instance:re_*", "", 0).await, ["hook/3"]);
+    assert_eq!(list("", "", "Disk:Stalled", "", 0).await, ["hook/30"]);
+    assert_eq!(list("", "", "Disk", "", 0).await, [""; 0]);
+    assert_eq!(list("", "", "", "hook/3", 0).await, ["hook/30", "hook/3"]);
+    assert_eq!(list("nothing", "", "", "", 0).await, [""; 0]);
 }

@@ -5,8 +5,8 @@
 use super::shelf::Shelf;
 use futures::future::BoxFuture;
 use opsward::store::{
-    Acceptance, Claim, Claimed, Cursor, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey, Pause,
-    Recorded, Reply, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey, ScheduleState,
+    Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey,
+    Pause, Recorded, Reply, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey, ScheduleState,
     Standing, Store, StoreError,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
@@ -247,8 +247,8 @@ impl Store for MemoryStore {
         self.read(move |shelf| shelf.find_runs(&prefix, limit))
     }
 
-    fn list_events(&self, limit: usize) -> Reply<'_, Vec<EventRow>> {
-        self.read(move |shelf| shelf.list_events(limit))
+    fn list_events(&self, filter: EventFilter) -> Reply<'_, Vec<EventRow>> {
+        self.read(move |shelf| shelf.list_events(&filter))
     }
 
     fn list_firings(&self, limit: usize) -> Reply<'_, Vec<Firing>> {

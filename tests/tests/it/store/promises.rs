@@ -183,7 +183,7 @@ pub(super) async fn lists_are_newest_first_filtered_and_cut<L: Lab>() {
     assert_eq!(list(Some("b"), Some(RunState::Failed), 0).await, [""; 0]);
     assert_eq!(list(None, Some(RunState::Done), 0).await, [""; 0]);
 
-    let rows = store.list_events(2).await.expect("listed");
+    let rows = store.list_events(EventFilter::latest(2)).await.expect("listed");
     let seen: Vec<_> = rows.into_iter().map(|row| (row.event, row.received, row.runs)).collect();
     let ids = |n: usize| events[n].runs.iter().map(|run| run.id.clone()).collect::<Vec<_>>();
     assert_eq!(seen[0], (events[4].event.clone(), after(4), ids(4)));
@@ -254,7 +254,7 @@ pub(super) async fn a_closed_store_writes_nothing<L: Lab>() {
     drop(store);
     let store = lab.open();
     assert_eq!(messages(&claim_one(&*store).await.ledger), ["queued"], "what was queued has been written");
-    assert_eq!(store.list_events(0).await.expect("listed").len(), 1);
+    assert_eq!(store.list_events(EventFilter::latest(0)).await.expect("listed").len(), 1);
 }
 
 pub(super) async fn everything_that_was_answered_survives_a_kill<L: Lab>() {

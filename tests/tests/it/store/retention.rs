@@ -29,7 +29,13 @@ fn total(slices: &[Retained]) -> [u64; 3] {
 }
 
 async fn event_ids(store: &dyn Store) -> Vec<String> {
-    store.list_events(1000).await.expect("listed").into_iter().map(|row| row.event.id).collect()
+    store
+        .list_events(EventFilter::latest(1000))
+        .await
+        .expect("listed")
+        .into_iter()
+        .map(|row| row.event.id)
+        .collect()
 }
 
 /// An event received at `at` whose run was left as told, with a record of that time.
