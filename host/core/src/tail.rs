@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Longest line that is kept, in bytes; of a longer one so much. As long as any line a person reads, and with all that a pattern
 /// takes out of it, escaped as JSON, it stays below what an event may carry.
 pub const LINE_BYTES_MAX: usize = 16 * 1024;
-/// Bytes before the place that tell the file from others: a line or more, and lines have times in them.
+/// Bytes at the beginning of a file, and as many before the place, that tell it from others: a line or more each, and lines have
+/// times in them.
 pub const MARK_BYTES: usize = 256;
 
 /// How far a log has been read, through all files that were it.
@@ -30,12 +31,13 @@ pub struct Place {
     pub offset: u64,
     /// Whether the line that it is in was too long and goes on to its end unread.
     pub skipping: bool,
-    /// The digest of the bytes before it, `MARK_BYTES` or as many as there are.
-    pub before: Digest,
+    /// The digest of the file's mark: its first bytes, then those before the place, of each `MARK_BYTES` or as many as there are
+    /// before the place.
+    pub mark: Digest,
 }
 
 impl Place {
-    /// How many bytes before it `before` is of.
+    /// How many bytes the mark has of each.
     pub fn mark_bytes(&self) -> usize {
         usize::try_from(self.offset).unwrap_or(MARK_BYTES).min(MARK_BYTES)
     }

@@ -34,9 +34,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The cursor that tells since when the source is read, in seconds since 1970: where a shard begins that has none of its own.
 const SINCE: &str = "since";
 
-/// How far records are believed: the store is the account's, but programs write there in the words of strangers.
-const TRUST: Trust = Trust::Hint;
-
 /// A log store that events are read from.
 pub struct LogStoreSource {
     /// The source's name.
@@ -110,7 +107,7 @@ impl LogStoreSource {
         }
         let since = (self.accept.clock.now() - self.store.since).seconds();
         self.accept
-            .accept_at(Vec::new(), &[], TRUST, Some(self.cursor(SINCE.to_owned(), since.to_string())))
+            .accept_at(Vec::new(), &[], Trust::Proved, Some(self.cursor(SINCE.to_owned(), since.to_string())))
             .await?;
         Ok(since)
     }
@@ -132,7 +129,8 @@ impl LogStoreSource {
                     "the cursor is older than what the log store keeps: records may be lost, and reading begins at the oldest"
                 );
                 reading.cursors.insert(shard.id, self.begin(shard, reading.since).await?);
-                return Ok(true);
+                // Not at once: a cloud that knows no cursor at all is asked no faster for it.
+                return Ok(false);
             }
             Err(PullError::NoAnswer(error))
                 if error.code == "opsward.answer-too-large" && reading.groups > 1 =>
@@ -172,10 +170,10 @@ impl LogStoreSource {
             events.extend(self.decoded(&format!("{}/{cursor}/{nth}", shard.id), record).await?);
             if events.len() >= BATCH_EVENTS_MAX {
                 let rest = events.split_off(BATCH_EVENTS_MAX);
-                self.accept.accept(std::mem::replace(&mut events, rest), &[], TRUST).await?;
+                self.accept.accept(std::mem::replace(&mut events, rest), &[], Trust::Proved).await?;
             }
         }
-        self.accept.accept_at(events, &[], TRUST, Some(next)).await?;
+        self.accept.accept_at(events, &[], Trust::Proved, Some(next)).await?;
         Ok(())
     }
 
@@ -199,7 +197,7 @@ impl LogStoreSource {
                 );
                 self.accept.seen.count(&self.name, "undecodable", self.accept.clock.now());
                 let event = undecodable(&self.name, id, &problem, record.len(), received);
-                self.accept.accept(vec![event], record.as_bytes(), TRUST).await?;
+                self.accept.accept(vec![event], record.as_bytes(), Trust::Proved).await?;
                 Ok(Vec::new())
             }
         }

@@ -114,7 +114,7 @@ impl Watched {
             }
             Comes::File(_) => ("local file".to_owned(), Trust::Hint),
             Comes::Queue(_) => ("queue of the account".to_owned(), Trust::Proved),
-            Comes::LogStore(_) => ("log store of the account".to_owned(), Trust::Hint),
+            Comes::LogStore(_) => ("log store of the account".to_owned(), Trust::Proved),
         };
         Self { kind: source.kind, checked, trust, came: Mutex::default() }
     }

@@ -51,7 +51,7 @@ fn line(nth: usize) -> (String, &'static str) {
         1 => format!("{minute} {hour} * * {}", nth / 7 % 7),
         2 => format!("{minute} {hour} {day} * *"),
         3 => format!("{minute} {hour} L * *"),
-        _ => format!("*/{} * {day}-{} * *", nth % 3 * 5 + 5, day.max(28)),
+        _ => format!("{}-59/5 {}-23 * * *", nth / 5 % 10 * 5 + 1, nth / 50 % 20),
     };
     (line, ZONES[nth % ZONES.len()])
 }
@@ -88,7 +88,7 @@ fn policy(nth: usize, plugin: &str) -> String {
         _ => {
             let (cron, zone) = line(nth * EACH + at);
             // None but those fire at that midnight or in the ten seconds before it.
-            let cron = cron.replacen("0 ", "1 ", usize::from(cron.starts_with("0 "))).replace("*/", "1-59/");
+            let cron = cron.replacen("0 ", "1 ", usize::from(cron.starts_with("0 ")));
             format!("  {{ cron = \"{cron}\", dialect = \"scf\", zone = \"{zone}\" }},\n")
         }
     });

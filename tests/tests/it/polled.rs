@@ -3,7 +3,7 @@
 //! saw.
 
 use crate::chaos::HASTE;
-use crate::harness::{World, eventually, times};
+use crate::harness::{World, times};
 use crate::pulled::events;
 use opsward_core::source::UNDECODABLE;
 use serde_json::{Value, json};

@@ -51,7 +51,7 @@ async fn store_at(path: &std::path::Path) {
             event,
             raw: Vec::new(),
             received: at(nth * 60_000),
-            trust: Trust::Hint,
+            trust: Trust::Proved,
             runs: vec![run],
         };
         store.accept(vec![new]).await.expect("accepted");

@@ -192,7 +192,7 @@ impl<'c> Statements<'c> {
             )?,
             runs: sql("SELECT seq, id, state, changed FROM runs WHERE seq >= ?1 AND seq < ?2")?,
             firings: sql("SELECT f.seq, f.decided_at, f.fire_at = (SELECT max(l.fire_at) FROM firings l
-                   WHERE l.policy = f.policy AND l.schedule = f.schedule)
+                   WHERE l.policy = f.policy AND l.schedule = f.schedule AND l.decision <> 5)
                  FROM firings f WHERE f.seq > ?1 ORDER BY f.seq LIMIT ?2")?,
             delete_event: sql("DELETE FROM events WHERE seq = ?1")?,
             delete_event_key: sql("DELETE FROM event_keys WHERE key = ?1")?,

@@ -56,7 +56,9 @@ impl Reader {
             "SELECT {columns} FROM events e WHERE e.seq > ?1 AND e.source = ?2 ORDER BY e.seq LIMIT 1"
         ))?;
         let mut rows = statement.query(params![after, source.as_str()])?;
-        let event = rows.next()?.map(|row| event_at(row, 0)).transpose()?;
-        Ok(event.map(|(event, received, _)| (event, received)))
+        Ok(rows
+            .next()?
+            .map(|row| event_at(row, 0).map(|(event, received, _)| (event, received)))
+            .transpose()?)
     }
 }

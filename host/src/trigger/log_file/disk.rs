@@ -1,7 +1,7 @@
 //! The log and the files beside it that were the log before: opened where they are regular files, told apart, and put in order.
 //! Leaves what is read of them to `tail`, and which names count to `opsward_core::tail`.
 //!
-//! A file is found again by the bytes before the place in it, not by its number alone: another may have that number by now, and
+//! A file is found again by its first bytes and those before the place in it, not by its number alone: another may have that number by now, and
 //! where a log is copied and then cut short, what was not read yet is in the copy.
 
 use opsward_core::id::Digest;
@@ -46,11 +46,42 @@ impl Opened {
         Ok(bytes)
     }
 
-    /// The bytes before `place`, if it is a place in this file.
-    fn before(&self, place: &Place) -> io::Result<Option<Vec<u8>>> {
-        let length = place.mark_bytes();
-        let bytes = self.bytes_at(place.offset - length as u64, length)?;
-        Ok((bytes.len() == length && Digest::of(&bytes) == place.before).then_some(bytes))
+    /// What tells the file from others, as of `place`, if it is a place in this file.
+    fn mark(&self, place: &Place) -> io::Result<Option<Mark>> {
+        let mark = Mark::of(self, place.offset)?;
+        Ok((mark.length() == 2 * place.mark_bytes() && mark.digest() == place.mark).then_some(mark))
+    }
+}
+
+/// The first bytes of a file, and those before a place in it.
+#[derive(Debug, Default)]
+pub(super) struct Mark {
+    pub(super) first: Vec<u8>,
+    pub(super) before: Vec<u8>,
+}
+
+impl Mark {
+    /// As of the place at `offset`.
+    pub(super) fn of(file: &Opened, offset: u64) -> io::Result<Self> {
+        let length = usize::try_from(offset).unwrap_or(MARK_BYTES).min(MARK_BYTES);
+        let before = file.bytes_at(offset - length as u64, length)?;
+        Ok(Self { first: file.bytes_at(0, length)?, before })
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        Digest::of(&[self.first.as_slice(), &self.before].concat())
+    }
+
+    /// As of the end of `taken`, which was read at the place.
+    pub(super) fn advance(&mut self, taken: &[u8]) {
+        let room = MARK_BYTES - self.first.len();
+        self.first.extend_from_slice(&taken[..taken.len().min(room)]);
+        self.before.extend_from_slice(taken);
+        self.before.drain(..self.before.len().saturating_sub(MARK_BYTES));
+    }
+
+    fn length(&self) -> usize {
+        self.first.len() + self.before.len()
     }
 }
 
@@ -86,23 +117,23 @@ pub(super) fn open(path: &Path) -> io::Result<Option<Opened>> {
     Ok(Some(Opened { number: number(&opened), file }))
 }
 
-/// The file that `place` is in, with the bytes before it: the log itself, what it is called by now, or the latest copy of it.
-pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Vec<u8>)>> {
-    let mut found: Option<((bool, SystemTime), Opened, Vec<u8>)> = None;
+/// The file that `place` is in, with its mark: the log itself, what it is called by now, or the latest copy of it.
+pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Mark)>> {
+    let mut found: Option<((bool, SystemTime), Opened, Mark)> = None;
     for (entry, named) in beside(log)? {
         let is_same = number(&named) == (place.device, place.inode);
         if !(is_same || is_rotated(log, &entry)) || named.len() < place.offset {
             continue;
         }
         let Ok(Some(opened)) = open(&entry.path()) else { continue };
-        if let Some(before) = opened.before(place)? {
+        if let Some(mark) = opened.mark(place)? {
             let rank = (is_same, named.modified()?);
             if found.as_ref().is_none_or(|(best, ..)| *best < rank) {
-                found = Some((rank, opened, before));
+                found = Some((rank, opened, mark));
             }
         }
     }
-    Ok(found.map(|(_, opened, before)| (opened, before)))
+    Ok(found.map(|(_, opened, mark)| (opened, mark)))
 }
 
 /// The file that the log was after `old`: the earliest of those that were changed later, or what is at its path.

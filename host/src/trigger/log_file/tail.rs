@@ -5,11 +5,10 @@
 //! A file that was renamed is read to its end, and for a while beyond, since its writer may not know yet; then the next one is
 //! begun. A file that was cut short is read on in its copy, if there is one, before it is begun anew.
 
-use super::disk::{self, Opened};
+use super::disk::{self, Mark, Opened};
 use crate::failpoint::haste;
 use opsward_core::config::StartAt;
-use opsward_core::id::Digest;
-use opsward_core::tail::{Ending, LINE_BYTES_MAX, Line, MARK_BYTES, Place, Progress, Split, split};
+use opsward_core::tail::{Ending, LINE_BYTES_MAX, Line, Place, Progress, Split, split};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -36,8 +35,7 @@ struct Reading {
     opened: Opened,
     files: u64,
     place: Place,
-    /// The bytes before the place.
-    before: Vec<u8>,
+    mark: Mark,
     bytes: u64,
     /// Since when the file has had so many.
     still_since: Instant,
@@ -93,11 +91,11 @@ impl Tail {
             return Ok(None);
         };
         let found = place.as_ref().map(|place| disk::find(&self.path, place)).transpose()?.flatten();
-        if let (Some((opened, before)), Some(place)) = (found, &place) {
+        if let (Some((opened, mark)), Some(place)) = (found, &place) {
             let (device, inode) = opened.number;
             let place = Place { device, inode, ..place.clone() };
             let bytes = place.offset;
-            self.reading = Some(Reading { opened, files, place, before, bytes, still_since: now });
+            self.reading = Some(Reading { opened, files, place, mark, bytes, still_since: now });
             return Ok(None);
         }
         let Some(log) = disk::open(&self.path)? else { return Ok(None) };
@@ -166,11 +164,10 @@ impl Tail {
     /// Takes what was found in `data`, and reads on behind it.
     fn take(&mut self, mut reading: Reading, data: &[u8], found: Split, look: &mut Look) {
         if found.taken > 0 {
-            let seen = [&reading.before, &data[..found.taken]].concat();
-            reading.before = seen[seen.len().saturating_sub(MARK_BYTES)..].to_vec();
+            reading.mark.advance(&data[..found.taken]);
             reading.place.offset += found.taken as u64;
             reading.place.skipping = found.skipping;
-            reading.place.before = Digest::of(&reading.before);
+            reading.place.mark = reading.mark.digest();
             self.progress = Some(Progress { files: reading.files, place: Some(reading.place.clone()) });
         }
         look.files = reading.files;
@@ -182,23 +179,19 @@ impl Tail {
     /// Begins the first file with the line that is being written at its end.
     fn begin_at_end(&mut self, opened: Opened, now: Instant) -> io::Result<()> {
         let bytes = opened.file.metadata()?.len();
-        let from = bytes.saturating_sub((LINE_BYTES_MAX + MARK_BYTES) as u64);
-        let end = opened.bytes_at(from, LINE_BYTES_MAX + MARK_BYTES)?;
-        // Room for the bytes before the line, where there are any.
-        let first = if from == 0 { 0 } else { MARK_BYTES };
-        let newline = end.iter().skip(first).rposition(|byte| *byte == b'\n');
-        let (line, skipping) = match newline {
-            Some(at) => (first + at + 1, false),
+        let from = bytes.saturating_sub(LINE_BYTES_MAX as u64);
+        let end = opened.bytes_at(from, LINE_BYTES_MAX)?;
+        let (line, skipping) = match end.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => (at + 1, false),
             None if from == 0 => (0, false),
             None => (end.len(), true),
         };
-        let before = end[line.saturating_sub(MARK_BYTES)..line].to_vec();
         let mut reading = Reading::of(opened, 1, now);
-        reading.bytes = from + line as u64;
-        reading.place =
-            Place { offset: reading.bytes, skipping, before: Digest::of(&before), ..reading.place };
-        reading.before = before;
-        if reading.place.offset > 0 {
+        let offset = from + line as u64;
+        if offset > 0 {
+            reading.mark = Mark::of(&reading.opened, offset)?;
+            reading.place = Place { offset, skipping, mark: reading.mark.digest(), ..reading.place };
+            reading.bytes = offset;
             self.progress = Some(Progress { files: 1, place: Some(reading.place.clone()) });
         }
         self.reading = Some(reading);
@@ -210,19 +203,21 @@ impl Reading {
     /// A file from its beginning.
     fn of(opened: Opened, files: u64, now: Instant) -> Self {
         let (device, inode) = opened.number;
-        let place = Place { device, inode, offset: 0, skipping: false, before: Digest::of(b"") };
-        Self { opened, files, place, before: Vec::new(), bytes: 0, still_since: now }
+        let mark = Mark::default();
+        let place = Place { device, inode, offset: 0, skipping: false, mark: mark.digest() };
+        Self { opened, files, place, mark, bytes: 0, still_since: now }
     }
 
     /// What follows the place; `None` where the file was cut short since.
     fn data(&self) -> io::Result<Option<Vec<u8>>> {
-        let (offset, mark) = (self.place.offset, self.before.len());
-        let mut read = self.opened.bytes_at(offset - mark as u64, mark + READ_BYTES)?;
+        let (offset, Mark { first, before }) = (self.place.offset, &self.mark);
+        let mut read = self.opened.bytes_at(offset - before.len() as u64, before.len() + READ_BYTES)?;
         let known = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(READ_BYTES).min(READ_BYTES);
-        if !read.starts_with(&self.before) || read.len() - mark < known {
+        let is_same = read.starts_with(before) && self.opened.bytes_at(0, first.len())? == *first;
+        if !is_same || read.len() - before.len() < known {
             return Ok(None);
         }
-        Ok(Some(read.split_off(mark)))
+        Ok(Some(read.split_off(before.len())))
     }
 
     fn split(&self, data: &[u8], lines_max: usize, ending: Ending) -> Split {

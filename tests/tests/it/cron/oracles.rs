@@ -62,7 +62,7 @@ fn two_other_readers_of_cron_lines_agree() {
                 let key = (line.ours.clone(), zone.to_owned(), day.date.clone());
                 match listed.0.get(&key) {
                     Some(known)
-                        if known.croner == day.croner
+                        if (&known.croner, &known.decision) == (&day.croner, &day.decision)
                             && (third.is_none() || known.croniter == day.croniter) => {}
                     _ => problems
                         .push(format!("{} {} in {zone} on {}: {day:?}", line.dialect, line.ours, day.date)),
@@ -186,6 +186,7 @@ struct Day {
     ours: String,
     croner: String,
     croniter: String,
+    decision: String,
 }
 
 fn days_that_differ(
@@ -222,13 +223,32 @@ fn days_that_differ(
         let less = mine.difference(&theirs).map(|time| format!("-{time}"));
         more.chain(less).collect::<Vec<_>>().join(" ")
     };
-    let day = |date: String| Day {
-        ours: on(ours, &date).len().to_string(),
-        croner: without(croner, &date),
-        croniter: croniter.map(|set| without(set, &date)).unwrap_or_default(),
-        date,
+    let day = |date: String| {
+        let croner = without(croner, &date);
+        Day {
+            decision: decision(zone, &date, &croner).to_owned(),
+            ours: on(ours, &date).len().to_string(),
+            croniter: croniter.map(|set| without(set, &date)).unwrap_or_default(),
+            croner,
+            date,
+        }
     };
     dates.into_iter().map(day).collect()
+}
+
+/// What was decided of a day like this, in the words of `HEAD`.
+fn decision(zone: Tz, date: &str, croner: &str) -> &'static str {
+    let date: chrono::NaiveDate = date.parse().expect("a date");
+    let noon =
+        |date: chrono::NaiveDate| date.and_hms_opt(12, 0, 0).expect("noon").and_local_timezone(zone).unwrap();
+    // From noon to noon: a day with a change is longer or shorter.
+    let hours = noon(date) - noon(date.pred_opt().expect("a day before"));
+    match hours.num_minutes() - 24 * 60 {
+        1.. => "once",
+        ..0 if croner == "as ours" => "passed over",
+        ..0 => "made up for",
+        0 => "none: no clock was changed",
+    }
 }
 
 /// The days on which they may differ, by line, zone and date.
@@ -247,7 +267,7 @@ const HEAD: &str = "\
 # - passed over: a pace, of hours that follow one another, has nothing to make up for. croniter fires at the first instant after.
 # Where both others agree, ours agrees.
 #
-# line | zone | day | how many of ours | croner | croniter
+# line | zone | day | how many of ours | croner | croniter | decision
 ";
 
 impl Listed {
@@ -260,9 +280,9 @@ impl Listed {
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         let entry = |line: &str| {
             let parts: Vec<String> = line.split(" | ").map(str::to_owned).collect();
-            let [line, zone, date, ours, croner, croniter] =
-                <[String; 6]>::try_from(parts).expect("six parts");
-            ((line, zone, date.clone()), Day { date, ours, croner, croniter })
+            let [line, zone, date, ours, croner, croniter, decision] =
+                <[String; 7]>::try_from(parts).expect("seven parts");
+            ((line, zone, date.clone()), Day { date, ours, croner, croniter, decision })
         };
         Self(lines.map(entry).collect())
     }
@@ -270,8 +290,10 @@ impl Listed {
     fn write(&self) {
         let mut text = HEAD.to_owned();
         for ((line, zone, date), day) in &self.0 {
-            let Day { ours, croner, croniter, .. } = day;
-            text.push_str(&format!("{line} | {zone} | {date} | {ours} | {croner} | {croniter}\n"));
+            let Day { ours, croner, croniter, decision, .. } = day;
+            text.push_str(&format!(
+                "{line} | {zone} | {date} | {ours} | {croner} | {croniter} | {decision}\n"
+            ));
         }
         std::fs::write(Self::path(), text).expect("written");
     }

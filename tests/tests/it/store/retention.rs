@@ -178,7 +178,10 @@ pub(super) async fn the_latest_decision_on_a_schedule_stays<L: Lab>() {
     for days in [200, 199] {
         assert_eq!(fire(&*store, firing("gone", days_ago(days)), None).await, Recorded::First);
     }
-    assert_eq!(total(&retain(&*store, days_ago(90)).await), [0, 0, 11]);
+    // What a person had fired is no fire time, and keeps none from being the latest.
+    let by_hand = Firing { decision: Decision::FiredByHand, ..firing("gone", days_ago(198)) };
+    assert_eq!(fire(&*store, by_hand, None).await, Recorded::First);
+    assert_eq!(total(&retain(&*store, days_ago(90)).await), [0, 0, 12]);
     let left = store.list_firings(1000).await.expect("listed");
     assert_eq!(left.len(), 91);
     for (schedule, days) in [("gone", 199), ("daily", 1)] {
