@@ -113,12 +113,12 @@ enum Command {
         #[command(flatten)]
         invoke: invoke::InvokeArgs,
     },
-    /// Look at events, and see why a policy is woken by one or not
-    #[command(subcommand)]
-    Event(event::Command),
     /// Look at the sources of events, and point clouds at them
     #[command(subcommand)]
     Source(source::Command),
+    /// Look at events, and see why a policy is woken by one or not
+    #[command(subcommand)]
+    Event(event::Command),
     /// Look at runs, and decide on those that wait for a person
     #[command(subcommand)]
     Run(Run),
@@ -234,9 +234,9 @@ pub fn main() -> ExitCode {
         Command::Run(Run::Retry { config, retry }) => {
             finish(async_main(resolve::retry(&config.config, retry, &mut std::io::stdout())))
         }
-        Command::Event(command) => finish(async_main(event::run(command, &mut std::io::stdout()))),
         Command::Schedule(command) => finish(async_main(schedule::run(command, &mut std::io::stdout()))),
         Command::Source(command) => finish(async_main(source::run(command, &mut std::io::stdout()))),
+        Command::Event(command) => finish(async_main(event::run(command, &mut std::io::stdout()))),
         Command::Approval(command) => finish(async_main(approval::run(command, &mut std::io::stdout()))),
         Command::Db(command) => finish(db::run(&command, &mut std::io::stdout().lock())),
         Command::Audit(command) => finish(audit::run(&command, &mut std::io::stdout().lock())),
