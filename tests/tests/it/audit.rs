@@ -5,7 +5,7 @@ mod host;
 mod tamper;
 
 use crate::harness::{seed, times};
-use crate::store::event;
+use crate::store::{SINCE_6, SINCE_7, event};
 use opsward::store::sqlite::{AuditReport, Expected, SqliteStore, backup, verify_audit};
 use opsward::store::{Claim, Standing, Store as _};
 use opsward_core::audit::{Entry as Row, Kind};
@@ -154,16 +154,6 @@ async fn fill(lab: &Lab, hosts: usize) {
         store.close().await.expect("closed");
     }
 }
-
-/// Takes from a file what the format before the chain did not have.
-const BEFORE_THE_CHAIN: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
-    CREATE TABLE spent (
-      scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
-      PRIMARY KEY (scope, at, run, position)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX spent_of_run ON spent (run);
-    CREATE INDEX spent_at ON spent (at);
-    PRAGMA user_version = 6";
 
 #[tokio::test]
 async fn each_record_of_an_effect_and_each_change_has_its_row() {
@@ -322,7 +312,7 @@ async fn a_store_from_before_the_chain_begins_one_and_its_old_effects_need_no_ro
     let lab = Lab::new();
     fill(&lab, 2).await;
     let conn = Connection::open(lab.path()).expect("opens");
-    conn.execute_batch(BEFORE_THE_CHAIN).expect("set back");
+    conn.execute_batch(&format!("{SINCE_7} {SINCE_6} PRAGMA user_version = 6")).expect("set back");
     drop(conn);
     for name in &FILES[1..] {
         std::fs::remove_file(lab.beside(name)).expect("removed");

@@ -1,7 +1,7 @@
 //! `opsward db` as an operator types it, beside a running host and without one, and what `serve` says of a store that was
 //! damaged or restored.
 
-use crate::harness::{EXECUTED, EXECUTING, World, eventually};
+use crate::harness::{EXECUTED, World, eventually, executed};
 use crate::store::a_run_that_ended;
 use crate::store::damage::{flip, ruin_page_of};
 use opsward::store::Store as _;
@@ -41,7 +41,7 @@ async fn a_check_beside_a_running_host_counts_what_there_is_and_finds_nothing() 
     world.settled_runs(&host, 1).await;
     let (code, said) = opsward(&world, &["db", "check"]).await;
     assert_eq!(code, 0, "{said}");
-    assert!(said.starts_with("opsward.db  format 7, ") && said.ends_with("no findings\n"), "{said}");
+    assert!(said.starts_with("opsward.db  format 8, ") && said.ends_with("no findings\n"), "{said}");
     assert!(said.lines().any(|line| line.split_whitespace().eq(["runs", "1"])), "{said}");
     let (code, said) = opsward(&world, &["db", "check", "-o", "json"]).await;
     let report: Value = serde_json::from_str(&said).expect("JSON");
@@ -61,7 +61,8 @@ async fn a_check_names_the_run_whose_record_was_changed() {
     assert!(named.count() > 0, "{said}");
     assert!(said.contains("its checksum is wrong"), "{said}");
     let host = world.start().await;
-    assert_eq!(world.post(&host, EXECUTING).await, Some(200), "one record stops no host");
+    let another = executed("i-bp18l0uopocfc98xxxx", "e-another");
+    assert_eq!(world.post(&host, &another).await, Some(200), "one record stops no host");
     world.settled_runs(&host, 2).await;
 }
 
@@ -88,7 +89,7 @@ async fn a_backup_beside_a_running_host_replaces_a_lost_store_and_says_so() {
     world.settled_runs(&host, 1).await;
     let (code, said) = opsward(&world, &["db", "backup", "copy.db"]).await;
     assert_eq!(code, 0, "{said}");
-    assert!(said.starts_with("copy.db  format 7, ") && said.contains("copied from opsward.db at "), "{said}");
+    assert!(said.starts_with("copy.db  format 8, ") && said.contains("copied from opsward.db at "), "{said}");
     let (code, said) = opsward(&world, &["db", "backup", "copy.db"]).await;
     assert_eq!(code, CANNOT_CREATE, "{said}");
     let (code, said) = opsward(&world, &["db", "compact"]).await;

@@ -281,7 +281,7 @@ const SINCE_4: &str =
 /// And since format 5.
 const SINCE_5: &str = "DROP TABLE spent; DROP TABLE halts;";
 /// And since format 6, with what that had instead.
-const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
+pub(crate) const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     CREATE TABLE spent (
       scope TEXT NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, position INTEGER NOT NULL, cost INTEGER NOT NULL,
       PRIMARY KEY (scope, at, run, position)
@@ -289,7 +289,7 @@ const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP TABLE spent;
     CREATE INDEX spent_of_run ON spent (run);
     CREATE INDEX spent_at ON spent (at);";
 /// And since format 7: all that only the newest has.
-const SINCE_7: &str =
+pub(crate) const SINCE_7: &str =
     "ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition; ALTER TABLE events DROP COLUMN proved;
     DROP TABLE cursors;
     DROP TABLE incidents; DROP INDEX firings_queued; DROP TABLE pauses;";
