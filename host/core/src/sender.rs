@@ -160,7 +160,7 @@ pub fn check_signed(
     match proof {
         Proof::EventBridge(bus) => {
             bus.check_signed(delivered, key)?;
-            Ok(delivered.trust_of_signed_body())
+            Ok(if bus.tells_whose(delivered) { delivered.trust_of_signed_body() } else { Trust::Hint })
         }
         _ => Err(Unproved::WrongSignature),
     }
@@ -220,6 +220,7 @@ impl<S> Proof<S> {
     pub fn trust(&self) -> Trust {
         match self {
             Self::None | Self::Basic { .. } => Trust::Hint,
+            Self::EventBridge(bus) if bus.token.is_none() => Trust::Hint,
             Self::Webhook(_) | Self::Hmac(..) | Self::EventBridge(_) => Trust::Proved,
         }
     }

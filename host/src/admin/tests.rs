@@ -207,7 +207,12 @@ async fn a_request_that_cannot_be_answered_is_told_why() {
         ("GET", "/api/v1/runs?state=odd", 400, "`odd` is not a state of a run"),
         ("GET", "/api/v1/runs?policy=A", 400, "`A` is not a valid policy name"),
         ("GET", "/api/v1/runs?limit=0", 400, "limit must be a number above 0, not `0`"),
-        ("GET", "/api/v1/events?state=done", 400, "unknown parameter `state`: use limit"),
+        (
+            "GET",
+            "/api/v1/events?state=done",
+            400,
+            "unknown parameter `state`: use incident, source, type, limit",
+        ),
         ("GET", "/api/v2/runs", 404, "no such page"),
         ("POST", "/api/v1/runs", 405, "this page is only read"),
     ];

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
@@ -134,6 +134,12 @@ pub(super) async fn run<T: Send + 'static>(
     }
 }
 
+/// How long this thread has computed: unlike the time that goes by, it does not count what others take of a busy processor.
+pub(super) fn computed() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// A guest, and how long it has kept the threads it ran on.
 struct Timed<G: Future> {
     guest: Pin<Box<G>>,
@@ -144,9 +150,9 @@ impl<G: Future> Future for Timed<G> {
     type Output = (G::Output, Duration);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let begun = Instant::now();
+        let begun = computed();
         let polled = self.guest.as_mut().poll(context);
-        self.kept += begun.elapsed();
+        self.kept += computed().saturating_sub(begun);
         polled.map(|ended| (ended, self.kept))
     }
 }
@@ -170,7 +176,8 @@ mod tests {
     /// A guest that keeps its thread so long each time, and tells where it ended.
     async fn keep(each: Duration, times: u32) -> ThreadId {
         for _ in 0..times {
-            thread::sleep(each);
+            let begun = computed();
+            while computed().saturating_sub(begun) < each {}
             tokio::task::yield_now().await;
         }
         thread::current().id()

@@ -152,11 +152,11 @@ impl LogStoreSource {
             }
             return Ok(false);
         }
-        let had_records = !page.records.is_empty();
         let next = self.cursor(key, page.next.clone());
         self.record(shard, &cursor, page.records, next.clone()).await?;
         reading.cursors.insert(shard.id, next.value);
-        Ok(had_records)
+        // A page of which the query left nothing is followed by others as well.
+        Ok(true)
     }
 
     /// Records what a page says, and where reading goes on, in the transaction of its last events.

@@ -26,8 +26,8 @@ use tokio::time::Instant;
 const POLL_TIMEOUT: Duration = LONG_POLL.saturating_add(Duration::from_secs(15));
 /// How long deleting may take: what is not deleted comes again, and a host that is told to end waits for it.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest answer: a batch of messages of 64 KiB each, with what XML and escaping add.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Longest answer: a batch of 16 messages of 64 KiB each, six times that where all of it is escaped, with what XML adds.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// How far messages are believed: whoever put them there had the account's leave.
 const TRUST: Trust = Trust::Proved;

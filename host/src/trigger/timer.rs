@@ -172,7 +172,7 @@ fn heed_clock(watched: &mut Watched, (last, at): (Timestamp, Instant), (now, loo
         ClockStep::Steady => {}
         ClockStep::Corrected { passed_over } => {
             tracing::warn!(from = %last, to = %now, "the clock jumped ahead: what it passed over is not made up for");
-            watched.pass_over(passed_over);
+            watched.pass_over(passed_over, now);
         }
         ClockStep::SetBack => {
             tracing::warn!(from = %last, to = %now, "the clock was set back: schedules begin anew");

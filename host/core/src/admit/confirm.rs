@@ -28,6 +28,7 @@ impl Shown {
             Value::String(text) if catalog::is_resource_id(text) => {
                 self.0.insert(text.clone());
             }
+            Value::Number(number) => drop(self.0.insert(number.to_string())),
             Value::Array(items) => items.iter().for_each(|item| self.walk(item)),
             Value::Object(fields) => fields.values().for_each(|item| self.walk(item)),
             _ => {}

@@ -48,11 +48,20 @@ impl Bus<Secret> {
             return Err(Unproved::OtherRegion);
         }
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/~".contains(&byte);
-        if path.len() > CERTIFICATE_PATH_BYTES_MAX || !path.bytes().all(is_plain) || path.contains("..") {
+        if path.len() > CERTIFICATE_PATH_BYTES_MAX
+            || !path.bytes().all(is_plain)
+            || path.split('/').any(|step| matches!(step, "" | "." | ".."))
+        {
             return Err(PushError::ForeignCertificate.into());
         }
         let endpoint = self.certificates.clone().unwrap_or_else(|| Endpoint::of_vendor(host));
         Ok(Certificate { url: endpoint.url(&format!("/{path}")), endpoint })
+    }
+
+    /// Whether what is signed shows whose bus it came from. The certificate is the region's, and signs for all its customers: the
+    /// subscriber's token is what one of them alone knows. The key of signature V1 can be had from any push that was signed so.
+    pub(super) fn tells_whose(&self, delivered: &Delivered<'_>) -> bool {
+        self.token.is_some() && delivered.headers.iter().any(|(name, _)| name == scheme::SIGNATURE_V2)
     }
 
     pub(super) fn check_signed(&self, delivered: &Delivered<'_>, key: &RsaPublicKey) -> Result<(), Unproved> {

@@ -21,7 +21,7 @@ const CERTIFICATE_URL: &str = "x-eventbridge-signature-url";
 const TOKEN: &str = "x-eventbridge-signature-token";
 const SECRET: &str = "x-eventbridge-signature-secret";
 const SIGNATURE_V1: &str = "x-eventbridge-signature";
-const SIGNATURE_V2: &str = "x-eventbridge-signature-v2";
+pub(crate) const SIGNATURE_V2: &str = "x-eventbridge-signature-v2";
 
 /// A push as received.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use opsward_core::run::Mode;
 use opsward_core::schedule::Schedule;
 use opsward_core::time::Timestamp;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 /// The schedules of one set of policies.
@@ -18,8 +18,6 @@ pub(super) struct Watched {
     all: Vec<Watch>,
     /// When to look at which of `all`. What a watch does not say any more is passed over.
     wakes: BinaryHeap<Reverse<(Timestamp, usize)>>,
-    /// Those that were watched and are no more.
-    gone: HashSet<ScheduleKey>,
 }
 
 /// One schedule.
@@ -31,6 +29,8 @@ pub(super) struct Watch {
     pub(super) settled: Option<Timestamp>,
     /// When it is to be looked at; `None` once it fires no more.
     wake: Option<Timestamp>,
+    /// Whether a fire time of it waits for a run to end.
+    waits: bool,
 }
 
 impl Watch {
@@ -46,14 +46,19 @@ impl Watch {
         ScheduleKey { policy: self.policy.settings.name.clone(), schedule: self.schedule().shared_text() }
     }
 
+    /// What waits is looked at without delay.
+    fn wake_anew(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.waits { Some(now) } else { self.next_wake() }
+    }
+
     fn next_wake(&self) -> Option<Timestamp> {
         self.settled.and_then(|settled| self.schedule().next_wake(settled))
     }
 }
 
 impl Watched {
-    /// Watches the schedules of `set`, if it is another than before. What is new is looked at now; what was switched off or taken
-    /// away and has come back is settled up to now: what it missed meanwhile was not its own.
+    /// Watches the schedules of `set`, if it is another than before. What the first set has is looked at now, and so is what waits;
+    /// what comes later is settled up to now: what it missed while it was switched off or away was not its own.
     pub(super) fn keep_in_step(&mut self, set: &Arc<PolicySet>, now: Timestamp) {
         if self.set.as_ref().is_some_and(|known| Arc::ptr_eq(known, set)) {
             return;
@@ -62,39 +67,40 @@ impl Watched {
             self.all.drain(..).map(|watch| (watch.key(), watch)).collect();
         for policy in set.policies.iter().filter(|policy| policy.settings.mode != Mode::Off) {
             for at in 0..policy.settings.schedules.len() {
-                let mut watch = Watch { policy: policy.clone(), at, settled: None, wake: Some(now) };
+                let mut watch =
+                    Watch { policy: policy.clone(), at, settled: None, wake: Some(now), waits: false };
                 let key = watch.key();
                 if let Some(known) = before.remove(&key) {
-                    watch.settled = known.settled;
-                } else if self.gone.remove(&key) {
+                    (watch.settled, watch.waits) = (known.settled, known.waits);
+                    if watch.settled.is_some() {
+                        watch.wake = watch.wake_anew(now);
+                    }
+                } else if self.set.is_some() {
+                    // Looked at all the same: one of its fire times may wait from before.
                     watch.settled = Some(now);
-                }
-                if watch.settled.is_some() {
-                    watch.wake = watch.next_wake();
                 }
                 self.all.push(watch);
             }
         }
-        self.gone.extend(before.into_keys());
         self.set = Some(set.clone());
         self.order();
     }
 
     /// Begins anew at `now`: what was seen under a clock that ran ahead would keep schedules silent until that time comes.
     pub(super) fn begin_anew(&mut self, now: Timestamp) {
-        self.settle(|_| now);
+        self.settle(now, |_| now);
     }
 
     /// Passes over the fire times up to `until`, which were never due.
-    pub(super) fn pass_over(&mut self, until: Timestamp) {
-        self.settle(|settled| settled.max(until));
+    pub(super) fn pass_over(&mut self, until: Timestamp, now: Timestamp) {
+        self.settle(now, |settled| settled.max(until));
     }
 
-    fn settle(&mut self, anew: impl Fn(Timestamp) -> Timestamp) {
+    fn settle(&mut self, now: Timestamp, anew: impl Fn(Timestamp) -> Timestamp) {
         for watch in &mut self.all {
             if let Some(settled) = watch.settled {
                 watch.settled = Some(anew(settled));
-                watch.wake = watch.next_wake();
+                watch.wake = watch.wake_anew(now);
             }
         }
         self.order();
@@ -131,9 +137,10 @@ impl Watched {
         &self.all[place]
     }
 
-    /// Has it looked at when it is due next, or at `sooner` if that is before.
+    /// Has it looked at when it is due next, or at `sooner` if that is before, where a fire time of it waits.
     pub(super) fn settle_one(&mut self, place: usize, settled: Timestamp, sooner: Option<Timestamp>) {
         self.all[place].settled = Some(settled);
+        self.all[place].waits = sooner.is_some();
         let next = self.all[place].next_wake();
         match next.into_iter().chain(sooner).min() {
             Some(wake) => self.wake_at(place, wake),
