@@ -27,6 +27,8 @@ impl SlowLane {
     /// Starts a thread for each processor but one, and waits until they have started: nothing of it is left to be done in a
     /// process that walls itself in. They wait for time only; what waits for anything else is done at home.
     pub(super) fn start() -> io::Result<Self> {
+        // The first look at the processor's time asks the system for what it may not be asked within walls.
+        computed();
         // Asks the system alone: a walled-in process has no files to ask.
         let processors = rustix::thread::sched_getaffinity(None)?.count() as usize;
         let threads = processors.saturating_sub(1).max(1);

@@ -44,7 +44,11 @@ struct Window {
 fn two_other_readers_of_cron_lines_agree() {
     let lines = lines();
     assert_eq!(lines.len(), COUNT);
-    let windows: BTreeMap<&str, Vec<Window>> = ZONES.iter().map(|zone| (*zone, windows(zone))).collect();
+    let of_zones: BTreeMap<&str, Vec<Window>> = ZONES.iter().map(|zone| (*zone, windows(zone))).collect();
+    let of_line = |line: &Line| -> BTreeMap<&str, Vec<Window>> {
+        ZONES.iter().map(|zone| (*zone, bounded(line, zone, &of_zones[zone]))).collect()
+    };
+    let windows: Vec<BTreeMap<&str, Vec<Window>>> = lines.iter().map(of_line).collect();
     let croniter = ask_croniter(&lines, &windows);
     if croniter.is_none() {
         println!("SKIPPED: croniter cannot be installed here; ours is held against croner alone");
@@ -55,7 +59,8 @@ fn two_other_readers_of_cron_lines_agree() {
     let (mut compared, mut problems) = (0, Vec::new());
     for (at, line) in lines.iter().enumerate() {
         for zone in ZONES {
-            let (ours, croner) = (ours(line, zone, &windows[zone]), croner_fires(line, zone, &windows[zone]));
+            let windows = &windows[at][zone];
+            let (ours, croner) = (ours(line, zone, windows), croner_fires(line, zone, windows));
             let third = croniter.as_ref().map(|all| &all[&(at, zone.to_owned())]);
             compared += ours.len();
             for day in days_that_differ(&ours, &croner, third, zone) {
@@ -107,6 +112,18 @@ fn windows(zone: &str) -> Vec<Window> {
     std::iter::once(first).chain(around).collect()
 }
 
+/// The windows, each ending where ours has told enough: who tells more of an hour must not stop before the others do.
+fn bounded(line: &Line, zone: &str, windows: &[Window]) -> Vec<Window> {
+    let bound = |window: &Window| {
+        let told = ours(line, zone, &[*window]);
+        match told.last() {
+            Some(last) if told.len() == window.max => Window { until: *last, max: 2 * window.max, ..*window },
+            _ => *window,
+        }
+    };
+    windows.iter().map(bound).collect()
+}
+
 fn ours(line: &Line, zone: &str, windows: &[Window]) -> BTreeSet<i64> {
     let entry = ScheduleEntry {
         cron: Some(line.ours.clone()),
@@ -141,7 +158,7 @@ fn croner_fires(line: &Line, zone: &str, windows: &[Window]) -> BTreeSet<i64> {
 /// Fire times by line and zone; `None` where there is no croniter.
 fn ask_croniter(
     lines: &[Line],
-    windows: &BTreeMap<&str, Vec<Window>>,
+    windows: &[BTreeMap<&str, Vec<Window>>],
 ) -> Option<BTreeMap<(usize, String), BTreeSet<i64>>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/cron.py");
     let mut python = Command::new("python3");
@@ -154,7 +171,8 @@ fn ask_croniter(
     let mut questions = String::new();
     for (at, line) in lines.iter().enumerate() {
         for zone in ZONES {
-            let spans: Vec<Value> = windows[zone].iter().map(|w| json!([w.from, w.until, w.max])).collect();
+            let spans: Vec<Value> =
+                windows[at][zone].iter().map(|w| json!([w.from, w.until, w.max])).collect();
             let asked = json!({ "line": line.croniter, "seconds": line.has_seconds, "zone": zone, "windows": spans, "at": at });
             questions.push_str(&format!("{asked}\n"));
         }
@@ -196,7 +214,6 @@ fn days_that_differ(
     zone: &str,
 ) -> Vec<Day> {
     let zone: Tz = zone.parse().expect("a zone");
-    // Beyond where a reader stopped for having told enough nothing is known of it.
     let known = [Some(ours), Some(croner), croniter];
     let date = |at: i64| {
         DateTime::from_timestamp(at, 0).expect("in range").with_timezone(&zone).date_naive().to_string()
