@@ -1,7 +1,7 @@
 //! Events delivered several times, out of order and late, as vendors do: each starts one run, and each happening has its effects
 //! once. The judge joins what was answered with what the simulated clouds saw.
 
-use crate::harness::{Host, World, executed, seed, times};
+use crate::harness::{Host, World, eventually, executed, seed, times};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,8 +64,14 @@ fn notification(instance: &str, happening: usize, nth: usize) -> String {
 }
 
 async fn deliver(world: &World, host: &Host, bodies: &[String], deliveries: &[usize]) {
-    let sent =
-        futures::stream::iter(deliveries).map(|n| world.post(host, &bodies[*n])).buffer_unordered(SENDERS);
+    // As senders do, each is sent again where it comes faster than the source takes them.
+    let send = |n: &usize| {
+        let body = &bodies[*n];
+        eventually("a delivery to be let in", async || {
+            world.post(host, body).await.filter(|status| *status != 429).map(Some)
+        })
+    };
+    let sent = futures::stream::iter(deliveries).map(send).buffer_unordered(SENDERS);
     let refused: Vec<Option<u16>> =
         sent.filter(|status| std::future::ready(*status != Some(200))).collect().await;
     assert!(refused.is_empty(), "{} deliveries were not taken: {:?}", refused.len(), refused[0]);
