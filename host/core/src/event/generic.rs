@@ -58,7 +58,8 @@ impl Mapping {
         Ok(Event {
             subject: text(&self.subject),
             time: text(&self.time).and_then(|text| parse_vendor_time(&text)).unwrap_or(received),
-            incident: text(&self.incident),
+            // Its own alone: whoever may post here must not end what another source tells of.
+            incident: text(&self.incident).map(|key| format!("{source}:{key}")),
             account: text(&self.account),
             region: text(&self.region),
             level: text(&self.level),
@@ -102,7 +103,7 @@ mod tests {
         let [over, firing] = events.as_slice() else { panic!("{events:?}") };
         assert_eq!((over.id.as_str(), over.kind.as_str()), ("f-1 resolved", "DiskFull"));
         assert_eq!((over.subject.as_deref(), over.region.as_deref()), (Some("i-1"), Some("cn-hangzhou")));
-        assert_eq!((over.level.as_deref(), over.incident.as_deref()), (Some("page"), Some("f-1")));
+        assert_eq!((over.level.as_deref(), over.incident.as_deref()), (Some("page"), Some("in:f-1")));
         assert_eq!(over.time.to_iso_seconds(), "2018-06-08T01:25:37Z");
         assert_eq!(over.data, r#"{"alertname":"DiskFull","instance":"i-1","severity":"page"}"#);
         assert_eq!(
