@@ -12,6 +12,7 @@ pub(crate) mod imports;
 pub mod judge;
 mod lane;
 pub mod registry;
+mod ticker;
 mod wasi;
 
 use opsward_core::id::{PolicyName, RunId};

@@ -2,6 +2,7 @@
 //! the broker, the sandbox to the engine, and when to try again to `opsward_core::retry`.
 
 mod approval;
+mod late;
 mod outage;
 
 use crate::broker::{Broker, HALTED_PAUSE};
@@ -209,6 +210,12 @@ impl Worker {
             tracing::warn!(run = %id, policy = %run.policy, "policy is gone, off, or has another account; the run waits for it");
             return self.sleep(&claim, vec![], now + POLICY_ABSENT_PAUSE, false).await;
         };
+        if let Some(late) = late::too_late(&run, &policy, now) {
+            tracing::warn!(run = %id, message = late.message, "the run is not begun");
+            metrics::counter!("opsward_runs_total", "result" => "failed").increment(1);
+            let records = vec![Record::new(now, Entry::Failed { failure: late })];
+            return self.broker.store.finish(&claim, records, Standing::Failed).await;
+        }
         let Some(revision) = self.registry.revision(&run.digest).await else {
             let message = format!("plugin revision {} is neither loaded nor cached", run.digest.short());
             return self

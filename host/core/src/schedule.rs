@@ -23,7 +23,7 @@ pub use clock::{CLOCK_JUMP_MAX, ClockStep, clock_step};
 pub use decide::{CAUGHT_UP_MAX, Decision, Due, Known, MISSED_MAX, QUEUED_MAX};
 pub use dialect::Dialect;
 pub use entry::{ExceptEntry, Misfire, Overlap, ScheduleEntry};
-pub use fired::{FIRED_TYPE, SOURCE, fired_by_hand, fired_event};
+pub use fired::{FIRED_TYPE, SOURCE, begins_within, fired_by_hand, fired_event};
 pub use problem::ScheduleError;
 pub use words::Words;
 

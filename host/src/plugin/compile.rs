@@ -6,6 +6,7 @@ use super::bindings::{Policy, PolicyPre};
 use super::engine::{Code, Description, Engine, Mapped, Permission, Revision};
 use super::judge::{Interfaces, RefusedPlugin, check_bytes, check_description, check_interfaces};
 use super::lane::Paces;
+use super::lane::{Kept, Pace};
 use super::{Ended, GuestCalls, RunContext};
 use opsward_core::id::{Digest, PolicyName, RunId};
 use opsward_core::run::{FaultKind, HostReply, HostRequest, Mode, Stop};
@@ -101,12 +102,16 @@ impl Engine {
             mode: Mode::DryRun,
             config: "{}".into(),
         };
-        let mut store = self.store(SelfTest::default(), context);
-        let described = async {
-            let policy: Policy = plugin.pre.instantiate_async(&mut store).await?;
-            policy.opsward_policy_handler().call_describe(&mut store).await
-        }
-        .await;
+        let (kept, pre) = (Kept::default(), plugin.pre.clone());
+        let mut store = self.store(SelfTest::default(), context, kept.clone());
+        let guest = async move {
+            let described = async {
+                let policy: Policy = pre.instantiate_async(&mut store).await?;
+                policy.opsward_policy_handler().call_describe(&mut store).await
+            };
+            (described.await, store)
+        };
+        let (described, mut store) = self.in_lane(guest, kept, &Pace::default()).await;
         match described {
             Ok(told) => Ok(description(told)),
             Err(error) => {

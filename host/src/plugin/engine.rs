@@ -10,7 +10,8 @@ use super::cache::{Cache, configuration};
 use super::compiler::Compiler;
 use super::guest::Guest;
 use super::judge::RefusedPlugin;
-use super::lane::{self, Paces, SlowLane};
+use super::lane::{self, Kept, Pace, Paces, SlowLane};
+use super::ticker::Ticker;
 use super::{Ended, GuestCalls, RunContext, wasi};
 use opsward_core::event::Event;
 use opsward_core::id::Digest;
@@ -18,15 +19,11 @@ use opsward_core::run::{Failure, Fault, FaultKind, Outcome};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
-
-/// How often guest code is interrupted: the grain of the CPU budget, and the longest a guest keeps a thread.
-pub const TICK: Duration = Duration::from_millis(10);
 
 /// How long after the wall-clock budget a call under way may still take. Before that, the budget ends a guest only at its
 /// next call, so that an effect under way is not cut off and left ambiguous: with all its repetitions and read-backs one
@@ -79,8 +76,6 @@ struct Inner {
     wasm: wasmtime::Engine,
     linker: Linker<Guest>,
     limits: Limits,
-    /// Ticks since the start; the epoch itself cannot be read.
-    ticks: Arc<AtomicU64>,
     /// What is reserved for a memory in bytes where there is no pool of them.
     reserved: Option<u64>,
     /// None in a process that only runs what others compiled.
@@ -144,8 +139,8 @@ impl Engine {
 
     /// Has guests be interrupted from now on, and those that compute on give way. All threads have started when this is done.
     pub(crate) fn start_ticking(&self) -> Result<(), StartEngineError> {
-        start_ticker(&self.0.wasm, self.0.ticks.clone()).map_err(StartEngineError::Threads)?;
-        let slow_lane = SlowLane::start().map_err(StartEngineError::Threads)?;
+        let ticker = Ticker::start(&self.0.wasm).map_err(StartEngineError::Threads)?;
+        let slow_lane = SlowLane::start(ticker).map_err(StartEngineError::Threads)?;
         self.0.slow_lane.get_or_init(|| slow_lane);
         Ok(())
     }
@@ -165,9 +160,7 @@ impl Engine {
         let (wasm, reserved) =
             started.map_err(|e: wasmtime::Error| StartEngineError::Wasm(format!("{e:#}")))?;
         let linker = link(&wasm).map_err(|e| StartEngineError::Wasm(format!("{e:#}")))?;
-        let ticks = Arc::new(AtomicU64::new(0));
-        let slow_lane = OnceLock::new();
-        Ok(Inner { wasm, linker, limits, ticks, reserved, workshop: None, slow_lane })
+        Ok(Inner { wasm, linker, limits, reserved, workshop: None, slow_lane: OnceLock::new() })
     }
 
     /// The bounds it was set up with.
@@ -200,7 +193,8 @@ impl Engine {
         calls: C,
     ) -> (Ended, C) {
         let pace = plugin.paces.of(&context.policy);
-        let mut store = self.store(calls, context);
+        let kept = Kept::default();
+        let mut store = self.store(calls, context, kept.clone());
         let wall = self.0.limits.wall;
         let (pre, event) = (plugin.pre.clone(), event.clone());
         let guest = async move {
@@ -211,17 +205,27 @@ impl Engine {
             });
             (ended, store.into_data())
         };
-        let (ended, guest) = lane::run(guest, &pace, self.0.slow_lane.get()).await;
+        let (ended, guest) = self.in_lane(guest, kept, &pace).await;
         if guest.log_lines_dropped > 0 {
             tracing::debug!(run = %guest.context.run, lines = guest.log_lines_dropped, "log lines dropped");
         }
         (ended, guest.into_calls())
     }
 
-    /// A store with every bound set.
-    pub(super) fn store<C: GuestCalls>(&self, calls: C, context: RunContext) -> Store<Guest> {
-        let Inner { wasm, limits, ticks, .. } = &*self.0;
-        let mut store = Store::new(wasm, Guest::new(calls, context, limits, ticks));
+    /// Runs a guest to its end where it keeps nobody else from going on.
+    pub(super) async fn in_lane<T: Send + 'static>(
+        &self,
+        guest: impl Future<Output = T> + Send + 'static,
+        kept: Kept,
+        pace: &Pace,
+    ) -> T {
+        lane::run(guest, kept, pace, self.0.slow_lane.get()).await
+    }
+
+    /// A store with every bound set; `kept` is what its guest's computing is counted in.
+    pub(super) fn store<C: GuestCalls>(&self, calls: C, context: RunContext, kept: Kept) -> Store<Guest> {
+        let Inner { wasm, limits, .. } = &*self.0;
+        let mut store = Store::new(wasm, Guest::new(calls, context, limits, kept));
         store.limiter(Guest::limiter);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut guest| guest.data_mut().on_tick());
@@ -374,20 +378,4 @@ fn link(wasm: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     Policy::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     wasi::link(&mut linker)?;
     Ok(linker)
-}
-
-/// Ticks without regard to what runs: a guest that never returns must not be able to stop its own clock. Ends with the
-/// engine.
-fn start_ticker(wasm: &wasmtime::Engine, ticks: Arc<AtomicU64>) -> std::io::Result<()> {
-    let weak = wasm.weak();
-    let tick = move || {
-        while let Some(wasm) = weak.upgrade() {
-            // Counted first: whoever sees the epoch move must see the count moved.
-            ticks.fetch_add(1, Ordering::Release);
-            wasm.increment_epoch();
-            drop(wasm);
-            std::thread::sleep(TICK);
-        }
-    };
-    std::thread::Builder::new().name("guest-ticker".to_owned()).spawn(tick).map(drop)
 }

@@ -1,16 +1,15 @@
 //! One running guest: its store's data, its bounds, and how its end is named. Leaves what imports mean to `imports` and
 //! building stores to `engine`. Tested by the hostile guests in `tests/`.
 
-use super::engine::{Limits, TICK};
-use super::lane;
+use super::engine::Limits;
+use super::lane::{self, Kept};
 use super::wasi::Wasi;
 use super::{Ended, GuestCalls, RunContext};
 use futures::future::BoxFuture;
 use opsward_core::run::{Fault, FaultKind, HostReply, HostRequest, Stop};
 use opsward_core::time::Timestamp;
 use std::any::Any;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use wasmtime::{ResourceLimiter, Trap, UpdateDeadline, WasmBacktrace};
 
@@ -33,16 +32,14 @@ pub(super) struct Guest {
     pub(super) log_lines_dropped: u64,
     calls_left: u32,
     calls_max: u32,
-    /// The engine's ticks so far.
-    ticks: Arc<AtomicU64>,
-    /// The tick at which the wall-clock budget is used up.
-    wall_tick: u64,
+    /// When the wall-clock budget is used up.
+    deadline: Instant,
     /// Where the host's own work is done.
     home: Handle,
-    cpu_ticks_left: u64,
-    cpu_ticks_max: u64,
-    /// A tick went by while the host worked for the guest: the next epoch check is not the guest's doing.
-    excused: bool,
+    /// How long it has kept the threads it ran on; how much of that the host worked for it; how long it may keep them itself.
+    kept: Kept,
+    excused: Duration,
+    cpu_max: Duration,
     memory: MemoryBudget,
     /// Why the host ended the guest, where it did.
     ended: Option<Ended>,
@@ -51,13 +48,7 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new<C: GuestCalls>(
-        calls: C,
-        context: RunContext,
-        limits: &Limits,
-        ticks: &Arc<AtomicU64>,
-    ) -> Self {
-        let cpu_ticks = ticks_in(limits.cpu);
+    pub(super) fn new<C: GuestCalls>(calls: C, context: RunContext, limits: &Limits, kept: Kept) -> Self {
         Self {
             calls: Box::new(calls),
             context,
@@ -65,12 +56,11 @@ impl Guest {
             log_lines_dropped: 0,
             calls_left: limits.calls,
             calls_max: limits.calls,
-            wall_tick: ticks.load(Ordering::Relaxed).saturating_add(ticks_in(limits.wall)),
-            ticks: ticks.clone(),
+            deadline: Instant::now() + limits.wall,
             home: Handle::current(),
-            cpu_ticks_left: cpu_ticks,
-            cpu_ticks_max: cpu_ticks,
-            excused: false,
+            kept,
+            excused: Duration::ZERO,
+            cpu_max: limits.cpu,
             memory: MemoryBudget {
                 bytes_left: limits.memory_bytes,
                 elements_left: TABLE_ELEMENTS_MAX,
@@ -89,12 +79,11 @@ impl Guest {
     /// Has the broker answer `request`. The wall-clock budget is looked at before and not during, so that an effect under
     /// way is waited for instead of being left ambiguous; the broker has deadlines of its own.
     pub(super) async fn ask(&mut self, request: HostRequest) -> wasmtime::Result<HostReply> {
-        let before = self.ticks.load(Ordering::Relaxed);
-        if before >= self.wall_tick {
+        if Instant::now() >= self.deadline {
             return Err(self.fault(FaultKind::Timeout, "the run's time is used up".to_owned()));
         }
-        let reply = lane::at_home(&self.home, self.calls.perform(request)).await;
-        self.excused |= self.ticks.load(Ordering::Relaxed) != before;
+        let (reply, worked) = lane::at_home(&self.home, self.calls.perform(request)).await;
+        self.excused += worked;
         reply.map_err(|stop| self.end(Ended::Stopped(stop)))
     }
 
@@ -130,19 +119,11 @@ impl Guest {
 
     /// Called by the guest's own code at the first epoch check after a tick.
     pub(super) fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        if std::mem::take(&mut self.excused) {
+        if self.kept.so_far().saturating_sub(self.excused) < self.cpu_max {
             return Ok(UpdateDeadline::Yield(1));
         }
-        match self.cpu_ticks_left.checked_sub(1) {
-            Some(left) => {
-                self.cpu_ticks_left = left;
-                Ok(UpdateDeadline::Yield(1))
-            }
-            None => {
-                let ms = self.cpu_ticks_max * TICK.as_millis() as u64;
-                Err(self.fault(FaultKind::CpuBudget, format!("more than {ms} ms of computing in one run")))
-            }
-        }
+        let message = format!("more than {} ms of computing in one run", self.cpu_max.as_millis());
+        Err(self.fault(FaultKind::CpuBudget, message))
     }
 
     /// What bounds memory and tables.
@@ -245,10 +226,6 @@ impl ResourceLimiter for MemoryBudget {
         self.refused = true;
         Ok(())
     }
-}
-
-fn ticks_in(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX).max(1)
 }
 
 /// Whether an access out of bounds is a guest's stack run over its start: the call chain is as deep as is looked at, or the

@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use futures::future::BoxFuture;
 use opsward::broker::{AccountFacts, Caller, Sender, Stamp};
 use opsward::clock::{Clock as _, SystemClock};
-use opsward::store::{RunFilter, RunRow, Store};
+use opsward::store::{RunFilter, Store};
 use opsward::trigger::accept::Accept;
 use opsward_core::answer::Verdict;
 use opsward_core::call::CallRequest;
@@ -42,6 +42,8 @@ const TICK: Duration = Duration::from_millis(5);
 const SLOW: Duration = Duration::from_secs(1);
 /// How often a hostile policy is looked at whether it has a run.
 const LOOK: Duration = Duration::from_millis(20);
+/// How many of its runs are looked at: the newest is the one that was begun last.
+const RUNS_LOOKED_AT: usize = 4;
 /// How long the last events of a turn may take before the benchmark fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The most that hostile policies may cost.
@@ -147,19 +149,25 @@ async fn feed(
         event.source = source.parse()?;
         event.kind = kind.to_owned();
         accept.accept(vec![event], b"", Trust::Proved).await?;
-        let newest = || RunFilter { policy: policy.parse().ok(), state: None, limit: 1 };
-        while let [run] = &store.list_runs(newest()).await?[..]
-            && (run.state == RunState::Running || is_due(run))
-        {
+        while has_work(&*store, policy).await? {
             tokio::time::sleep(LOOK).await;
         }
     }
     Ok(())
 }
 
-/// Whether it may be claimed at once: one that waits to be tried again costs nobody anything.
-fn is_due(run: &RunRow) -> bool {
-    run.state == RunState::Ready && run.wake_at.is_none_or(|at| at <= SystemClock.now())
+/// Whether the policy has a run in its guest, or one that may be claimed at once: one that waits to be tried again costs nobody
+/// anything. Asks for runs that have not ended: those the store finds without looking through all it ever recorded.
+async fn has_work(store: &(impl Store + ?Sized), policy: &str) -> anyhow::Result<bool> {
+    for state in [RunState::Running, RunState::Ready] {
+        let filter = RunFilter { policy: policy.parse().ok(), state: Some(state), limit: RUNS_LOOKED_AT };
+        let runs = store.list_runs(filter).await?;
+        let now = SystemClock.now();
+        if runs.iter().any(|run| state == RunState::Running || run.wake_at.is_none_or(|at| at <= now)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn files() -> Vec<(String, &'static [u8])> {

@@ -3,6 +3,7 @@
 use crate::harness::{World, cron_at, eventually};
 use opsward::store::sqlite::Reader;
 use serde_json::Value;
+use std::time::Duration;
 
 async fn schedule(world: &World, args: &[&str]) -> (Option<i32>, String, String) {
     let args = [&["schedule"], args].concat();
@@ -156,6 +157,32 @@ async fn a_person_has_a_schedule_fire_now_and_once() {
     host.terminate().await;
     let (code, _, err) = schedule(&world, &["fire", "nightly"]).await;
     assert!(code != Some(0) && err.contains("no host runs"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_firing_that_could_not_begin_within_its_grace_begins_only_when_a_person_says_so() {
+    let world = World::new().await;
+    world.put_plugin("nightly-reset");
+    let file = include_str!("harness/nightly-reset.toml").replace("{cron}", &cron_at(12 * 3600));
+    let file = file.replace(r#"zone = "Asia/Shanghai" }"#, r#"zone = "Asia/Shanghai", grace = "5s" }"#);
+    world.write("plugins.d/nightly.toml", &file);
+    let host = world.start().await;
+    let opsward = async |args: &[&str]| {
+        let output = world.command(args).output().await.expect("it runs");
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    opsward(&["halt", "--policy", "nightly"]).await;
+    // A halt is in force everywhere within a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    opsward(&["schedule", "fire", "nightly"]).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    opsward(&["resume", "--policy", "nightly"]).await;
+    let runs = world.settled_runs(&host, 1).await;
+    assert!(runs[0]["state"] == "failed" && runs[0].to_string().contains("too-late"), "{runs:#?}");
+    assert_eq!(world.effects("ResetInstance").await.len(), 0);
+    opsward(&["run", "retry", runs[0]["id"].as_str().expect("an id")]).await;
+    eventually("the reset", async || (!world.effects("ResetInstance").await.is_empty()).then_some(())).await;
+    host.terminate().await;
 }
 
 /// Where a host dies while it fires: before and after the decision, before and after the commit of decision, event and run.

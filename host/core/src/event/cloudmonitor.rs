@@ -35,10 +35,13 @@ pub(super) fn decode(
     system_event(source, text, body, None, received)
 }
 
-/// Whether `body` may be a system event.
+/// Whether `body` may be a system event, and not a log record or a message of somebody's own that has a `name`: those of ECS are
+/// called `Instance:<what>:<status>`, those of other products come with the product.
 pub(super) fn is_system_event(body: &Object) -> bool {
     let says_where = ["content", "resourceId", "regionId"].iter().any(|key| body.contains_key(*key));
-    body.get("name").is_some_and(Value::is_string) && says_where
+    let of_product = body.get("product").is_some_and(Value::is_string);
+    let is_name = |name: &str| of_product || name.contains(':');
+    body.get("name").and_then(Value::as_str).is_some_and(is_name) && says_where
 }
 
 /// Reads a system event, whichever way it came. `text` is what `body` was read from; `message` is the id of the message that it
@@ -179,4 +182,24 @@ fn built_arn(
 /// An instance as Alibaba names its resources.
 pub(super) fn instance_arn(instance: &str, region: &str, account: Option<&str>) -> String {
     format!("acs:ecs:{region}:{}:instance/{instance}", account.unwrap_or("*"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json;
+    use super::is_system_event;
+
+    #[test]
+    fn a_record_with_a_name_is_no_system_event_for_that() {
+        for (body, expected) in [
+            (r#"{"name":"Instance:SystemFailure.Reboot:Executed","content":{}}"#, true),
+            (r#"{"name":"CertKeyExpired","product":"SLB","resourceId":"lb-1"}"#, true),
+            (r#"{"name":"alice","content":"logged in"}"#, false),
+            (r#"{"name":"Instance:SystemFailure.Reboot:Executed"}"#, false),
+            (r#"{"name":7,"product":"SLB","content":{}}"#, false),
+        ] {
+            let body_read = json::object(body).expect("an object");
+            assert_eq!(is_system_event(&body_read), expected, "{body}");
+        }
+    }
 }

@@ -1,10 +1,12 @@
-//! The event a schedule's firing becomes. Leaves starting a run on it to the host. Tested below.
+//! The event a schedule's firing becomes, and until when a run may begin with it. Leaves starting the run to the host. Tested
+//! below.
 
-use super::{Rule, Schedule};
+use super::{GRACE_DEFAULT, Misfire, Rule, Schedule};
 use crate::event::Event;
 use crate::id::{Digest, PolicyName, SourceName};
 use crate::time::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The source of all firings.
 pub const SOURCE: &str = "schedule";
@@ -21,6 +23,20 @@ pub fn fired_event(policy: &PolicyName, schedule: &Schedule, fire_at: Timestamp)
 pub fn fired_by_hand(policy: &PolicyName, schedule: &Schedule, at: Timestamp, by: &str) -> Event {
     let id = format!("{}/by-hand/{at}", id_begins(policy, schedule));
     event(policy, schedule, at, id, Some(by))
+}
+
+/// How long a run that `event` starts may wait before it first begins; none where it may wait for ever: the event is no firing, or
+/// one that is made up for however late. `schedules` are its policy's: a firing of none of them is of one that was taken out.
+pub fn begins_within(event: &Event, schedules: &[Schedule]) -> Option<Duration> {
+    if event.source.as_str() != SOURCE || event.kind != FIRED_TYPE {
+        return None;
+    }
+    let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+    match schedules.iter().find(|schedule| data["schedule"] == schedule.text()) {
+        Some(schedule) if schedule.misfire() != Misfire::Skip => None,
+        Some(schedule) => Some(schedule.grace()),
+        None => Some(GRACE_DEFAULT),
+    }
 }
 
 fn id_begins(policy: &PolicyName, schedule: &Schedule) -> String {
@@ -106,5 +122,27 @@ mod tests {
         assert_ne!(by_hand.id, event.id, "although at a fire time");
         assert!(by_hand.id.ends_with("/by-hand/2024-01-01T19:00:00.000Z"), "{}", by_hand.id);
         assert!(by_hand.data.contains("\"by\":\"alice\""), "{}", by_hand.data);
+    }
+
+    #[test]
+    fn a_firing_that_would_be_skipped_late_begins_within_the_grace_and_no_other_is_bound() {
+        let policy: PolicyName = "nightly".parse().expect("a name");
+        let every = |period: &str, misfire, grace: Option<&str>| {
+            let (every, grace) = (Some(period.to_owned()), grace.map(str::to_owned));
+            let entry = ScheduleEntry { every, misfire, grace, ..ScheduleEntry::default() };
+            Schedule::parse(&entry).expect("a schedule")
+        };
+        let skipped = every("1h", Some(Misfire::Skip), Some("10m"));
+        let made_up_for = every("2h", Some(Misfire::Once), None);
+        let gone = every("3h", Some(Misfire::Once), None);
+        let schedules = [skipped.clone(), made_up_for.clone()];
+        let within =
+            |schedule| begins_within(&fired_event(&policy, schedule, Timestamp::from_seconds(0)), &schedules);
+        assert_eq!(within(&skipped), Some(Duration::from_secs(600)));
+        assert_eq!(within(&made_up_for), None);
+        assert_eq!(within(&gone), Some(GRACE_DEFAULT));
+        let mut other = fired_event(&policy, &skipped, Timestamp::from_seconds(0));
+        other.source = "alarms".parse().expect("a name");
+        assert_eq!(begins_within(&other, &schedules), None);
     }
 }

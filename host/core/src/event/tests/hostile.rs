@@ -109,7 +109,7 @@ fn what_is_no_json_is_refused_inside_of_what_is() {
         if let Ok(text) = std::str::from_utf8(body)
             && !text.trim().is_empty()
         {
-            let event = json!({ "name": "N", "content": text }).to_string();
+            let event = json!({ "name": "Disk:N:Executed", "content": text }).to_string();
             for kind in [SourceKind::AlibabaCloudmonitor, SourceKind::AlibabaSls, SourceKind::AlibabaFc] {
                 assert!(read(kind, &[], event.as_bytes()).is_err(), "{name} as {kind}");
             }

@@ -1,0 +1,30 @@
+//! Runs that begin too late: a firing that its schedule would have skipped, had it been recorded now, does not begin now either,
+//! whatever kept it. Leaves how long it may wait to `opsward_core::schedule`. Tested by `schedules` in `tests/`.
+
+use crate::policy::LivePolicy;
+use crate::store::Claimed;
+use opsward_core::run::{Entry, Failure, Record};
+use opsward_core::schedule::begins_within;
+use opsward_core::time::Timestamp;
+
+/// Why `run` may not begin at `now`. One that has begun goes on: what it has done is for it to complete; and so does one that a
+/// person had tried again.
+pub(super) fn too_late(run: &Claimed, policy: &LivePolicy, now: Timestamp) -> Option<Failure> {
+    let begun = |record: &Record| matches!(record.entry, Entry::Started { .. } | Entry::Failed { .. });
+    if run.ledger.iter().any(begun) {
+        return None;
+    }
+    let within = begins_within(&run.event, &policy.settings.schedules)?;
+    let waited = now.since(run.received);
+    (waited > within).then(|| Failure {
+        code: "too-late".to_owned(),
+        message: format!(
+            "the schedule fired {} s ago and its run may begin within {} s: nothing was done; `opsward run retry {}` has it done now",
+            waited.as_secs(),
+            within.as_secs(),
+            run.claim.run,
+        ),
+        retryable: false,
+        details: String::new(),
+    })
+}
