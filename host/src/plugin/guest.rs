@@ -79,12 +79,17 @@ impl Guest {
     /// Has the broker answer `request`. The wall-clock budget is looked at before and not during, so that an effect under
     /// way is waited for instead of being left ambiguous; the broker has deadlines of its own.
     pub(super) async fn ask(&mut self, request: HostRequest) -> wasmtime::Result<HostReply> {
-        if Instant::now() >= self.deadline {
-            return Err(self.fault(FaultKind::Timeout, "the run's time is used up".to_owned()));
-        }
+        self.check_time()?;
         let (reply, worked) = lane::at_home(&self.home, self.calls.perform(request)).await;
         self.excused += worked;
         reply.map_err(|stop| self.end(Ended::Stopped(stop)))
+    }
+
+    fn check_time(&mut self) -> wasmtime::Result<()> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        Err(self.fault(FaultKind::Timeout, "the run's time is used up".to_owned()))
     }
 
     /// Takes `count` from the call budget, or ends the guest.
@@ -119,6 +124,8 @@ impl Guest {
 
     /// Called by the guest's own code at the first epoch check after a tick.
     pub(super) fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        // On a busy host, one that computes on may get little of the processor for long.
+        self.check_time()?;
         if self.kept.so_far().saturating_sub(self.excused) < self.cpu_max {
             return Ok(UpdateDeadline::Yield(1));
         }
