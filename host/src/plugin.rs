@@ -10,7 +10,7 @@ mod guest;
 pub mod guests;
 pub(crate) mod imports;
 pub mod judge;
-mod lane;
+pub(crate) mod lane;
 pub mod registry;
 mod ticker;
 mod wasi;

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
@@ -28,6 +28,13 @@ const STRETCH: Duration = Duration::from_micros(500);
 /// processors evenly, whatever it prefers within one, and what finishes a write to the disk would wait for slices of
 /// milliseconds.
 const REST: Duration = Duration::from_micros(50);
+
+thread_local!(static GIVES_WAY: Cell<bool> = const { Cell::new(false) });
+
+/// Whether this is a thread that runs when no other wants to: what others wait for is not for it to do.
+pub(crate) fn gives_way() -> bool {
+    GIVES_WAY.get()
+}
 
 /// The threads for runs that compute on.
 pub(super) struct SlowLane {
@@ -46,7 +53,10 @@ impl SlowLane {
         let processors = rustix::thread::sched_getaffinity(None)?.count() as usize;
         let threads = processors.saturating_sub(1).max(1);
         let (started, has_started) = mpsc::channel();
-        let give_way = move || drop(started.send(give_way()));
+        let give_way = move || {
+            GIVES_WAY.set(true);
+            drop(started.send(give_way()));
+        };
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads).thread_name("slow-guests").on_thread_start(give_way).enable_time();
         let runtime = builder.build()?;
@@ -138,10 +148,9 @@ pub(super) async fn run<T: Send + 'static>(
             return ended;
         }
     }
-    let _fast = slow.ticker.go_fast();
     // Its task is ended with this one.
     let mut moved = JoinSet::new();
-    moved.spawn_on(resting(guest), threads);
+    moved.spawn_on(resting(guest, slow.ticker.clone()), threads);
     match moved.join_next().await {
         Some(Ok(ended)) => {
             pace.note(kept.so_far());
@@ -153,13 +162,15 @@ pub(super) async fn run<T: Send + 'static>(
     }
 }
 
-/// Has the thread it is polled on rest after each stretch of computing.
-async fn resting<T>(guest: impl Future<Output = T> + Unpin) -> T {
+/// Has the guest interrupted often while it computes, and the thread it is polled on rest after each stretch of that.
+async fn resting<T>(guest: impl Future<Output = T> + Unpin, ticker: Ticker) -> T {
     thread_local!(static RESTED: Cell<Duration> = const { Cell::new(Duration::ZERO) });
     let mut guest = guest;
     poll_fn(|context| {
+        let fast = ticker.go_fast();
         let polled = Pin::new(&mut guest).poll(context);
-        if computed().saturating_sub(RESTED.get()) >= STRETCH {
+        drop(fast);
+        if polled.is_pending() && computed().saturating_sub(RESTED.get()) >= STRETCH {
             std::thread::sleep(REST);
             RESTED.set(computed());
         }
@@ -213,10 +224,9 @@ pub(super) async fn at_home<T>(home: &Handle, work: impl Future<Output = T>) -> 
     let mut worked = Duration::ZERO;
     poll_fn(|context| {
         let _inside = home.enter();
-        // Cheaper to ask than the thread's time, and never less.
-        let begun = Instant::now();
+        let begun = computed();
         let polled = work.as_mut().poll(context);
-        worked += begun.elapsed();
+        worked += computed().saturating_sub(begun);
         polled.map(|done| (done, worked))
     })
     .await

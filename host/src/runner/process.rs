@@ -8,6 +8,7 @@ use super::confine;
 use super::frame::{self, Frame, Frames};
 use super::message::{About, BrokenMessage, GuestEnd, Loaded, ToKeeper, ToRunner, VERSION, read};
 use crate::plugin::engine::{Engine, Limits, Mapped};
+use crate::plugin::lane;
 use crate::plugin::{Ended, GuestCalls};
 use futures::FutureExt as _;
 use opsward_core::id::Digest;
@@ -66,7 +67,7 @@ pub fn main() -> ! {
 
 fn serve(socket: &Arc<UnixStream>) -> Result<std::convert::Infallible, RunnerError> {
     let mut inbox = Inbox { socket: socket.clone(), frames: Frames::default() };
-    let outbox = Outbox { socket: socket.clone(), state: Mutex::default() };
+    let outbox = Arc::new(Outbox { socket: socket.clone(), state: Mutex::default() });
     let Received::Message(ToRunner::Setup { version, limits }) = inbox.next()? else {
         return Err(BrokenMessage::Unreadable("the first message must set up".to_owned()).into());
     };
@@ -102,7 +103,7 @@ fn serve(socket: &Arc<UnixStream>) -> Result<std::convert::Infallible, RunnerErr
 }
 
 /// Sets up the engine and walls the process in; what comes from here on comes from guests as well.
-fn set_up(version: u32, limits: Limits, outbox: &Outbox) -> Result<(Engine, Runtime), String> {
+fn set_up(version: u32, limits: Limits, outbox: &Arc<Outbox>) -> Result<(Engine, Runtime), String> {
     if version != VERSION {
         return Err(format!("the keeper speaks version {version}, this runner {VERSION}"));
     }
@@ -131,7 +132,7 @@ fn set_up(version: u32, limits: Limits, outbox: &Outbox) -> Result<(Engine, Runt
 /// The guests that are here.
 struct Guests {
     engine: Engine,
-    outbox: Outbox,
+    outbox: Arc<Outbox>,
     mapped: Mutex<HashMap<Digest, Arc<Mapped>>>,
     /// Where the answers for each run go.
     waiting: Mutex<HashMap<u64, mpsc::Sender<Answer>>>,
@@ -302,14 +303,25 @@ struct Unsent {
 }
 
 impl Outbox {
-    fn send(&self, message: &ToKeeper) -> io::Result<()> {
+    fn send(self: &Arc<Self>, message: &ToKeeper) -> io::Result<()> {
         let frame = frame::message(message).map_err(io::Error::other)?;
         let mut state = self.lock();
         state.bytes.extend_from_slice(&frame);
-        if state.writing {
+        if std::mem::replace(&mut state.writing, true) {
             return Ok(());
         }
-        state.writing = true;
+        drop(state);
+        if lane::gives_way() {
+            // What the others say meanwhile would wait for this thread. Where it fails, the keeper is gone, and reading ends the process.
+            let outbox = self.clone();
+            tokio::spawn(async move { outbox.write() });
+            return Ok(());
+        }
+        self.write()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let mut state = self.lock();
         while !state.bytes.is_empty() {
             let bytes = std::mem::take(&mut state.bytes);
             drop(state);

@@ -1,5 +1,5 @@
-//! Runs that begin too late: a firing that its schedule would have skipped, had it been recorded now, does not begin now either,
-//! whatever kept it. Leaves how long it may wait to `opsward_core::schedule`. Tested by `schedules` in `tests/`.
+//! Runs that begin too late: where a schedule skips what is later than its grace, a run that waited longer than that since it was
+//! recorded does not begin, whatever kept it. Leaves how long it may wait to `opsward_core::schedule`. Tested by `schedules` in `tests/`.
 
 use crate::policy::LivePolicy;
 use crate::store::Claimed;
@@ -10,7 +10,8 @@ use opsward_core::time::Timestamp;
 /// Why `run` may not begin at `now`. One that has begun goes on: what it has done is for it to complete; and so does one that a
 /// person had tried again.
 pub(super) fn too_late(run: &Claimed, policy: &LivePolicy, now: Timestamp) -> Option<Failure> {
-    let begun = |record: &Record| matches!(record.entry, Entry::Started { .. } | Entry::Failed { .. });
+    let begun =
+        |record: &Record| matches!(record.entry, Entry::Started { .. } | Entry::Retried { by: Some(_), .. });
     if run.ledger.iter().any(begun) {
         return None;
     }
@@ -19,7 +20,7 @@ pub(super) fn too_late(run: &Claimed, policy: &LivePolicy, now: Timestamp) -> Op
     (waited > within).then(|| Failure {
         code: "too-late".to_owned(),
         message: format!(
-            "the schedule fired {} s ago and its run may begin within {} s: nothing was done; `opsward run retry {}` has it done now",
+            "this run of a schedule was recorded {} s ago and was to begin within {} s: nothing was done; `opsward run retry {}` has it done now",
             waited.as_secs(),
             within.as_secs(),
             run.claim.run,
