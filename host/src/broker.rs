@@ -26,7 +26,7 @@ use turns::Turns;
 use crate::clock::Clock;
 use crate::plugin::GuestCalls;
 use crate::policy::LivePolicy;
-use crate::store::{Claim, Claimed, Restored, Store, StoreError};
+use crate::store::{Claim, Restored, Store, StoreError, Work};
 use futures::StreamExt as _;
 use opsward_core::admit::{self, Shown};
 use opsward_core::call::{CallError, CallReply, CallRequest, ErrorKind};
@@ -134,22 +134,23 @@ impl Broker {
     }
 
     /// Begins or continues a run. `mode` says what becomes of its effects.
-    pub fn session(&self, claimed: Claimed, policy: Arc<LivePolicy>, mode: Mode) -> Session {
+    pub fn session(&self, work: Work, policy: Arc<LivePolicy>, mode: Mode) -> Session {
+        let Work { run: claimed, ledger } = work;
         Session {
             broker: self.clone(),
-            replay: Replay::new(&claimed.ledger, claimed.received),
+            replay: Replay::new(&ledger, claimed.received),
             claim: claimed.claim,
             policy,
             mode,
             approving: None,
-            simulation: Simulation::new(mode, &claimed.ledger),
+            simulation: Simulation::new(mode, &ledger),
             source: claimed.event.source,
             event_id: claimed.event.id,
             event_time: claimed.event.time,
             received: claimed.received,
             last_records: Vec::new(),
             begun: Instant::now(),
-            answer_bytes: AtomicUsize::new(answer_bytes(&claimed.ledger)),
+            answer_bytes: AtomicUsize::new(answer_bytes(&ledger)),
             trust: claimed.trust,
             shown: Shown::default(),
             once_deadline: OnceLock::new(),

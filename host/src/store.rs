@@ -15,7 +15,7 @@ pub use event::{Acceptance, EventFilter, EventRow, NewEvent};
 pub use firing::{Firing, NewFiring, Pause, Recorded, ScheduleKey, ScheduleState};
 pub use once::{Once, OnceKey};
 pub use opsward_core::schedule::Decision;
-pub use run::{Claim, Claimed, NewRun, RunDetail, RunFilter, RunRow, Standing};
+pub use run::{Claim, Claimed, NewRun, RunDetail, RunFilter, RunRow, Standing, Work};
 pub use upkeep::{Restored, Retained, RetainedUpTo};
 
 use futures::future::BoxFuture;
@@ -53,9 +53,14 @@ pub trait Store: Send + Sync + 'static {
     /// epoch. The one verb that need not be on disk when it is answered, since losing a claim means claiming again: whoever has
     /// one makes no effect before a verb that waits. A run that was accepted under a clock that ran ahead does not wait for that time. On opening the store, runs left `running` by a
     /// dead host are ready again, with a crash counted; of those that have `SUSPECT_AT` crashes one at a time is handed out, after
-    /// all others. A run whose ledger cannot be read
-    /// is not handed out but held, with the reason as its note. On a full disk only runs that were claimed before are.
+    /// all others. A run that cannot be read is not handed out but held, with the reason as its note. On a full disk only runs
+    /// that were claimed before are.
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>>;
+
+    /// Reads the ledger of a run that was claimed: apart from the claim, since it may have megabytes, and other runs wait for
+    /// theirs. `Unreadable` where it cannot be read: the run is then held, with the reason as its note. `Lost` as
+    /// below where it was claimed before.
+    fn take_up(&self, run: Claimed) -> Reply<'_, Work>;
 
     /// The earliest wake time of a ready run that is no suspect.
     fn next_wake(&self) -> Reply<'_, Option<Timestamp>>;

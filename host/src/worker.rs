@@ -12,7 +12,7 @@ use crate::plugin::guests::Guests;
 use crate::plugin::registry::Registry;
 use crate::plugin::{Ended, RunContext};
 use crate::policy::{LivePolicy, Policies};
-use crate::store::{Claim, Claimed, SUSPECT_AT, Standing, StoreError};
+use crate::store::{Claim, Claimed, SUSPECT_AT, Standing, StoreError, Work};
 use approval::Asking;
 use futures::FutureExt as _;
 use opsward_core::event::Event;
@@ -191,7 +191,7 @@ impl Worker {
     async fn work_on(&self, run: Claimed) -> Result<(), StoreError> {
         let now = self.broker.clock.now();
         let claim = run.claim.clone();
-        let id = &run.claim.run;
+        let id = &claim.run;
         if run.crashes >= retry::CRASHES_MAX {
             return self.park(&run).await;
         }
@@ -199,6 +199,15 @@ impl Worker {
             tracing::warn!(run = %id, %halt, "the run waits");
             return self.sleep(&claim, vec![], now + haste(HALTED_PAUSE), false).await;
         }
+        let run = match self.broker.store.take_up(run).await {
+            // The store holds it, and has said so.
+            Err(StoreError::Unreadable { .. }) => return Ok(()),
+            Err(error @ StoreError::Sqlite(_)) => {
+                tracing::warn!(run = %id, %error, "the run's ledger cannot be read now; the run waits");
+                return self.sleep(&claim, vec![], now + STORE_FAILED_PAUSE, false).await;
+            }
+            run => run?,
+        };
         let live = self.policies.load().find(&run.policy).cloned();
         // Another account is another cloud: what a run began in one, it neither settles nor goes on with in another.
         let account = started(&run.ledger).and_then(|(_, account)| account);
@@ -227,7 +236,7 @@ impl Worker {
 
     async fn run_guest(
         &self,
-        run: Claimed,
+        run: Work,
         policy: Arc<LivePolicy>,
         revision: &Arc<Revision>,
         now: Timestamp,

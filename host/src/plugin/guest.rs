@@ -1,11 +1,13 @@
 //! One running guest: its store's data, its bounds, and how its end is named. Leaves what imports mean to `imports` and
-//! building stores to `engine`. Tested by the hostile guests in `tests/`.
+//! building stores to `engine`. Tested below, and by the hostile guests in `tests/`.
 
 use super::engine::Limits;
 use super::lane::{self, Kept};
 use super::wasi::Wasi;
 use super::{Ended, GuestCalls, RunContext};
 use futures::future::BoxFuture;
+use opsward_core::catalog::Rate;
+use opsward_core::pace::{Pace, TURN_WAIT_MAX};
 use opsward_core::run::{Fault, FaultKind, HostReply, HostRequest, Stop};
 use opsward_core::time::Timestamp;
 use std::any::Any;
@@ -23,6 +25,10 @@ const STACK_OVERRUN_BYTES_MAX: u64 = 1 << 20;
 pub(super) const BACKTRACE_FRAMES_MAX: usize = 128;
 /// Most elements of all tables of a guest: function tables of the largest known language runtimes stay below it.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// How fast a guest may ask, log lines included: so many at once, then one each millisecond. A cloud answers more slowly: what
+/// waits are long logs, floods of what is refused, and a run that comes past many calls made before. They would keep the host
+/// from the other runs.
+const ASKING: Rate = Rate { calls: 128, per: Duration::from_millis(128) };
 
 /// The data of a guest's store.
 pub(super) struct Guest {
@@ -32,6 +38,8 @@ pub(super) struct Guest {
     pub(super) log_lines_dropped: u64,
     calls_left: u32,
     calls_max: u32,
+    asking: Pace,
+    begun: tokio::time::Instant,
     /// When the wall-clock budget is used up.
     deadline: Instant,
     /// Where the host's own work is done.
@@ -56,6 +64,8 @@ impl Guest {
             log_lines_dropped: 0,
             calls_left: limits.calls,
             calls_max: limits.calls,
+            asking: Pace::new(Some(ASKING)),
+            begun: tokio::time::Instant::now(),
             deadline: Instant::now() + limits.wall,
             home: Handle::current(),
             kept,
@@ -80,7 +90,15 @@ impl Guest {
     /// way is waited for instead of being left ambiguous; the broker has deadlines of its own.
     pub(super) async fn ask(&mut self, request: HostRequest) -> wasmtime::Result<HostReply> {
         self.check_time()?;
-        let (reply, worked) = lane::at_home(&self.home, self.calls.perform(request)).await;
+        // It asks one thing at a time: its turn never is far.
+        let wait = self.asking.turn(self.begun.elapsed()).unwrap_or(TURN_WAIT_MAX);
+        let answer = async {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            self.calls.perform(request).await
+        };
+        let (reply, worked) = lane::at_home(&self.home, answer).await;
         self.excused += worked;
         reply.map_err(|stop| self.end(Ended::Stopped(stop)))
     }
@@ -259,4 +277,44 @@ fn is_over_transfer_limit(error: &wasmtime::Error) -> bool {
 fn one_line(error: &wasmtime::Error) -> String {
     let root = error.root_cause().to_string();
     root.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opsward_core::id::RunId;
+    use opsward_core::run::{LogLevel, Mode};
+
+    struct Answers;
+
+    impl GuestCalls for Answers {
+        async fn perform(&mut self, _: HostRequest) -> Result<HostReply, Stop> {
+            Ok(HostReply::Unit)
+        }
+
+        fn now(&self) -> Timestamp {
+            Timestamp::from_ms(0)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_that_floods_the_host_is_answered_one_each_millisecond_after_a_burst() {
+        let context = RunContext {
+            run: RunId::from_text("r".to_owned()),
+            policy: "p".parse().expect("a name"),
+            attempt: 1,
+            mode: Mode::Enforce,
+            config: "{}".into(),
+        };
+        let mut guest = Guest::new(Answers, context, &Limits::default(), Kept::default());
+        let begun = tokio::time::Instant::now();
+        for nth in 0..ASKING.calls + 100 {
+            if nth == ASKING.calls {
+                assert_eq!(begun.elapsed(), Duration::ZERO, "a burst");
+            }
+            let line = HostRequest::Log { level: LogLevel::Info, message: String::new() };
+            assert!(matches!(guest.ask(line).await, Ok(HostReply::Unit)));
+        }
+        assert_eq!(begun.elapsed(), Duration::from_millis(100));
+    }
 }

@@ -8,6 +8,7 @@ use opsward_core::run::{Record, RunState};
 use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use serde::Serialize;
+use std::ops::Deref;
 
 /// A run to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct Claim {
     pub epoch: u64,
 }
 
-/// A run to work on.
+/// A claimed run, its ledger unread.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// The right to write.
@@ -50,8 +51,23 @@ pub struct Claimed {
     pub received: Timestamp,
     /// How far it is to be believed.
     pub trust: Trust,
+}
+
+/// A claimed run to work on.
+#[derive(Debug)]
+pub struct Work {
+    /// What was claimed.
+    pub run: Claimed,
     /// All records so far.
     pub ledger: Vec<Record>,
+}
+
+impl Deref for Work {
+    type Target = Claimed;
+
+    fn deref(&self) -> &Claimed {
+        &self.run
+    }
 }
 
 /// Where a claim leaves its run.

@@ -42,6 +42,7 @@ mod schema;
 mod sources;
 mod standing;
 mod statements;
+mod wal;
 mod writer;
 
 pub use audit_check::{AuditReport, Expected, FirstBad, read_checkpoints, verify_audit};
@@ -58,14 +59,14 @@ use super::firing::resumed;
 use super::{
     Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey,
     Pause, Recorded, Reply, Restored, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey,
-    ScheduleState, Standing, Store, StoreError,
+    ScheduleState, Standing, Store, StoreError, Work,
 };
 use approvals::Waits;
 use budget::Spending;
 use effect::EffectRecord;
 use late::event_key;
 use ledger::Lines;
-use note::{note, one_line};
+use note::note;
 use opsward_core::audit::Change;
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
@@ -82,6 +83,8 @@ use writer::{Answer, Arrival, FireTime, Intervention, Job, Op};
 pub struct SqliteStore {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
+    /// Held while the ledger of a claimed run is read.
+    taking_up: tokio::sync::Mutex<()>,
     writer: Mutex<Option<JoinHandle<()>>>,
     restored: Option<Restored>,
 }
@@ -121,14 +124,6 @@ impl SqliteStore {
             answer.unwrap_or_else(|e| Err(StoreError::Closed(e.to_string())))
         })
     }
-
-    /// A run whose ledger cannot be read waits for a person, and the other runs go on.
-    async fn hold_unreadable(&self, claim: Claim, error: &StoreError) -> Result<(), StoreError> {
-        tracing::error!(run = %claim.run, %error, "run held: its ledger cannot be read");
-        let note = Some(one_line(&error.to_string()));
-        let (records, to, waits) = (Lines::default(), Standing::Held, Waits::Not);
-        self.ask(Op::Finish { claim, records, to, note, waits, at: None }).await.map(drop)
-    }
 }
 
 impl Store for SqliteStore {
@@ -167,12 +162,23 @@ impl Store for SqliteStore {
                     // The others are claimed all the same, and this one is claimed again.
                     Err((claim, error)) => {
                         if let Err(problem) = self.hold_unreadable(claim, &error).await {
-                            tracing::error!(%problem, "a run with an unreadable ledger is not held yet");
+                            tracing::error!(%problem, "a run that cannot be read is not held yet");
                         }
                     }
                 }
             }
             Ok(claimed)
+        })
+    }
+
+    fn take_up(&self, run: Claimed) -> Reply<'_, Work> {
+        Box::pin(async move {
+            let ledger = match run.claim.epoch {
+                // Claimed for the first time: there is none.
+                1 => Vec::new(),
+                _ => self.ledger_of(&run.claim).await?,
+            };
+            Ok(Work { run, ledger })
         })
     }
 

@@ -7,7 +7,7 @@ use crate::broker::{Approving, PlannedRun};
 use crate::failpoint::{hit, wrong};
 use crate::plugin::Ended;
 use crate::policy::LivePolicy;
-use crate::store::{Claim, Claimed, Standing, StoreError};
+use crate::store::{Claim, Standing, StoreError, Work};
 use opsward_core::approval::{self, Approvers, Asked, EXPIRES_DEFAULT, Pending, Phase, Plan, Station, Terms};
 use opsward_core::run::{Entry, Failure, Fault, FaultKind, Record, Stop};
 use opsward_core::time::Timestamp;
@@ -19,7 +19,7 @@ impl Worker {
     /// What the run does next; `None` where it does nothing now.
     pub(super) async fn approving(
         &self,
-        run: &Claimed,
+        run: &Work,
         policy: &LivePolicy,
         now: Timestamp,
     ) -> Result<Option<Approving>, StoreError> {
@@ -131,7 +131,7 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    pub(super) fn of(run: &Claimed, policy: &std::sync::Arc<LivePolicy>, now: Timestamp) -> Self {
+    pub(super) fn of(run: &Work, policy: &std::sync::Arc<LivePolicy>, now: Timestamp) -> Self {
         let now = if wrong("no-approval-expiry") { Timestamp::default() } else { now };
         let pending = approval::pending(&run.ledger);
         let approved = match approval::station(&run.ledger, policy.settings.approvers.as_ref(), now) {

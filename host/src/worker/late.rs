@@ -2,14 +2,14 @@
 //! recorded does not begin, whatever kept it. Leaves how long it may wait to `opsward_core::schedule`. Tested by `schedules` in `tests/`.
 
 use crate::policy::LivePolicy;
-use crate::store::Claimed;
+use crate::store::Work;
 use opsward_core::run::{Entry, Failure, Record};
 use opsward_core::schedule::begins_within;
 use opsward_core::time::Timestamp;
 
 /// Why `run` may not begin at `now`. One that has begun goes on: what it has done is for it to complete; and so does one that a
 /// person had tried again.
-pub(super) fn too_late(run: &Claimed, policy: &LivePolicy, now: Timestamp) -> Option<Failure> {
+pub(super) fn too_late(run: &Work, policy: &LivePolicy, now: Timestamp) -> Option<Failure> {
     let begun =
         |record: &Record| matches!(record.entry, Entry::Started { .. } | Entry::Retried { by: Some(_), .. });
     if run.ledger.iter().any(begun) {

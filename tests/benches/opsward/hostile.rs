@@ -18,7 +18,7 @@ use opsward_core::catalog::Provider;
 use opsward_core::id::AccountName;
 use opsward_core::run::RunState;
 use opsward_core::sender::Trust;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
@@ -105,6 +105,9 @@ async fn waits(scene: &Scene, turn: usize, hostile: bool) -> anyhow::Result<Vec<
     feeding.shutdown().await;
     stop.send_replace(true);
     working.await?;
+    for account in ["prod", "slow"].into_iter().filter(|_| hostile) {
+        ensure!(cloud.was_flooded(account), "no hostile policy asks the cloud of {account}");
+    }
     let made = std::mem::take(&mut *cloud.made.lock().unwrap_or_else(PoisonError::into_inner));
     let wait = |(disk, at): (String, Instant)| {
         let begun = offered.get(&disk).context("an effect that was not asked for")?;
@@ -191,17 +194,23 @@ fn disk_of(instance: &str) -> String {
 #[derive(Default)]
 struct Timed {
     made: Mutex<Vec<(String, Instant)>>,
+    /// Accounts that were asked for all disks, which no good policy does.
+    flooded: Mutex<HashSet<String>>,
 }
 
 impl Timed {
     fn effects(&self) -> usize {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
+
+    fn was_flooded(&self, account: &str) -> bool {
+        self.flooded.lock().unwrap_or_else(PoisonError::into_inner).contains(account)
+    }
 }
 
 impl Sender for Timed {
     fn account(&self, _: &AccountName) -> Option<AccountFacts> {
-        Some(AccountFacts { provider: Provider::Alibaba, region: None })
+        Some(AccountFacts { provider: Provider::Alibaba, region: Some("cn-hangzhou".to_owned()) })
     }
 
     fn send<'a>(
@@ -214,6 +223,10 @@ impl Sender for Timed {
         let named = |name: &str| params[name].as_str().unwrap_or_default().to_owned();
         if stamp.as_token().is_some() {
             self.made.lock().unwrap_or_else(PoisonError::into_inner).push((named("DiskId"), Instant::now()));
+        }
+        if named("InstanceId").is_empty() && stamp.as_token().is_none() {
+            let account = caller.account.as_str().to_owned();
+            self.flooded.lock().unwrap_or_else(PoisonError::into_inner).insert(account);
         }
         let mut answer = answer(&request.action);
         answer.body = answer.body.replace("d-bp18l0uopocfc98x0001", &disk_of(&named("InstanceId")));

@@ -307,7 +307,8 @@ impl Lab {
 
     async fn claimed_in(&self, mode: Mode) -> Session {
         let claimed = self.store.claim(1, NOW).await.expect("claimed").remove(0);
-        self.broker.session(claimed, self.policy.clone(), mode)
+        let work = self.store.take_up(claimed).await.expect("taken up");
+        self.broker.session(work, self.policy.clone(), mode)
     }
 }
 

@@ -24,7 +24,7 @@ use memory::Disk;
 use opsward::store::sqlite::{Bounds, SqliteStore};
 use opsward::store::{
     Claimed, EventFilter, Firing, NewEvent, NewFiring, NewRun, Recorded, ScheduleKey, ScheduleState,
-    Standing, Store,
+    Standing, Store, Work,
 };
 use opsward_core::event::{Event, Wants};
 use opsward_core::id::{Digest, PolicyName, RunId};
@@ -256,6 +256,11 @@ fn messages(ledger: &[Record]) -> Vec<&str> {
 
 async fn claim_one(store: &dyn Store) -> Claimed {
     claim_at(store, NOW).await
+}
+
+/// The same with its ledger.
+async fn work_on_one(store: &dyn Store) -> Work {
+    store.take_up(claim_one(store).await).await.expect("taken up")
 }
 
 async fn claim_at(store: &dyn Store, now: Timestamp) -> Claimed {

@@ -6,7 +6,7 @@ use super::audit::Chain;
 use super::claimed::{RawClaimed, taken};
 use super::effect::end_effect;
 use super::late::Late;
-use super::ledger::{self, LedgerRow, Lines};
+use super::ledger::{self, Lines};
 use super::reserve::Room;
 use super::schema::{code, stored};
 use super::statements::Statements;
@@ -94,6 +94,7 @@ impl Ledgers {
                 .collect::<Result<_, _>>()
                 .map(Answer::Fired),
             Op::Claim { limit, now } => self.claim(sql, *limit, *now, least_epoch(room)).map(Answer::Claimed),
+            Op::Holds(claim) => self.check(claim).map(|live| Answer::Holds(live.seq)),
             Op::NextWake => {
                 let wake: Option<i64> = sql.next_wake.query_row([least_epoch(room)], |row| row.get(0))?;
                 Ok(Answer::NextWake(wake.map(Timestamp::from_ms)))
@@ -264,24 +265,16 @@ impl Ledgers {
         if claimed.len() < limit {
             claimed.extend(taken(&mut sql.suspect.query([now.ms()])?)?);
         }
-        for (seq, run) in &mut claimed {
+        for run in &mut claimed {
             run.claim.epoch += self.outdated;
-            // A first claim has no ledger to read.
-            if run.claim.epoch > 1 {
-                if let Some(records) = self.rows.remove(seq) {
-                    sql.append.execute(params![*seq, records, ledger::sum(*seq, records.as_bytes())])?;
-                }
-                let rows = sql.ledger.query_map([*seq], |row| LedgerRow::read(row, 0))?;
-                run.ledger = rows.collect::<Result<_, _>>()?;
-            }
-            sql.mark_running.execute(params![*seq, run.claim.epoch.cast_signed(), now.ms()])?;
+            sql.mark_running.execute(params![run.seq, run.claim.epoch.cast_signed(), now.ms()])?;
             let is_suspect = run.crashes > 0;
-            let live = Live { seq: *seq, epoch: run.claim.epoch, is_suspect, account: None };
+            let live = Live { seq: run.seq, epoch: run.claim.epoch, is_suspect, account: None };
             self.change(&run.claim.run, Some(live));
         }
         self.count(RunState::Ready, -stored(claimed.len()));
         self.count(RunState::Running, stored(claimed.len()));
-        Ok(claimed.into_iter().map(|(_, run)| run).collect())
+        Ok(claimed)
     }
 
     pub(super) fn append(&mut self, claim: &Claim, records: &Lines) -> Result<Live, StoreError> {

@@ -69,11 +69,11 @@ mod tests {
         let (reply, asked) = oneshot::channel();
         let op = Op::Claim { limit: 1, now: Timestamp::from_ms(1) };
         let run = super::super::claimed::RawClaimed {
+            seq: 1,
             claim: Claim { run: opsward_core::id::RunId::from_text("r".to_owned()), epoch: 1 },
             faults: 0,
             crashes: 0,
             woken: Err(rusqlite::Error::InvalidQuery),
-            ledger: Vec::new(),
         };
         (Job { op, reply: Some(reply) }, Ok(Answer::Claimed(vec![run])), asked)
     }

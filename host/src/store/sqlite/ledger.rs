@@ -2,7 +2,6 @@
 //! writer's back, by a disk or by hand, is told from what was written. Leaves SQL to `statements` and `read`. Tested in
 //! `tests/tests/it/store/damage.rs`.
 
-use crate::store::StoreError;
 use opsward_core::audit;
 use opsward_core::id::{AccountName, RunId};
 use opsward_core::run::{Entry, Record};
@@ -106,14 +105,4 @@ impl Lines {
         }
         lines
     }
-}
-
-/// The records of `rows`, which are those of `run`.
-pub(super) fn records(run: &RunId, rows: &[LedgerRow]) -> Result<Vec<Record>, StoreError> {
-    let mut records = Vec::new();
-    for row in rows {
-        let read = row.records();
-        records.extend(read.map_err(|problem| StoreError::Unreadable { run: run.clone(), problem })?);
-    }
-    Ok(records)
 }

@@ -226,6 +226,21 @@ impl Reader {
         Ok(records)
     }
 
+    /// All records of a run.
+    pub(super) fn whole_ledger(&self, run: &RunId, seq: i64) -> Result<Vec<Record>, StoreError> {
+        let sql = format!("SELECT {} FROM ledger WHERE run = ?1 ORDER BY seq", self.ledger_columns());
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        // Read to the end first: what is looked at cannot be copied out of the WAL.
+        let rows = statement.query_map([seq], |row| LedgerRow::read(row, 0))?;
+        let rows: Vec<LedgerRow> = rows.collect::<Result<_, _>>()?;
+        let mut records = Vec::new();
+        for row in rows {
+            let read = row.records();
+            records.extend(read.map_err(|problem| StoreError::Unreadable { run: run.clone(), problem })?);
+        }
+        Ok(records)
+    }
+
     pub(super) fn ledger_columns(&self) -> &'static str {
         if self.format < schema::SUMMED_FORMAT { LEDGER_COLUMNS_UNSUMMED } else { LEDGER_COLUMNS }
     }

@@ -1,6 +1,5 @@
 //! The SQL of the writer, prepared once. Leaves what it is for to `apply`; readers have theirs in `read`.
 
-use super::ledger::LEDGER_COLUMNS;
 use super::read::EVENT_COLUMNS;
 use super::{approvals, audit, budget, incidents, late, lock, once, policy_state, retain, schedule};
 use crate::store::SUSPECT_AT;
@@ -19,7 +18,6 @@ pub(super) struct Statements<'c> {
     pub(super) insert_run: Statement<'c>,
     pub(super) ready: Statement<'c>,
     pub(super) suspect: Statement<'c>,
-    pub(super) ledger: Statement<'c>,
     pub(super) mark_running: Statement<'c>,
     pub(super) append: Statement<'c>,
     pub(super) finish: Statement<'c>,
@@ -70,7 +68,6 @@ impl<'c> Statements<'c> {
                    AND NOT EXISTS (SELECT 1 FROM runs INDEXED BY runs_suspect WHERE crashes >= {SUSPECT_AT} AND state = 1)
                  ORDER BY r.wake, r.seq LIMIT 1"
             ))?,
-            ledger: sql(&format!("SELECT {LEDGER_COLUMNS} FROM ledger WHERE run = ?1 ORDER BY seq"))?,
             mark_running: sql("UPDATE runs SET state = 1, epoch = ?2, changed = ?3 WHERE seq = ?1")?,
             append: sql("INSERT INTO ledger (run, records, sum) VALUES (?1, ?2, ?3)")?,
             finish: sql(

@@ -54,11 +54,17 @@ pub(crate) fn ruin_page_of(file: &Path, table: &str) {
 /// The runs that are handed out and the notes of those that are held.
 async fn claimed_and_held(lab: &Sqlite) -> (Vec<String>, Vec<String>) {
     let store = lab.open_sqlite();
-    let claimed = store.claim(10, NOW).await.expect("claimed");
+    let mut claimed = Vec::new();
+    for run in store.claim(10, NOW).await.expect("claimed") {
+        match store.take_up(run).await {
+            Ok(work) => claimed.push(work),
+            Err(error) => assert!(matches!(error, StoreError::Unreadable { .. }), "{error}"),
+        }
+    }
     let held = Connection::open(lab.path()).expect("opens");
     let mut held = held.prepare("SELECT note FROM runs WHERE state = 2").expect("prepared");
     let notes = held.query_map([], |row| row.get(0)).and_then(Iterator::collect).expect("read");
-    (claimed.into_iter().map(|run| run.event.id).collect(), notes)
+    (claimed.into_iter().map(|work| work.run.event.id).collect(), notes)
 }
 
 #[tokio::test]

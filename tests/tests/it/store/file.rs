@@ -128,7 +128,10 @@ async fn a_claim_whose_records_did_not_fit_is_over_and_its_run_ready_again() {
     store.limit_pages(0).await.expect("lifted");
     let again = store.claim(10, NOW).await.expect("claimed");
     assert_eq!(again.iter().map(|c| c.event.id.as_str()).collect::<Vec<_>>(), ["e1", "e2"]);
-    assert!(again.iter().all(|c: &Claimed| c.ledger.is_empty() && c.claim.epoch == 2));
+    for claimed in again {
+        assert_eq!(claimed.claim.epoch, 2);
+        assert!(store.take_up(claimed).await.expect("taken up").ledger.is_empty());
+    }
 }
 
 #[tokio::test]
@@ -167,8 +170,15 @@ async fn a_run_with_an_unreadable_ledger_is_held_and_the_others_go_on() {
     let damage = "UPDATE ledger SET records = '{\"v\":1' WHERE seq = (SELECT min(seq) FROM ledger)";
     Connection::open(lab.path()).and_then(|c| c.execute(damage, [])).expect("damaged");
     let store = lab.open_sqlite();
-    let claimed = store.claim(10, NOW).await.expect("claimed");
-    assert_eq!(claimed.iter().map(|c| c.event.id.as_str()).collect::<Vec<_>>(), ["good"]);
+    for run in store.claim(10, NOW).await.expect("claimed") {
+        let event = run.event.id.clone();
+        match store.take_up(run).await {
+            Ok(work) => assert_eq!((event.as_str(), work.ledger.len()), ("good", 1)),
+            Err(error) => {
+                assert!(event == "bad" && matches!(error, StoreError::Unreadable { .. }), "{error}")
+            }
+        }
+    }
     let held = RunFilter { state: Some(RunState::Held), ..RunFilter::default() };
     let rows = store.list_runs(held).await.expect("listed");
     assert_eq!(rows.len(), 1);
@@ -236,7 +246,7 @@ async fn a_file_of_a_format_before_is_brought_up_to_date() {
         assert_eq!(messages(&found[0].ledger), ["of the format before"]);
 
         let store = lab.open_sqlite();
-        let claimed = claim_one(&*store).await;
+        let claimed = work_on_one(&*store).await;
         assert_eq!(messages(&claimed.ledger), ["of the format before"]);
         let key = OnceKey { policy: policy("a"), action: "ecs:CreateSnapshot".into(), key: "k".into() };
         let asked =

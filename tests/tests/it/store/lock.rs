@@ -116,7 +116,7 @@ pub(super) async fn a_decision_settles_key_and_lock_and_lets_the_run_go_on<L: La
             Once::Later { reply, .. } => assert_eq!(reply.is_some(), answered),
             Once::Over(over) => panic!("{over:?}"),
         }
-        let again = claim_one(&*store).await;
+        let again = work_on_one(&*store).await;
         assert_eq!((&again.claim.run, again.claim.epoch), (&first.run, 3), "the decision has one as well");
         assert_eq!(again.ledger.last(), Some(&record));
         on_disk(&*store).await;

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use opsward::store::{
     Acceptance, Claim, Claimed, Cursor, EventFilter, EventRow, Firing, NewEvent, NewFiring, Once, OnceKey,
     Pause, Recorded, Reply, Retained, RetainedUpTo, RunDetail, RunFilter, RunRow, ScheduleKey, ScheduleState,
-    Standing, Store, StoreError,
+    Standing, Store, StoreError, Work,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, Digest, PolicyName, RunId, SourceName};
@@ -132,6 +132,15 @@ impl Store for MemoryStore {
 
     fn claim(&self, limit: usize, now: Timestamp) -> Reply<'_, Vec<Claimed>> {
         self.write("claim", None, move |shelf| Ok(shelf.claim(limit, now)))
+    }
+
+    fn take_up(&self, run: Claimed) -> Reply<'_, Work> {
+        Box::pin(async move {
+            self.check()?;
+            let mut shelf = self.disk.lock();
+            shelf.write_later();
+            shelf.take_up(run)
+        })
     }
 
     fn next_wake(&self) -> Reply<'_, Option<Timestamp>> {

@@ -96,7 +96,7 @@ pub(super) async fn a_key_and_the_record_it_comes_with_are_written_both_or_neith
     let store = killed.open();
     let claimed = store.claim(2, NOW).await.expect("claimed");
     let [of_first, of_second] = [&claimed[0], &claimed[1]];
-    assert_eq!(of_first.ledger, [intent(0)]);
+    assert_eq!(store.take_up(of_first.clone()).await.expect("taken up").ledger, [intent(0)]);
     let later = |reply| Once::Later { run: first.run.clone(), reply };
     let asked =
         store.append_effect(&of_second.claim, Some(key("k")), vec![], Some(intent(0))).await.expect("asked");

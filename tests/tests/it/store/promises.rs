@@ -35,16 +35,20 @@ pub(super) async fn a_claim_hands_out_everything_known_of_the_run<L: Lab>() {
     assert_eq!((&claimed.claim.run, &claimed.policy, claimed.digest), (&run.id, &run.policy, run.digest));
     assert_eq!((claimed.claim.epoch, claimed.faults, claimed.received), (1, 0, NOW));
     assert_eq!(claimed.event, new.event);
-    assert!(claimed.ledger.is_empty());
+    assert!(store.take_up(claimed.clone()).await.expect("taken up").ledger.is_empty());
     assert!(store.claim(10, after(1000)).await.expect("claimed").is_empty(), "it is taken");
 
     let records = vec![line("one"), line("two")];
     store.append(&claimed.claim, records.clone()).await.expect("appended");
     store.finish(&claimed.claim, vec![], Standing::Wake { at: NOW, faulted: true }).await.expect("finished");
-    let again = claim_one(&*store).await;
+    let again = work_on_one(&*store).await;
     assert_eq!((again.claim.epoch, again.faults), (2, 1));
     assert_eq!(again.ledger, records);
     assert_eq!(again.event, new.event);
+
+    store.finish(&again.claim, vec![], Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
+    assert_eq!(work_on_one(&*store).await.ledger, records);
+    assert!(matches!(store.take_up(again.run).await, Err(StoreError::Lost(_))), "that claim is over");
 }
 
 pub(super) async fn claims_come_oldest_wake_time_first_and_never_early<L: Lab>() {
@@ -105,7 +109,7 @@ pub(super) async fn a_past_claim_writes_nothing<L: Lab>() {
     }
     store.append(&present, vec![line("fresh")]).await.expect("appended");
     store.finish(&present, vec![], Standing::Wake { at: NOW, faulted: false }).await.expect("finished");
-    let seen = claim_one(&*store).await;
+    let seen = work_on_one(&*store).await;
     assert_eq!(messages(&seen.ledger), ["fresh"]);
     let get = StateOp::Get { key: "k".into() };
     let value = store.state(&seen.claim, &policy("a"), 0, get, NOW).await.expect("asked");
@@ -124,7 +128,7 @@ pub(super) async fn records_nobody_waits_for_keep_their_place<L: Lab>() {
     store.append_later(&claim, vec![line("6\nwith a line break"), line("7")]).expect("queued");
     let sleep = Standing::Wake { at: NOW, faulted: false };
     store.finish(&claim, vec![line("8")], sleep).await.expect("finished");
-    let ledger = claim_one(&*store).await.ledger;
+    let ledger = work_on_one(&*store).await.ledger;
     assert_eq!(messages(&ledger), ["1", "2", "3", "4", "5", "6\nwith a line break", "7", "8"]);
 }
 
@@ -253,7 +257,7 @@ pub(super) async fn a_closed_store_writes_nothing<L: Lab>() {
     closed(store.claim(1, NOW).await.map(drop));
     drop(store);
     let store = lab.open();
-    assert_eq!(messages(&claim_one(&*store).await.ledger), ["queued"], "what was queued has been written");
+    assert_eq!(messages(&work_on_one(&*store).await.ledger), ["queued"], "what was queued has been written");
     assert_eq!(store.list_events(EventFilter::latest(0)).await.expect("listed").len(), 1);
 }
 
@@ -274,7 +278,8 @@ pub(super) async fn everything_that_was_answered_survives_a_kill<L: Lab>() {
         let store = lab.open();
         let claimed = store.claim(10, after(1)).await.expect("claimed");
         assert_eq!(claimed.iter().map(|c| c.event.id.as_str()).collect::<Vec<_>>(), ["e1", "e2"]);
-        assert_eq!(messages(&claimed[0].ledger), expected);
+        let work = store.take_up(claimed[0].clone()).await.expect("taken up");
+        assert_eq!(messages(&work.ledger), expected);
         assert!(claimed[0].claim.epoch > first.claim.epoch);
         let stale = store.append(&first.claim, vec![line("stale")]).await;
         assert!(matches!(stale, Err(StoreError::Lost(_))), "the dead host's claim is past");

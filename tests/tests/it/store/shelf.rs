@@ -7,7 +7,7 @@ use super::shelf_incidents::Incidents;
 use super::shelf_keys::{Counted, Keys, PolicyStates};
 use opsward::store::{
     Acceptance, Claim, Claimed, Cursor, Decision, Firing, NewEvent, NewFiring, NewRun, Once, OnceKey, Pause,
-    Recorded, SUSPECT_AT, ScheduleKey, ScheduleState, Standing, StoreError,
+    Recorded, SUSPECT_AT, ScheduleKey, ScheduleState, Standing, StoreError, Work,
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, PolicyName, RunId, SourceName};
@@ -205,7 +205,14 @@ impl Shelf {
             event: event.event.clone(),
             received: event.received,
             trust: event.trust,
-            ledger: run.ledger.clone(),
+        }
+    }
+
+    pub(super) fn take_up(&self, claimed: Claimed) -> Result<Work, StoreError> {
+        let run = self.runs.iter().find(|run| run.new.id == claimed.claim.run);
+        match run.filter(|run| run.claimed && run.epoch == claimed.claim.epoch) {
+            Some(run) => Ok(Work { ledger: run.ledger.clone(), run: claimed }),
+            None => Err(StoreError::Lost(claimed.claim.run)),
         }
     }
 
