@@ -57,7 +57,10 @@ impl SqliteStore {
         match &ledger {
             Err(error @ StoreError::Unreadable { .. }) => self.hold_unreadable(claim.clone(), error).await?,
             // The file is damaged, or the disk is: nothing more may be written.
-            Err(StoreError::Sqlite(error)) if is_broken(error) => self.queue.fail(&error.to_string()),
+            Err(StoreError::Sqlite(error)) if is_broken(error) => {
+                tracing::error!(error = error as &dyn std::error::Error, "store closed after a disk error");
+                self.queue.fail(&error.to_string());
+            }
             _ => {}
         }
         ledger

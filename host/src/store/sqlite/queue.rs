@@ -40,6 +40,8 @@ struct State {
     writer_waits: bool,
     /// Set once: why nothing more is taken.
     closed: Option<String>,
+    /// Whether that was a disk error.
+    failed: bool,
 }
 
 impl Queue {
@@ -138,6 +140,7 @@ impl Queue {
         self.close(reason);
         let dropped = {
             let mut state = self.lock();
+            state.failed = true;
             state.waited_for = 0;
             std::mem::take(&mut state.jobs)
         };
@@ -145,6 +148,11 @@ impl Queue {
             // A verb that nobody waits for any more needs no answer.
             reply.send(Err(self.closed())).ok();
         }
+    }
+
+    /// Whether it was ended by `fail`.
+    pub(super) fn has_failed(&self) -> bool {
+        self.lock().failed
     }
 
     /// Why nothing more is taken.

@@ -175,17 +175,17 @@ pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, parts: Parts
     let opened = Ledgers::open(&conn, late, chain);
     let ended =
         opened.and_then(|ledgers| write_until_closed(&conn, queue, ledgers, (reserve, early, &mut wal)));
-    let is_checkpointed = match ended {
-        Ok(is_checkpointed) => is_checkpointed,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
-            queue.fail(&error.to_string());
-            // What is in the WAL stays there for the next start: this disk is not to be trusted with a copy.
-            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).ok();
-            return;
-        }
-    };
+    if let Err(error) = &ended {
+        tracing::error!(error = error as &dyn std::error::Error, "store closed after a disk error");
+        queue.fail(&error.to_string());
+    }
     drop(wal);
+    if queue.has_failed() {
+        // What is in the WAL stays there for the next start: this disk is not to be trusted with a copy.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).ok();
+        return;
+    }
+    let is_checkpointed = ended.is_ok_and(|is_checkpointed| is_checkpointed);
     // A store that counts as closed ends with a checkpoint.
     if is_checkpointed && let Err(error) = damage::note_closed(&conn) {
         tracing::warn!(%error, "the store is not marked as closed; the next start checks it");

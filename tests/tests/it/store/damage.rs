@@ -94,6 +94,23 @@ async fn a_changed_bit_in_an_event_or_a_name_holds_its_run_and_the_others_go_on(
 }
 
 #[tokio::test]
+async fn a_damaged_page_met_when_a_run_is_taken_up_ends_the_store_and_is_checked_for_at_the_next_start() {
+    let lab = two_runs().await;
+    let store = lab.open_sqlite();
+    let run = store.claim(1, NOW).await.expect("claimed").remove(0);
+    ruin_page_of(&lab.path(), "ledger");
+    let error = store.take_up(run).await.expect_err("damaged");
+    assert!(matches!(error, StoreError::Sqlite(_)), "{error}");
+    assert!(matches!(store.ended().await, StoreError::Closed(_)));
+    drop(store);
+    let conn = Connection::open(lab.path()).expect("opens");
+    let clean = conn.query_row("SELECT clean FROM shutdown", [], |row| row.get::<_, bool>(0)).expect("read");
+    assert!(!clean, "it does not count as closed");
+    drop(conn);
+    assert!(matches!(SqliteStore::open(&lab.path()).map(drop), Err(StoreError::Damaged { .. })));
+}
+
+#[tokio::test]
 async fn a_record_does_not_pass_for_one_of_another_run() {
     let lab = two_runs().await;
     let swap = "UPDATE ledger SET run = 3 - run WHERE run IN (1, 2)";
