@@ -29,6 +29,8 @@ pub struct QueueSettings {
     pub account: AccountName,
     /// Its name.
     pub name: String,
+    /// Its region, as far as the file says.
+    pub region: Option<String>,
     /// Where it is.
     pub endpoint: Endpoint,
 }
@@ -59,7 +61,8 @@ pub(super) fn queue(
     }
     let account = account?;
     let endpoint = queue_endpoint(source, name, queue, account, errors)?;
-    Some(QueueSettings { account: account.name.clone(), name: queue.name.clone(), endpoint })
+    let region = queue.region.clone().or_else(|| account.region.clone());
+    Some(QueueSettings { account: account.name.clone(), name: queue.name.clone(), region, endpoint })
 }
 
 /// What the source names, else what all calls of the account go to, else the public host of the owner's queues.
