@@ -18,6 +18,7 @@ mod cms;
 mod control;
 mod cut;
 mod cvm;
+mod cvm_tasks;
 mod deliver;
 mod ecs;
 mod ecs_history;

@@ -4,16 +4,14 @@
 //! `accept`. Tested by `tests/tests/it/caught_up.rs`.
 
 use super::accept::Accept;
-use super::http::chain;
 use super::pulling::{PullError, Reported};
 use crate::cloud::CloudClient;
 use crate::failpoint::haste;
 use crate::store::Cursor;
 use opsward_core::config::CatchUp;
-use opsward_core::event::{Delivery, SourceKind, decode};
 use opsward_core::id::SourceName;
 use opsward_core::sender::Trust;
-use opsward_core::source::history::{self, Past};
+use opsward_core::source::history::{About, Past};
 use opsward_core::time::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -76,21 +74,28 @@ impl CatchUpSource {
             None => self.cloud.identify(&self.catch_up.account).await?.account_id,
         };
         told.owner = Some(owner.clone());
+        let CatchUp { account, history, .. } = &self.catch_up;
+        let (service, action) = history.action();
         let mut seen = HashSet::new();
         for region in &self.catch_up.regions {
             let mut token = None;
             for _ in 0..PAGES_MAX {
-                let params = history::params(region, now, token.as_deref());
-                let account = &self.catch_up.account;
-                let answer = self.cloud.read(account, "ecs", history::ACTION, region, &params).await?;
-                let (past, next) = history::read(&answer, &owner, region).map_err(PullError::History)?;
-                for one in past.into_iter().filter(|one| one.at >= since) {
-                    if !told.ids.contains(&one.id) {
-                        self.hand_on(&one, now).await?;
-                    }
-                    seen.insert(one.id);
+                let params = history.params(region, now, token.as_deref());
+                let answer = self.cloud.read(account, service, action, region, &params).await?;
+                let about = About { source: &self.name, owner: &owner, region, now };
+                let page = history.read(&answer, &about, token.as_deref()).map_err(PullError::History)?;
+                for problem in page.problems {
+                    tracing::warn!(source = %self.name, "the cloud's history has what cannot be read: {problem}");
                 }
-                token = next;
+                for one in page.past.into_iter().filter(|one| one.event.time >= since) {
+                    let id = one.event.id.clone();
+                    if !told.ids.contains(&id) {
+                        let Past { event, body } = one;
+                        self.accept.accept(vec![event], body.as_bytes(), Trust::Proved).await?;
+                    }
+                    seen.insert(id);
+                }
+                token = page.next;
                 if token.is_none() {
                     break;
                 }
@@ -98,19 +103,6 @@ impl CatchUpSource {
         }
         // What the history no longer has need not be remembered.
         told.ids = seen;
-        Ok(())
-    }
-
-    async fn hand_on(&self, past: &Past, now: Timestamp) -> Result<(), PullError> {
-        let body = past.body.as_bytes();
-        let delivery = Delivery { headers: &[], body };
-        match decode(SourceKind::AlibabaCloudmonitor, &self.name, &delivery, now) {
-            Ok(events) => drop(self.accept.accept(events, body, Trust::Proved).await?),
-            Err(error) => {
-                let (source, problem) = (&self.name, chain(&error));
-                tracing::warn!(%source, event = past.id, "the cloud's history has what cannot be read: {problem}");
-            }
-        }
         Ok(())
     }
 
