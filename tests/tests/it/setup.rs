@@ -1,7 +1,7 @@
 //! `opsward source setup --apply` and `opsward source drill`: the cloud is pointed at a queue and asked for a test event by runs of a
 //! policy, judged by what the clouds saw and by what then comes.
 
-use crate::harness::World;
+use crate::harness::{World, eventually};
 use crate::pulled::world_with_queue;
 use crate::sim::lab::real_time;
 use opsward_core::catalog::{Provider, version_of};
@@ -136,6 +136,25 @@ async fn nothing_is_sent_by_a_policy_that_may_not_or_for_a_target_with_a_secret(
     let (code, _, err) = source(&world, &APPLY).await;
     assert!(code == Some(70) && err.contains("no policy of the account `prod` takes"), "{err}");
     assert_eq!(world.sim_get("effects").await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_approve_a_person_is_asked_first() {
+    let world = world("approve").await;
+    let file = policy("approve") + "\n[approval]\napprovers = [\"alice\"]\n";
+    world.write("plugins.d/cloud-setup.toml", &file);
+    let host = world.start().await;
+    let (code, out, err) = source(&world, &[&APPLY[..], &["-o", "json"]].concat()).await;
+    assert_eq!(code, Some(1), "{out}\n{err}");
+    let told: Value = serde_json::from_str(&out).expect("JSON");
+    assert!(["ready", "running"].map(Value::from).contains(&told["run"]["state"]), "{told:#}");
+    eventually("a plan that waits", async || {
+        let listed = world.command(&["approval", "ls", "-o", "json"]).output().await.expect("it runs");
+        String::from_utf8_lossy(&listed.stdout).contains("cloud-setup").then_some(())
+    })
+    .await;
+    assert_eq!(world.sim_get("effects").await, json!([]));
+    assert_eq!(host.terminate().await, Some(0));
 }
 
 /// Whoever knows a path can post any type.

@@ -17,6 +17,7 @@ use opsward_core::run::{Mode, RunState};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 /// Digits of a run's id that people are shown.
 pub(super) const ID_CHARS: usize = 12;
@@ -33,7 +34,7 @@ pub(super) fn not_made(source: &SourceSettings) -> Option<&'static str> {
     }
 }
 
-/// Has the running host make the rule and its target; the run where it was begun and waited for.
+/// Has the running host make the rule and its target; the run, unless the person says no.
 pub(super) async fn apply(
     source: &SourceSettings,
     wanted: &Wanted,
@@ -41,7 +42,6 @@ pub(super) async fn apply(
     live: &PolicySet,
     store: &Path,
     yes: bool,
-    out: &mut dyn Write,
 ) -> anyhow::Result<Option<RunDetail>> {
     let Comes::Queue(queue) = &source.comes else { bail!("the source reads from no queue") };
     if wanted.names.is_empty() {
@@ -69,20 +69,22 @@ pub(super) async fn apply(
         "queue": { "name": queue.name, "region": of_queue },
     });
     let run = ask::begin(socket, name, source, ask::SETUP, &data).await?;
-    if mode == Mode::Approve {
-        writeln!(out, "run {} asks for approval: `opsward approval ls`", cut(&run, ID_CHARS))?;
-        return Ok(None);
-    }
-    Ok(Some(ask::ended(store, &run).await?))
+    // A person takes longer than anybody waits at the terminal.
+    let patience = if mode == Mode::Approve { Duration::ZERO } else { ask::PATIENCE };
+    Ok(Some(ask::ended(store, &run, patience).await?))
 }
 
 /// Says how the run ended, and what is next.
 pub(super) fn tell(run: &RunDetail, source: &SourceSettings, out: &mut dyn Write) -> std::io::Result<()> {
     let id = cut(run.row.id.as_str(), ID_CHARS);
+    let state = run.row.state;
     let note = run.row.note.as_deref().map(one_line).unwrap_or_default();
-    writeln!(out, "{}: {note}", run.row.state.as_str())?;
+    match state.is_final() || state == RunState::Held {
+        true => writeln!(out, "{}: {note}", state.as_str())?,
+        false => writeln!(out, "not ended: `opsward approval ls` shows what waits for a person")?,
+    }
     writeln!(out, "  run {id}: `opsward run show {id}`")?;
-    if run.row.state == RunState::Done {
+    if state == RunState::Done {
         writeln!(out, "  `opsward source drill {}` has a test event sent through it", source.name)?;
     }
     Ok(())

@@ -25,7 +25,7 @@ pub(super) const SETUP: &str = "opsward.source.setup";
 /// The event that asks for a test event.
 pub(super) const DRILL: &str = "opsward.source.drill";
 /// How long somebody at the terminal waits for a run: it is a few calls, with all their repetitions.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -95,14 +95,14 @@ pub(super) async fn begin(
     Ok(told["run"].as_str().context("the host names no run")?.to_owned())
 }
 
-/// The run once it has ended or is held; as it stands where that takes longer than anybody waits.
-pub(super) async fn ended(store: &Path, run: &str) -> anyhow::Result<RunDetail> {
+/// The run once it has ended or is held; as it stands where that takes longer than `patience`.
+pub(super) async fn ended(store: &Path, run: &str, patience: Duration) -> anyhow::Result<RunDetail> {
     let store = SqliteStore::open_read_only(store)?;
     let begun = Instant::now();
     loop {
         let found = store.find_runs(run, 1)?.pop().context("the run is not in the store")?;
         let state = found.row.state;
-        if state.is_final() || state == RunState::Held || begun.elapsed() >= PATIENCE {
+        if state.is_final() || state == RunState::Held || begun.elapsed() >= patience {
             return Ok(found);
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -155,7 +155,7 @@ async fn send(
     let content = steps::test_event(&args.event, region, &id);
     let data = json!({ "region": region, "product": "ECS", "name": args.event, "content": content });
     let run = ask::begin(host, policy, source, ask::DRILL, &data).await?;
-    let run = ask::ended(store, &run).await?;
+    let run = ask::ended(store, &run, ask::PATIENCE).await?;
     let note = run.row.note.as_deref().map(one_line).unwrap_or_default();
     let shown = cut(run.row.id.as_str(), ID_CHARS);
     if run.row.state != RunState::Done {

@@ -80,7 +80,7 @@ pub(super) async fn setup(args: &SetupArgs, out: &mut dyn Write) -> anyhow::Resu
     let run = match args.apply && refusal.is_none() {
         true => {
             let store = host_admin::store_of(&args.config.config, &settings)?;
-            apply::apply(&source, &wanted, region, &live, &store, args.yes, out).await?
+            apply::apply(&source, &wanted, region, &live, &store, args.yes).await?
         }
         false => None,
     };
