@@ -114,6 +114,7 @@ macro_rules! keeps_its_promises {
                 what_waits_is_decided_on_once_more
                 what_was_skipped_under_a_clock_that_ran_ahead_may_still_be_fired
                 nothing_is_fired_by_the_clock_while_a_pause_lasts_also_through_a_kill
+                a_pause_of_a_policy_is_one_of_all_that_it_has_and_ends_with_all_of_its_pauses
                 no_run_starts_beside_one_that_may_not_be_overlapped
                 what_a_person_had_fired_is_no_fire_time
                 decisions_of_one_call_are_recorded_in_order);

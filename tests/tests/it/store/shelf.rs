@@ -131,7 +131,7 @@ impl Shelf {
         let NewFiring { firing, event, overlaps, .. } = new;
         let key = ScheduleKey { policy: firing.policy.clone(), schedule: firing.schedule.as_str().into() };
         let may_wait = [Decision::Fired, Decision::Queued].contains(&firing.decision);
-        if may_wait && self.pauses.get(&key).is_some_and(|pause| pause.until.is_none()) {
+        if may_wait && self.pause(&key).is_some_and(|pause| pause.until.is_none()) {
             return Recorded::Paused;
         }
         if firing.decision.starts_a_run() && !overlaps && self.unfinished(&key) {
@@ -165,8 +165,16 @@ impl Shelf {
     }
 
     pub(super) fn resume_schedule(&mut self, key: &ScheduleKey, at: Timestamp) -> bool {
-        let paused = self.pauses.get_mut(key).filter(|pause| pause.until.is_none());
-        paused.map(|pause| pause.until = Some(at)).is_some()
+        let is_meant = |known: &ScheduleKey| known.policy == key.policy && (key.is_all() || known == key);
+        let paused = self.pauses.iter_mut().filter(|(known, pause)| is_meant(known) && pause.until.is_none());
+        paused.map(|(_, pause)| pause.until = Some(at)).count() > 0
+    }
+
+    /// One that lasts before one that is over, and of these the latest.
+    fn pause(&self, key: &ScheduleKey) -> Option<&Pause> {
+        let all = self.pauses.get(&ScheduleKey::all_of(key.policy.clone()));
+        let pauses = all.into_iter().chain(self.pauses.get(key));
+        pauses.max_by_key(|pause| (pause.until.is_none(), pause.until))
     }
 
     pub(super) fn claim(&mut self, limit: usize, now: Timestamp) -> Vec<Claimed> {
@@ -404,7 +412,7 @@ impl Shelf {
         let of_it = |firing: &&Firing| firing.policy == key.policy && *firing.schedule == *key.schedule;
         let all: Vec<&Firing> = self.firings.iter().filter(of_it).collect();
         let by_then = || all.iter().filter(|firing| firing.fire_at <= up_to);
-        let waiting = all.iter().filter(|firing| firing.decision == Decision::Queued);
+        let waiting = by_then().filter(|firing| firing.decision == Decision::Queued);
         ScheduleState {
             last_fire: by_then()
                 .filter(|firing| firing.decision != Decision::FiredByHand)
@@ -412,7 +420,7 @@ impl Shelf {
                 .max(),
             waiting: waiting.map(|firing| firing.fire_at).min(),
             unfinished: self.unfinished(key),
-            pause: self.pauses.get(key).cloned(),
+            pause: self.pause(key).cloned(),
             latest: by_then().max_by_key(|firing| firing.fire_at).map(|firing| (*firing).clone()),
         }
     }
