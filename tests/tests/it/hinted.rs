@@ -3,6 +3,7 @@
 //! suite.
 
 use crate::confirm::{bare_world, call, start, starts};
+use crate::explain::opsward;
 use crate::harness::{Host, TOKEN, World, eventually, signed};
 use serde_json::{Value, json};
 
@@ -111,4 +112,7 @@ async fn what_was_made_of_a_hint_is_not_made_again_of_the_signed_notice() {
     let ended = all_ended(&world, &host).await;
     assert_eq!(ended.len(), 1, "{ended:?}");
     assert_eq!(world.effects("CreateSnapshot").await.get(&disks[0]), Some(&1));
+    let explain = ["event", "explain", "e-both-Executed acs.ecs", "--source", "hook"];
+    let (_, why, problem) = opsward(&world, &explain).await;
+    assert!(why.contains("but a hint of `executed` of this incident has woken it before"), "{why}{problem}");
 }

@@ -180,15 +180,8 @@ impl Ledgers {
         if self.late.is_known(&mut sql.late, key)? && !wrong("no-dedupe") {
             return Ok(Acceptance::Duplicate);
         }
-        let mut heard = notice.as_ref().map(|notice| sql.incidents.hear(notice, &new.runs)).transpose()?;
+        let mut heard = notice.as_ref().map(|notice| sql.incidents.hear(notice, new)).transpose()?;
         if let Some(heard) = &mut heard {
-            if heard.is_damaged {
-                let incident = event.incident.as_deref().unwrap_or_default();
-                tracing::warn!(
-                    event = event.id, source = %event.source, incident,
-                    "what was recorded of the incident cannot be read: policies may be woken once more"
-                );
-            }
             self.settle_hinted(sql, heard, &new.runs, new.received)?;
         }
         let starts = |at: usize| heard.as_ref().is_none_or(|heard| heard.starts(at));

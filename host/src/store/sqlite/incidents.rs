@@ -6,7 +6,7 @@ use super::hinted::{self, Hinted};
 use super::late::EventKey;
 use crate::failpoint::wrong;
 use crate::store::{NewEvent, NewRun};
-use opsward_core::event::{Incident, News, Transition, Transitions, Woken, manual_source};
+use opsward_core::event::{Event, Incident, News, Transition, Transitions, Woken, manual_source};
 use opsward_core::id::{Digest, PolicyName};
 use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
@@ -84,8 +84,6 @@ pub(super) struct Heard<'n> {
     news: News,
     /// For each run of the event, what it does to its policy; none where it does not wake that.
     wakes: Vec<Option<Wake>>,
-    /// Whether something of the incident could not be read: a policy may be woken once more.
-    pub(super) is_damaged: bool,
 }
 
 /// Where a track stands.
@@ -104,10 +102,12 @@ impl Stands {
         }
     }
 
-    /// After the notice, and what that is to it. A notice that is kept out for what cannot be read would be lost.
+    /// After the notice, and what that is to it. Where nobody knows, it moves the incident on, or begins it where it is one that may
+    /// happen again: a notice that is kept out for what cannot be read would be lost.
     fn after(&self, notice: &Notice) -> (Incident, News) {
         let (incident, news) = Incident::after(self.known(), notice.transition, notice.at);
-        (incident, if matches!(self, Self::Unknown) { News::Moves } else { news })
+        let moves_on = matches!(self, Self::Unknown) && notice.transition != Transition::Firing;
+        (incident, if moves_on { News::Moves } else { news })
     }
 }
 
@@ -169,11 +169,11 @@ impl<'c> Statements<'c> {
         })
     }
 
-    /// Decides which of `runs` the notice starts.
+    /// Decides which of the event's runs the notice starts.
     pub(super) fn hear<'n>(
         &mut self,
         notice: &'n Notice,
-        runs: &[NewRun],
+        new: &NewEvent,
     ) -> Result<Heard<'n>, rusqlite::Error> {
         let Notice { transition, gravity, at, .. } = *notice;
         let [proved, hints] = [self.stands(&notice.proved)?, self.stands(&notice.hints)?];
@@ -188,8 +188,8 @@ impl<'c> Statements<'c> {
         let later = || Incident::after(Incident::later(by_hints, proved), transition, at).1;
         let judged = if other.is_some() { later() } else { news };
         let [judged, news] = if wrong("incident-any-order") { [News::Moves; 2] } else { [judged, news] };
-        let mut wakes = Vec::with_capacity(runs.len());
-        for NewRun { policy, wants, .. } in runs {
+        let mut wakes = Vec::with_capacity(new.runs.len());
+        for NewRun { policy, wants, .. } in &new.runs {
             let mut woken = |track, news| {
                 let woken = self.woken(track, policy, news)?;
                 is_damaged |= woken.is_none();
@@ -215,7 +215,12 @@ impl<'c> Statements<'c> {
             let woken = had.with(transition, gravity);
             wakes.push(Some(Wake { woken, hinted: same, starts: true }));
         }
-        Ok(Heard { notice, incident, news, wakes, is_damaged })
+        if is_damaged {
+            let Event { id, source, incident, .. } = &new.event;
+            let problem = "what is recorded of the incident cannot be read: policies may be woken once more";
+            tracing::warn!(event = id, %source, incident = incident.as_deref(), "{problem}");
+        }
+        Ok(Heard { notice, incident, news, wakes })
     }
 
     /// Where a track stands.
@@ -250,7 +255,7 @@ impl<'c> Statements<'c> {
         seq: i64,
         first_run: i64,
     ) -> Result<(), rusqlite::Error> {
-        let Heard { notice, incident, news, wakes, .. } = heard;
+        let Heard { notice, incident, news, wakes } = heard;
         let Notice { transition, gravity, at, trust, .. } = **notice;
         let track = notice.own();
         if *news == News::Begins {
