@@ -11,7 +11,7 @@ use opsward::store::{
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, PolicyName, RunId, SourceName};
-use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply, has_acted};
 use opsward_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -101,8 +101,10 @@ impl Shelf {
         if !self.known.insert((new.event.source.as_str().to_owned(), new.event.id.clone())) {
             return Acceptance::Duplicate;
         }
-        self.incidents.hear(&mut new);
         let received = new.received;
+        let mut incidents = std::mem::take(&mut self.incidents);
+        incidents.hear(&mut new, |hinted, to| self.stands_for(hinted, to, received));
+        self.incidents = incidents;
         for run in &new.runs {
             self.places.insert(run.id.as_str().to_owned(), self.runs.len());
             self.runs.push(Run {
@@ -125,6 +127,21 @@ impl Shelf {
         let ids = new.runs.iter().map(|run| run.id.clone()).collect();
         self.events.push((new, ids));
         Acceptance::New { runs }
+    }
+
+    /// Whether what a hint has woken stands for the run `to`; where it has made no effect, it is over.
+    fn stands_for(&mut self, hinted: &RunId, to: &RunId, received: Timestamp) -> bool {
+        let Some(&at) = self.places.get(hinted.as_str()) else { return false };
+        if has_acted(&self.runs[at].ledger) {
+            return true;
+        }
+        if !self.runs[at].state.is_final() {
+            let records = [Record::new(received, Entry::GaveWay { to: to.clone() })];
+            self.write(at, &records);
+            self.runs[at].claimed = false;
+            self.stand(at, &records, Standing::Done);
+        }
+        false
     }
 
     pub(super) fn fire(&mut self, new: NewFiring) -> Recorded {
@@ -441,6 +458,7 @@ fn note(record: &Record) -> Option<String> {
         Entry::Held { reason, .. } => reason.clone(),
         Entry::Faulted { fault } => fault.message.clone(),
         Entry::Abandoned { by, .. } => format!("given up by {by}"),
+        Entry::GaveWay { to } => format!("gave way to {to}, whose event is proved"),
         Entry::Retried { why, .. } => format!("to be tried again: {why}"),
         Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),
         Entry::NotExecuted { why, .. } => format!("did not take place: {why}"),
