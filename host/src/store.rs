@@ -135,9 +135,9 @@ pub trait Store: Send + Sync + 'static {
     /// The halts in force.
     fn halts(&self) -> Reply<'_, Halts>;
 
-    /// Pauses a schedule until it is resumed; a second pause says anew who and why.
+    /// Pauses a schedule, or all of a policy's, until it is resumed; a second pause says anew who and why.
     fn pause_schedule(&self, key: ScheduleKey, pause: Pause) -> Reply<'_, ()>;
-    /// Ends a pause, as `by` says at `at`. Returns whether there was one.
+    /// Ends a pause, as `by` says at `at`; all pauses of a policy where all of its schedules are meant. Returns whether there was one.
     fn resume_schedule(&self, key: ScheduleKey, by: String, at: Timestamp) -> Reply<'_, bool>;
     /// What is recorded of schedules, in the same order, with fire times up to `up_to`: later ones were decided on under a clock
     /// that ran ahead.

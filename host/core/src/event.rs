@@ -12,6 +12,7 @@ mod cloudevents;
 mod cloudmonitor;
 mod cloudmonitor_alarm;
 mod generic;
+mod gravity;
 mod incident;
 pub(crate) mod json;
 mod kind;
@@ -25,7 +26,7 @@ mod tencent_scf;
 mod tencent_task;
 mod transition;
 
-pub use incident::{Incident, News, Transitions, Wants};
+pub use incident::{Incident, News, Transitions, Wants, Woken};
 pub use kind::{Route, SourceKind, UnknownSourceKind};
 pub use logline::{LinePattern, LinePatternError, ReadFrom};
 pub use manual::{given, manual_source};
@@ -196,6 +197,15 @@ impl Event {
             level: None,
             transition: None,
         }
+    }
+}
+
+impl Event {
+    /// The event with an id that no proved event of its source is taken for, where that may have both: whoever sends what nobody
+    /// proves chooses its id.
+    #[must_use]
+    pub fn unproved(self) -> Self {
+        Self { id: format!("{} unproved", self.id), ..self }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Schedules: cron lines of four dialects in a named zone, plain intervals, and what to do about a fire time.
 //!
 //! A line is read by `dialect` (which dialect, how many fields), `field` (one field to a set of values) and `days` (the
-//! two day fields, and `L`, `W`, `#`), put into the words of the `cron` crate, evaluated on local wall time and brought
-//! to UTC by `zone`. `within` leaves out days, and what is before a start or after an end; `words` says it for people.
+//! two day fields, and `L`, `W`, `#`), its days put into the words of the `cron` crate; `local` finds the local times of these days,
+//! and `zone` brings them to UTC. `within` leaves out days, and what is before a start or after an end; `words` says it for people.
 //! `decide` says what is due, `clock` what a clock that jumped means, `fired` makes the event of a firing. Leaves waiting to
 //! the host's timer and remembering to its store. Tested by tables here and by `tests/vectors/cron.json`.
 
@@ -14,6 +14,7 @@ mod entry;
 mod field;
 mod fired;
 pub(crate) mod interval;
+mod local;
 mod problem;
 mod within;
 mod words;
@@ -30,10 +31,10 @@ pub use words::Words;
 use crate::id::{Digest, PolicyName};
 use crate::time::Timestamp;
 use jiff::tz::TimeZone;
+use local::LocalTimes;
 use std::sync::Arc;
 use std::time::Duration;
 use within::Within;
-use zone::Times;
 
 /// How late a fire time may be acted on where the operator does not say.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(5 * 60);
@@ -67,7 +68,7 @@ pub struct Schedule {
 
 #[derive(Debug, Clone)]
 enum Rule {
-    Cron { dialect: Dialect, line: Arc<str>, zone: TimeZone, times: Times, union: Arc<[cron::Schedule]> },
+    Cron { dialect: Dialect, zone: TimeZone, local: LocalTimes },
     Every(Duration),
 }
 
@@ -158,6 +159,12 @@ impl Schedule {
         &self.text
     }
 
+    /// A cron line as it was read, which is what its text has between dialect and zone.
+    fn line(&self) -> &str {
+        let of_dialect = self.text.split_once(':').map_or("", |(_, rest)| rest);
+        of_dialect.rsplit_once('@').map_or(of_dialect, |(line, _)| line)
+    }
+
     /// `text`, to be kept.
     pub fn shared_text(&self) -> Arc<str> {
         self.text.clone()
@@ -216,7 +223,7 @@ impl Schedule {
 impl Rule {
     fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::Cron { zone, times, union, .. } => zone::next_after(union, zone, *times, t),
+            Self::Cron { zone, local, .. } => zone::next_after(local, zone, t),
             Self::Every(period) => {
                 let period = i64::try_from(period.as_millis()).ok()?;
                 t.ms().div_euclid(period).checked_add(1)?.checked_mul(period).map(Timestamp::from_ms)
@@ -256,21 +263,16 @@ fn parse_cron(typed: &str, entry: &ScheduleEntry) -> Result<(Rule, String), Sche
             key: "cron",
         });
     }
-    let mut union = Vec::new();
-    for expression in calendar.expressions() {
-        let schedule = expression
-            .parse::<cron::Schedule>()
-            .map_err(|source| ScheduleError::Untranslatable { text: text.clone(), expression, source })?;
-        if zone::can_fire(&schedule) {
-            union.push(schedule);
-        }
-    }
-    if union.is_empty() {
+    let days: Vec<String> = calendar.days().collect();
+    let times = [&calendar.seconds, &calendar.minutes, &calendar.hours];
+    let local = LocalTimes::new(&days, times, calendar.times()).map_err(|(expression, source)| {
+        ScheduleError::Untranslatable { text: text.clone(), expression, source }
+    })?;
+    if !local.can_fire() {
         return Err(ScheduleError::NeverFires { text });
     }
     let key = format!("{}:{text}@{}", line.dialect.as_str(), zone::name(&zone));
-    let times = calendar.times();
-    Ok((Rule::Cron { dialect: line.dialect, line: text.into(), zone, times, union: union.into() }, key))
+    Ok((Rule::Cron { dialect: line.dialect, zone, local }, key))
 }
 
 fn choose_zone(line: &dialect::FieldsLine, entry: &ScheduleEntry) -> Result<TimeZone, ScheduleError> {

@@ -1,7 +1,7 @@
 //! Schedules over HTTP: `GET /api/v1/schedules`, `POST /api/v1/schedules/pause`, `/resume` and `/fire`. Leaves keeping pauses to the
 //! store, and obeying to the timer. Tested in `super::tests` and, with a whole host, in `tests/tests/it/schedules.rs`.
 
-use super::{Admin, Asked, Filter, Refusal, audited, json_answer, told};
+use super::{Admin, Asked, Filter, Refusal, RefusedFile, audited, json_answer, told};
 use crate::policy::LivePolicy;
 use crate::store::{Pause, Recorded, ScheduleKey, ScheduleState, Store};
 use crate::trigger::timer::by_hand;
@@ -68,7 +68,7 @@ pub(crate) fn add_state(entry: &mut Value, state: &ScheduleState) {
     entry["latest"] = json!(state.latest);
 }
 
-/// A schedule that a person means: all of the policy's where none is named.
+/// What a person means: all schedules of the policy where none is named.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Meant {
@@ -89,14 +89,11 @@ pub(super) async fn pause(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let Meant { policy, schedule, by, why } = told(&headers, &body)?;
-    let live = find(&admin, &policy)?;
-    let keys = meant(&live, schedule.as_deref())?;
-    for key in &keys {
-        let pause = Pause { by: caller.named(&by), why: why.clone(), at: admin.clock.now(), until: None };
-        admin.store.pause_schedule(key.clone(), pause).await?;
-        audited(&caller, "schedule.pause", &format!("{policy}: {}", key.schedule));
-    }
-    Ok(json_answer(&json!({ "paused": keys })))
+    let key = to_pause(&admin, &policy, schedule.as_deref())?;
+    let pause = Pause { by: caller.named(&by), why, at: admin.clock.now(), until: None };
+    admin.store.pause_schedule(key.clone(), pause).await?;
+    audited(&caller, "schedule.pause", &shown(&key));
+    Ok(json_answer(&json!({ "paused": [key] })))
 }
 
 /// Takes `{"policy": "p", "schedule": "unix:0 3 * * *@UTC"}`.
@@ -107,15 +104,55 @@ pub(super) async fn resume(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let Meant { policy, schedule, by, .. } = told(&headers, &body)?;
-    let live = find(&admin, &policy)?;
-    let mut resumed = Vec::new();
-    for key in meant(&live, schedule.as_deref())? {
-        if admin.store.resume_schedule(key.clone(), caller.named(&by), admin.clock.now()).await? {
-            audited(&caller, "schedule.resume", &format!("{policy}: {}", key.schedule));
-            resumed.push(key);
+    let key = match &schedule {
+        // Whatever has become of its file, a pause of it can be ended.
+        None => ScheduleKey::all_of(policy.clone()),
+        Some(text) => ScheduleKey { policy: policy.clone(), schedule: text.as_str().into() },
+    };
+    if !key.is_all() {
+        let of_all = vec![ScheduleKey::all_of(policy.clone())];
+        let states = admin.store.schedule_states(of_all, admin.clock.now()).await?;
+        if states.iter().any(|state| state.paused().is_some()) {
+            return Err(Refusal::new(StatusCode::CONFLICT, ALL_PAUSED));
         }
     }
-    Ok(json_answer(&json!({ "resumed": resumed })))
+    if admin.store.resume_schedule(key.clone(), caller.named(&by), admin.clock.now()).await? {
+        audited(&caller, "schedule.resume", &shown(&key));
+        return Ok(json_answer(&json!({ "resumed": [key] })));
+    }
+    // Nothing was paused: that is an answer where what is named exists.
+    match &schedule {
+        None => is_known(&admin, &policy)?,
+        Some(text) => drop(meant(&*find(&admin, &policy)?, Some(text))?),
+    }
+    Ok(json_answer(&json!({ "resumed": [] })))
+}
+
+/// Why one schedule cannot be resumed by itself.
+pub(crate) const ALL_PAUSED: &str = "all schedules of the policy are paused: resume the policy, without naming a schedule; nothing was changed";
+
+/// What a pause is of: one of the policy's schedules, or, where none is named, all that it has or comes to have, also while its
+/// file cannot be read.
+fn to_pause(admin: &Admin, policy: &PolicyName, text: Option<&str>) -> Result<ScheduleKey, Refusal> {
+    if let Some(text) = text {
+        let found = meant(&*find(admin, policy)?, Some(text))?.pop();
+        return found.ok_or_else(|| Refusal::not_found("no such schedule"));
+    }
+    is_known(admin, policy)?;
+    Ok(ScheduleKey::all_of(policy.clone()))
+}
+
+/// A policy that is live, or whose file is there.
+fn is_known(admin: &Admin, policy: &PolicyName) -> Result<(), Refusal> {
+    let is_refused = |file: &RefusedFile| file.policy.as_ref() == Some(policy);
+    if admin.policies.load().find(policy).is_some() || (admin.refused)().iter().any(is_refused) {
+        return Ok(());
+    }
+    Err(Refusal::not_found("no policy is called so: nothing was changed"))
+}
+
+fn shown(key: &ScheduleKey) -> String {
+    format!("{}: {}", key.policy, if key.is_all() { "all schedules" } else { &key.schedule })
 }
 
 /// Takes the same; of a policy with several schedules one must be named.
@@ -145,7 +182,7 @@ pub(super) async fn fire(
         .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
     match recorded.first() {
         Some(Recorded::First) => {
-            audited(&caller, "schedule.fire", &format!("{policy}: {}", key.schedule));
+            audited(&caller, "schedule.fire", &shown(key));
             admin.work.notify_one();
             Ok(json_answer(&json!({ "fired": key, "run": run })))
         }

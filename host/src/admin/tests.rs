@@ -46,8 +46,14 @@ impl Desk {
         fill(&*store).await;
         let (ready, ready_seen) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
-        let refused =
-            RefusedFile { file: "broken.wasm".into(), policy: None, reason: "not a component".into() };
+        let refused = vec![
+            RefusedFile { file: "broken.wasm".into(), policy: None, reason: "not a component".into() },
+            RefusedFile {
+                file: "broken.toml".into(),
+                policy: Some("broken".parse().expect("a name")),
+                reason: "unreadable".into(),
+            },
+        ];
         let clock = Arc::new(ManualClock::at(NOW));
         let admin = Admin {
             gate: Arc::new(Gate::new(&settings, &file, clock.clone()).expect("a user")),
@@ -55,7 +61,7 @@ impl Desk {
             seen: Arc::default(),
             policies: Arc::default(),
             clock: clock.clone(),
-            refused: Arc::new(move || vec![refused.clone()]),
+            refused: Arc::new(move || refused.clone()),
             work: Arc::default(),
             approval_key: Arc::new([7; 32]),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -195,7 +201,10 @@ async fn events_schedules_policies_and_metrics_are_shown() {
     assert_eq!(schedules["firings"][0]["decision"], "skipped-late");
     assert_eq!(schedules["schedules"], json!([]));
     let policies = desk.json("/api/v1/policies").await.1;
-    let refused = json!([{ "file": "broken.wasm", "policy": null, "reason": "not a component" }]);
+    let refused = json!([
+        { "file": "broken.wasm", "policy": null, "reason": "not a component" },
+        { "file": "broken.toml", "policy": "broken", "reason": "unreadable" },
+    ]);
     assert_eq!((&policies["policies"], &policies["refused"]), (&json!([]), &refused));
     assert_eq!(desk.ask("GET", "/metrics").await.0, 200);
 }
@@ -221,6 +230,23 @@ async fn a_request_that_cannot_be_answered_is_told_why() {
         let body: Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(found, status, "{path}");
         assert!(body["error"].as_str().is_some_and(|text| text.contains(problem)), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_nobody_knows_is_not_paused_and_one_without_a_good_file_is() {
+    let desk = Desk::open().await;
+    let json = "content-type: application/json\r\n";
+    for (verb, policy, status, problem) in [
+        ("pause", "nobody", 404, "no policy is called so"),
+        ("resume", "nobody", 404, "no policy is called so"),
+        ("resume", "broken", 200, r#"{"resumed":[]}"#),
+        ("pause", "broken", 200, r#"{"paused":[{"policy":"broken","schedule":""}]}"#),
+        ("resume", "broken", 200, r#"{"resumed":[{"policy":"broken","schedule":""}]}"#),
+    ] {
+        let (path, body) = (format!("/api/v1/schedules/{verb}"), format!(r#"{{"policy":"{policy}"}}"#));
+        let (found, answer) = desk.send("POST", &path, json, &body).await;
+        assert!(found == status && answer.contains(problem), "{verb} {policy}: {found} {answer}");
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Config, EXIT_CONFIG};
 use crate::admin::schedules::{add_state, schedule_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{ScheduleKey, ScheduleState};
+use crate::store::{Pause, ScheduleKey, ScheduleState};
 use anyhow::Context as _;
 use opsward_core::config::{HostSettings, PolicySettings, StoreSettings, load_policy};
 use opsward_core::schedule::{CLOCK_JUMP_MAX, Dialect, Schedule, ScheduleEntry};
@@ -32,7 +32,7 @@ pub enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Have a policy's schedules fire no more, until `resume`; what comes meanwhile is skipped
+    /// Have a policy's schedules, or one of them, fire no more until `resume`; what comes meanwhile is skipped
     Pause {
         /// Where the configuration is
         #[command(flatten)]
@@ -170,10 +170,17 @@ fn list(config: &Path, now: Timestamp, output: Output, out: &mut impl Write) -> 
     let StoreSettings::Sqlite { path } = &settings.store;
     let path = base.join(path);
     // Before the first start there is no store, and nothing is recorded.
-    let states = match path.exists() {
-        true => SqliteStore::open_read_only(&path)?.schedule_states(&keys, now + CLOCK_JUMP_MAX)?,
-        false => vec![ScheduleState::default(); keys.len()],
+    let (states, pauses) = match path.exists() {
+        true => {
+            let reader = SqliteStore::open_read_only(&path)?;
+            (reader.schedule_states(&keys, now + CLOCK_JUMP_MAX)?, reader.lasting_pauses()?)
+        }
+        false => (vec![ScheduleState::default(); keys.len()], Vec::new()),
     };
+    // Of a policy without a good file, or of a text that has been changed.
+    let shown =
+        |key: &ScheduleKey| keys.iter().any(|one| key == one || key.is_all() && key.policy == one.policy);
+    let unseen: Vec<_> = pauses.into_iter().filter(|(key, _)| !shown(key)).collect();
     match output {
         Output::Json => {
             let entries = all.iter().zip(&states).map(|((policy, schedule), state)| {
@@ -182,7 +189,11 @@ fn list(config: &Path, now: Timestamp, output: Output, out: &mut impl Write) -> 
                 add_state(&mut entry, state);
                 entry
             });
-            print_json(&json!({ "schedules": entries.collect::<Vec<Value>>() }), out)?;
+            let unseen = unseen.iter().map(
+                |(key, pause)| json!({ "policy": key.policy, "schedule": key.schedule, "paused": pause }),
+            );
+            let (schedules, unseen): (Vec<Value>, Vec<Value>) = (entries.collect(), unseen.collect());
+            print_json(&json!({ "schedules": schedules, "other_pauses": unseen }), out)?;
         }
         Output::Table => {
             let head = ["POLICY", "SCHEDULE", "FIRES NEXT", "LAST DECISION", ""].map(str::to_owned);
@@ -192,6 +203,13 @@ fn list(config: &Path, now: Timestamp, output: Output, out: &mut impl Write) -> 
             match table.len() {
                 1 => writeln!(out, "no policy has a schedule")?,
                 _ => aligned(&table, [Align::Left; 5]).iter().try_for_each(|line| writeln!(out, "{line}"))?,
+            }
+            for (key, pause) in &unseen {
+                let what = match key.is_all() {
+                    true => "all its schedules, of which none can be read now".to_owned(),
+                    false => format!("`{}`, which is not in its file", key.schedule),
+                };
+                writeln!(out, "{}: {what}: {}", key.policy, paused(pause))?;
             }
         }
     }
@@ -226,6 +244,11 @@ pub(super) fn read_policies(
     Ok((policies, problems))
 }
 
+fn paused(pause: &Pause) -> String {
+    let why = if pause.why.is_empty() { String::new() } else { format!(": {}", pause.why) };
+    format!("paused by {}{why}", pause.by)
+}
+
 /// The schedule, and below it what it says.
 fn rows(
     policy: &PolicySettings,
@@ -239,10 +262,7 @@ fn rows(
         .as_ref()
         .map(|latest| format!("{} {} ago", latest.decision.as_str(), span(now.since(latest.decided_at))));
     let note = match (state.paused(), state.waiting, state.unfinished) {
-        (Some(pause), ..) => {
-            let why = if pause.why.is_empty() { String::new() } else { format!(": {}", pause.why) };
-            format!("paused by {}{why}", pause.by)
-        }
+        (Some(pause), ..) => paused(pause),
         (None, Some(_), _) => "one waits for the last run to end".to_owned(),
         (None, None, true) => "its last run has not ended".to_owned(),
         (None, None, false) => String::new(),

@@ -4,9 +4,10 @@
 use super::host_admin::{self, Taker};
 use super::runs::Output;
 use super::schedule::read_policies;
+use crate::admin::schedules::ALL_PAUSED;
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::{Pause, ScheduleKey, Store as _};
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use opsward_core::id::PolicyName;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 pub struct ChangeArgs {
     /// Whose schedules
     policy: PolicyName,
-    /// One of them: its text as `opsward schedule ls` shows it, or a part that no other has; all where it is not given
+    /// One of them: its text as `opsward schedule ls` shows it, or a part that no other has. Without it `pause` and `resume` mean all that the policy has or comes to have
     schedule: Option<String>,
     /// Who says so
     #[arg(long, value_name = "NAME", default_value_t = host_admin::caller())]
@@ -35,27 +36,31 @@ pub(super) async fn pause(
     why: String,
     out: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
-    let keys = meant(config, &args)?;
+    let key = one_or_all(config, &args)?;
+    if key.is_all() {
+        must_have_a_file(config, &args.policy)?;
+    }
     match taker(config)? {
         Taker::Store(store) => {
-            for key in &keys {
-                let pause =
-                    Pause { by: args.by.clone(), why: why.clone(), at: SystemClock.now(), until: None };
-                store.pause_schedule(key.clone(), pause).await?;
-            }
+            let pause = Pause { by: args.by.clone(), why, at: SystemClock.now(), until: None };
+            store.pause_schedule(key.clone(), pause).await?;
             store.close().await?;
         }
         Taker::Host(admin) => {
-            for key in &keys {
-                let body =
-                    json!({ "policy": key.policy, "schedule": key.schedule, "by": args.by, "why": why });
-                host_admin::post(admin.clone(), "/api/v1/schedules/pause", &body).await?;
-            }
+            let mut body = asked(&key, &args);
+            body["why"] = json!(why);
+            host_admin::post(admin, "/api/v1/schedules/pause", &body).await?;
         }
     }
-    tell(&args, &json!({ "paused": keys }), out, || {
-        let resume = format!("opsward schedule resume {}", args.policy);
-        keys.iter().map(|key| format!("{}: paused until `{resume}`", key.schedule)).collect()
+    tell(&args, &json!({ "paused": [key] }), out, || match key.is_all() {
+        true => format!(
+            "{0}: all its schedules, whatever they are or become, are paused until `opsward schedule resume {0}`",
+            key.policy
+        ),
+        false => format!(
+            "{}: paused until `opsward schedule resume {} \"{0}\"`, or until its text is changed",
+            key.schedule, key.policy
+        ),
     })
 }
 
@@ -65,32 +70,36 @@ pub(super) async fn resume(
     args: ChangeArgs,
     out: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
-    let keys = meant(config, &args)?;
-    let mut resumed = Vec::new();
-    match taker(config)? {
+    let key = one_or_all(config, &args)?;
+    let resumed = match taker(config)? {
         Taker::Store(store) => {
-            for key in &keys {
-                if store.resume_schedule(key.clone(), args.by.clone(), SystemClock.now()).await? {
-                    resumed.push(key);
-                }
+            if !key.is_all() {
+                let of_all = vec![ScheduleKey::all_of(key.policy.clone())];
+                let states = store.schedule_states(of_all, SystemClock.now()).await?;
+                ensure!(states.iter().all(|state| state.paused().is_none()), ALL_PAUSED);
             }
+            let resumed = store.resume_schedule(key.clone(), args.by.clone(), SystemClock.now()).await?;
             store.close().await?;
+            resumed
         }
         Taker::Host(admin) => {
-            for key in &keys {
-                let body = json!({ "policy": key.policy, "schedule": key.schedule, "by": args.by });
-                let told = host_admin::post(admin.clone(), "/api/v1/schedules/resume", &body).await?;
-                resumed
-                    .extend(told["resumed"].as_array().is_some_and(|list| !list.is_empty()).then_some(key));
-            }
+            let told = host_admin::post(admin, "/api/v1/schedules/resume", &asked(&key, &args)).await?;
+            told["resumed"].as_array().is_some_and(|list| !list.is_empty())
         }
+    };
+    if !resumed && key.is_all() {
+        must_have_a_file(config, &args.policy)?;
     }
-    tell(&args, &json!({ "resumed": resumed }), out, || {
-        let line = |key: &ScheduleKey| match resumed.contains(&key) {
-            true => format!("{}: fires again; what came during the pause stays skipped", key.schedule),
-            false => format!("{}: was not paused", key.schedule),
-        };
-        keys.iter().map(line).collect()
+    let ended = if resumed { vec![&key] } else { Vec::new() };
+    tell(&args, &json!({ "resumed": ended }), out, || {
+        let what = if key.is_all() { key.policy.as_str() } else { &key.schedule };
+        match (resumed, key.is_all()) {
+            (false, _) => format!("{what}: was not paused"),
+            (true, true) => {
+                format!("{what}: its schedules fire again; what came during the pause stays skipped")
+            }
+            (true, false) => format!("{what}: fires again; what came during the pause stays skipped"),
+        }
     })
 }
 
@@ -103,17 +112,48 @@ pub(super) async fn fire(config: &Path, args: ChangeArgs, out: &mut impl Write) 
     let Taker::Host(admin) = taker(config)? else {
         bail!("no host runs, and only a host can run a policy: start `opsward serve`; nothing was fired");
     };
-    let body = json!({ "policy": key.policy, "schedule": key.schedule, "by": args.by });
-    let told = host_admin::post(admin, "/api/v1/schedules/fire", &body).await?;
+    let told = host_admin::post(admin, "/api/v1/schedules/fire", &asked(key, &args)).await?;
     tell(&args, &told, out, || {
         let run = told["run"].as_str().unwrap_or_default();
-        vec![format!("{}: fired; see `opsward run show {run}`", key.schedule)]
+        format!("{}: fired; see `opsward run show {run}`", key.schedule)
     })
+}
+
+/// What a host is asked about `key`; a policy without a schedule is all of its schedules.
+fn asked(key: &ScheduleKey, args: &ChangeArgs) -> Value {
+    let mut body = json!({ "policy": key.policy, "by": args.by });
+    if !key.is_all() {
+        body["schedule"] = json!(key.schedule);
+    }
+    body
 }
 
 fn taker(config: &Path) -> anyhow::Result<Taker> {
     let settings = crate::service::read_settings(config)?;
     Taker::of(&host_admin::store_of(config, &settings)?)
+}
+
+/// The one schedule that is named, by the policy's file; all that the policy has or comes to have where none is, for which no good
+/// file is needed.
+fn one_or_all(config: &Path, args: &ChangeArgs) -> anyhow::Result<ScheduleKey> {
+    if args.schedule.is_none() {
+        return Ok(ScheduleKey::all_of(args.policy.clone()));
+    }
+    let fitting = meant(config, args)?.into_iter().next();
+    fitting.context("no such schedule")
+}
+
+/// A pause of a policy that does not exist would be a slip of the pen.
+fn must_have_a_file(config: &Path, policy: &PolicyName) -> anyhow::Result<()> {
+    let settings = crate::service::read_settings(config)?;
+    let file =
+        config.parent().unwrap_or(Path::new("")).join(&settings.plugins.dir).join(format!("{policy}.toml"));
+    ensure!(
+        file.exists(),
+        "no policy is called `{policy}`: there is no `{}`; nothing was changed",
+        file.display()
+    );
+    Ok(())
 }
 
 /// The schedules that are meant, by the policy's file.
@@ -123,7 +163,10 @@ fn meant(config: &Path, args: &ChangeArgs) -> anyhow::Result<Vec<ScheduleKey>> {
     let policy = policies.iter().find(|policy| policy.name == args.policy);
     let policy = policy.with_context(|| match problems.is_empty() {
         true => format!("no policy is called `{}`: nothing was changed", args.policy),
-        false => format!("no good policy file is called `{}.toml`: `opsward check` says why", args.policy),
+        false => format!(
+            "no good policy file is called `{}.toml`: `opsward check` says why; without a schedule named, `pause` and `resume` need none",
+            args.policy
+        ),
     })?;
     let key = |text| ScheduleKey { policy: policy.name.clone(), schedule: text };
     let all: Vec<ScheduleKey> = policy.schedules.iter().map(|one| key(one.shared_text())).collect();
@@ -149,13 +192,11 @@ fn tell(
     args: &ChangeArgs,
     answer: &Value,
     out: &mut impl Write,
-    lines: impl FnOnce() -> Vec<String>,
+    line: impl FnOnce() -> String,
 ) -> anyhow::Result<ExitCode> {
     match args.output {
         Output::Json => writeln!(out, "{answer}")?,
-        Output::Table => {
-            lines().iter().try_for_each(|line| writeln!(out, "{line}"))?;
-        }
+        Output::Table => writeln!(out, "{}", line())?,
     }
     Ok(ExitCode::SUCCESS)
 }

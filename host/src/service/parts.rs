@@ -158,6 +158,7 @@ impl Parts {
         tasks.spawn(named("retention", retention));
         tasks.spawn(named("halts", halted.keep_in_step(store.clone(), stopping.clone())));
         for source in pulled {
+            let is_mixed = source.is_mixed();
             let SourceSettings { name, kind, comes, catch_up, .. } = source;
             let (cloud, accept, stopping) = (cloud.clone(), accept.clone(), stopping.clone());
             if let Some(catch_up) = catch_up {
@@ -172,7 +173,7 @@ impl Parts {
                     tasks.spawn(named("queue", source.run(stopping)));
                 }
                 Comes::LogStore(store) => {
-                    let source = LogStoreSource { name, kind, store, cloud, accept };
+                    let source = LogStoreSource { name, kind, store, cloud, accept, is_mixed };
                     tasks.spawn(named("log store", source.run(stopping)));
                 }
             }

@@ -59,6 +59,7 @@ fn hook_source(source: &SourceSettings, posted: &PostedSettings, base: &Path) ->
         proof,
         addresses: posted.addresses.clone(),
         rate: posted.rate,
+        is_mixed: source.is_mixed(),
     })
 }
 

@@ -14,8 +14,20 @@ use std::sync::Arc;
 pub struct ScheduleKey {
     /// Whose schedule.
     pub policy: PolicyName,
-    /// The schedule's text, which tells a policy's schedules apart.
+    /// The schedule's text, which tells a policy's schedules apart. For pauses, empty: all that the policy has or comes to have.
     pub schedule: Arc<str>,
+}
+
+impl ScheduleKey {
+    /// All schedules of `policy`, for pauses.
+    pub fn all_of(policy: PolicyName) -> Self {
+        Self { policy, schedule: "".into() }
+    }
+
+    /// Whether all of the policy's are meant.
+    pub fn is_all(&self) -> bool {
+        self.schedule.is_empty()
+    }
 }
 
 /// A decision on one schedule's fire time.
@@ -68,7 +80,7 @@ pub enum Recorded {
     Unfinished,
 }
 
-/// That a schedule is paused, or was.
+/// That a schedule, or all of its policy's, is paused, or was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pause {
     /// Who paused it.
@@ -95,7 +107,10 @@ pub(crate) fn resumed(key: &ScheduleKey, by: String, at: Timestamp) -> Change {
 }
 
 fn target(policy: &PolicyName, schedule: &str) -> String {
-    format!("policy {policy}, schedule {schedule}")
+    match schedule {
+        "" => format!("policy {policy}, all schedules"),
+        _ => format!("policy {policy}, schedule {schedule}"),
+    }
 }
 
 /// What is recorded of a schedule.
@@ -103,11 +118,11 @@ fn target(policy: &PolicyName, schedule: &str) -> String {
 pub struct ScheduleState {
     /// The latest fire time decided on, up to the one asked for; what a person had fired is none.
     pub last_fire: Option<Timestamp>,
-    /// The fire time that waits for the last run to end.
+    /// The fire time that waits for the last run to end, up to the one asked for.
     pub waiting: Option<Timestamp>,
     /// Whether a run it started has not ended.
     pub unfinished: bool,
-    /// Its pause, also when that is over.
+    /// Its pause or its policy's, also when that is over.
     pub pause: Option<Pause>,
     /// The latest decision, of the clock or of a person.
     pub latest: Option<Firing>,
@@ -119,9 +134,13 @@ impl ScheduleState {
         self.pause.as_ref().filter(|pause| pause.until.is_none())
     }
 
-    /// Fire times up to here came during a pause.
-    pub fn paused_until(&self) -> Timestamp {
-        let until = |pause: &Pause| pause.until.unwrap_or(Timestamp::from_ms(i64::MAX));
-        self.pause.as_ref().map(until).unwrap_or_default()
+    /// Fire times up to here came during a pause, as is known at `now`. A pause that was ended later than that was ended under a clock
+    /// that ran ahead: it is over all the same.
+    pub fn paused_until(&self, now: Timestamp) -> Timestamp {
+        match self.pause.as_ref().map(|pause| pause.until) {
+            Some(None) => Timestamp::from_ms(i64::MAX),
+            Some(Some(until)) if until <= now => until,
+            _ => Timestamp::default(),
+        }
     }
 }

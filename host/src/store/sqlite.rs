@@ -23,6 +23,7 @@ mod faulty_disk;
 #[cfg(feature = "failpoints")]
 mod faulty_vfs;
 mod halt;
+mod hinted;
 pub mod in_use;
 mod incidents;
 mod late;

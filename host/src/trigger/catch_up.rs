@@ -1,6 +1,6 @@
 //! Events that never came: senders give up after seconds, and what they told of while nobody listened is gone. For a source that opts
 //! in, the cloud's own history is read now and then, and what it tells goes the way of what is sent. The rules of incidents see to it
-//! that nobody is woken twice. Leaves what the history says to `opsward_core::source::history`, asking to `cloud`, and recording to
+//! that what was made of a notification is not made again. Leaves what the history says to `opsward_core::source::history`, asking to `cloud`, and recording to
 //! `accept`. Tested by `tests/tests/it/caught_up.rs`.
 
 use super::accept::Accept;

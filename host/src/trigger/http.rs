@@ -24,6 +24,7 @@ pub use listener::serve;
 
 use super::accept::Accept;
 use crate::cloud::Certificates;
+use crate::failpoint::wrong;
 use crate::store::{Acceptance, StoreError};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -62,6 +63,8 @@ pub struct HookSource {
     pub addresses: Vec<AddressRange>,
     /// Most deliveries a second.
     pub rate: u32,
+    /// Whether some of its events are proved, and others may be hints.
+    pub is_mixed: bool,
 }
 
 /// What the webhooks need.
@@ -237,12 +240,15 @@ async fn receive(hooks: &Hooks, hook: &Hook, peer: IpAddr, request: Request) -> 
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     let trust = hooks.believe(hook, &Delivered { headers: &headers, target, body: &body }).await?;
     let delivery = Delivery { headers: &headers, body: &body };
-    let HookSource { kind, name, map, .. } = &hook.source;
+    let HookSource { kind, name, map, is_mixed, .. } = &hook.source;
     let now = hooks.receiving.accept.clock.now();
-    let events = match map {
+    let mut events = match map {
         Some(map) => map.decode(name, &delivery, now)?,
         None => decode(*kind, name, &delivery, now)?,
     };
+    if *is_mixed && trust == Trust::Hint && !wrong("hints-take-ids") {
+        events = events.into_iter().map(Event::unproved).collect();
+    }
     let wanted = event::answer(*kind, &body);
     Ok(recorded(&record(hooks, events, body, trust, place).await?, wanted))
 }

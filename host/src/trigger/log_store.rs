@@ -49,6 +49,8 @@ pub struct LogStoreSource {
     pub cloud: Arc<CloudClient>,
     /// Records events.
     pub accept: Arc<Accept>,
+    /// Whether others of the source's events are proved.
+    pub is_mixed: bool,
 }
 
 /// How far reading has come.
@@ -192,6 +194,7 @@ impl LogStoreSource {
             bytes => Err(format!("it has {bytes} bytes; at most {BODY_BYTES_MAX} are read")),
         };
         match decoded {
+            Ok(events) if self.is_mixed => Ok(events.into_iter().map(Event::unproved).collect()),
             Ok(events) => Ok(events),
             Err(problem) => {
                 tracing::warn!(

@@ -107,16 +107,16 @@ impl Seen {
 
 impl Watched {
     fn of(source: &SourceSettings) -> Self {
-        let (checked, trust) = match &source.comes {
+        let checked = match &source.comes {
             Comes::Posted(posted) => {
                 let addresses = if posted.addresses.is_empty() { "" } else { ", address" };
-                (format!("{}{addresses}", posted.proof.described()), posted.proof.trust())
+                format!("{}{addresses}", posted.proof.described())
             }
-            Comes::File(_) => ("local file".to_owned(), Trust::Hint),
-            Comes::Queue(_) => ("queue of the account".to_owned(), Trust::Proved),
-            Comes::LogStore(_) => ("log store of the account".to_owned(), Trust::Hint),
+            Comes::File(_) => "local file".to_owned(),
+            Comes::Queue(_) => "queue of the account".to_owned(),
+            Comes::LogStore(_) => "log store of the account".to_owned(),
         };
-        Self { kind: source.kind, checked, trust, came: Mutex::default() }
+        Self { kind: source.kind, checked, trust: source.trust(), came: Mutex::default() }
     }
 }
 

@@ -34,6 +34,8 @@ const WAITING_LOOK: Duration = Duration::from_secs(2);
 const TOGETHER: usize = 500;
 /// Decisions in one transaction, where a long sleep has left many of each.
 const RECORDED_TOGETHER: usize = 1000;
+/// Fire times found before others get their turn: after a long sleep each schedule may have a thousand, which take milliseconds.
+const FOUND_AT_A_STRETCH: usize = 1000;
 
 /// What the timer works with.
 pub struct Timer {
@@ -50,7 +52,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Runs until `shutdown` turns true or its sender is gone. A decision that has begun to be recorded is finished first.
+    /// Runs until `shutdown` turns true or its sender is gone. Decisions that have begun to be recorded are finished first.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         let mut watched = Watched::default();
         let mut last_look = None;
@@ -79,7 +81,7 @@ impl Timer {
             if due.is_empty() {
                 break;
             }
-            if let Err(error) = self.decide(watched, &due, now).await {
+            if let Err(error) = self.decide(watched, &due, now, shutdown).await {
                 tracing::error!(schedules = due.len(), %error, "schedules not decided on, will try again");
                 due.iter().for_each(|place| watched.wake_at(*place, now + RETRY_AFTER));
             }
@@ -87,28 +89,39 @@ impl Timer {
         watched.next_wake().map_or(SLEEP_MAX, |wake| wake.since(self.clock.now())).min(SLEEP_MAX)
     }
 
-    /// Decides on what is due of these schedules, and has each looked at again when it is due next.
+    /// Decides on what is due of these schedules, and has each looked at again when it is due next. Told to stop it breaks off: what
+    /// is not recorded then is due again for the next host.
     async fn decide(
         &self,
         watched: &mut Watched,
         places: &[usize],
         now: Timestamp,
+        shutdown: &watch::Receiver<bool>,
     ) -> Result<(), StoreError> {
         let keys = places.iter().map(|place| watched.get(*place).key()).collect();
         let states = self.store.schedule_states(keys, now + CLOCK_JUMP_MAX).await?;
-        let mut looked = Vec::with_capacity(places.len());
+        let mut looked: Vec<Looked> = Vec::with_capacity(places.len());
+        let mut found = 0;
         for (place, state) in places.iter().zip(&states) {
+            found += looked.last().map_or(0, |last| last.due.len());
+            if found >= FOUND_AT_A_STRETCH {
+                found = 0;
+                tokio::task::yield_now().await;
+                if *shutdown.borrow() {
+                    return Ok(());
+                }
+            }
             let watch = watched.get(*place);
             let settled = watch.settled.unwrap_or_else(|| settled_in(state, &watch.key().schedule, now));
             let known = Known {
                 settled,
-                paused_until: if wrong("no-pause") { Timestamp::default() } else { state.paused_until() },
+                paused_until: if wrong("no-pause") { Timestamp::default() } else { state.paused_until(now) },
                 waiting: state.waiting,
                 unfinished: state.unfinished,
             };
             looked.push(Looked { place: *place, known, due: watch.schedule().due(known, now) });
         }
-        let again = self.record(watched, &looked, now).await?;
+        let Some(again) = self.record(watched, &looked, now, shutdown).await? else { return Ok(()) };
         for Looked { place, known, due } in looked {
             if again.contains(&place) {
                 watched.wake_at(place, now);
@@ -124,17 +137,21 @@ impl Timer {
     }
 
     /// Records decisions, a schedule's oldest first. Returns those of which something else is known by now: they are to be looked
-    /// at again.
+    /// at again; `None` where it broke off.
     async fn record(
         &self,
         watched: &Watched,
         looked: &[Looked],
         now: Timestamp,
-    ) -> Result<HashSet<usize>, StoreError> {
+        shutdown: &watch::Receiver<bool>,
+    ) -> Result<Option<HashSet<usize>>, StoreError> {
         let all = looked.iter().flat_map(|one| one.due.iter().map(|due| (one.place, *due)));
         let all: Vec<(usize, Due)> = all.collect();
         let mut again = HashSet::new();
         for together in all.chunks(RECORDED_TOGETHER) {
+            if *shutdown.borrow() {
+                return Ok(None);
+            }
             let fires = together.iter().any(|(_, due)| due.decision == Decision::Fired);
             if fires {
                 hit("before-fire");
@@ -155,7 +172,7 @@ impl Timer {
                 }
             }
         }
-        Ok(again)
+        Ok(Some(again))
     }
 }
 

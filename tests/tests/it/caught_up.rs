@@ -1,5 +1,5 @@
-//! Events that never came, told by the cloud's own history: through a whole host and the simulated ECS. Nobody is woken twice, and
-//! nobody by what happened before the source was there.
+//! Events that never came, told by the cloud's own history: through a whole host and the simulated ECS. What was made of a notification is
+//! not made again, and nobody is woken by what happened before the source was there.
 
 use crate::chaos::HASTE;
 use crate::grants;
@@ -49,14 +49,16 @@ async fn what_was_not_received_is_caught_up_with_and_what_was_wakes_nobody_again
     assert_eq!((runs.len(), runs[0]["state"].as_str()), (1, Some("done")));
     assert_eq!(world.effects("CreateSnapshot").await.len(), disks.len());
 
-    // And this one is posted, as it should be: two notifications.
+    // And this one is posted, as it should be: two notifications, which nobody has signed.
     let url = format!("http://{}/hooks/cloudmonitor/{TOKEN}", host.listen);
     world.sim_post("subscribe", json!({ "url": url })).await;
     emit(&world, &instance).await;
-    let woken = world.settled_runs(&host, 2).await.len();
+    let woken = world.settled_runs(&host, 3).await.len();
     let host = restarted(&world, host).await;
     looked(&world, 2).await;
-    assert_eq!(world.settled_runs(&host, woken).await.len(), woken, "what was posted wakes nobody again");
+    assert_eq!(world.settled_runs(&host, woken).await.len(), woken, "what was acted on wakes nobody again");
+    let snapshots = world.effects("CreateSnapshot").await;
+    assert!(disks.iter().all(|disk| snapshots.get(disk) == Some(&2)), "one for each incident: {snapshots:?}");
     let incidents: std::collections::BTreeSet<String> =
         events(&world, &host).await.iter().map(|row| row["event"]["incident"].to_string()).collect();
     assert_eq!(incidents.len(), 2, "{incidents:?}");

@@ -10,7 +10,7 @@ const ALLOW: &str =
 /// A source besides `hook` whose senders cannot sign.
 const BARE: &str = "\n[sources.bare]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\n";
 
-async fn bare_world(allow: &str, mode: &str) -> World {
+pub(crate) async fn bare_world(allow: &str, mode: &str) -> World {
     let world = world().await;
     let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
     assert!(settings.contains(SIGNED.trim_end()), "the other source is signed");
@@ -34,11 +34,11 @@ async fn told(world: &World, host: &Host, source: &str, id: &str, calls: Vec<Val
     (text("state"), text("note"))
 }
 
-fn call(action: &str, params: Value) -> Value {
+pub(crate) fn call(action: &str, params: Value) -> Value {
     json!({ "service": "ecs", "action": action, "region": "cn-hangzhou", "params": params })
 }
 
-fn start(machine: &str) -> Value {
+pub(crate) fn start(machine: &str) -> Value {
     call("StartInstance", json!({ "InstanceId": machine }))
 }
 
@@ -46,7 +46,7 @@ fn look(machine: &str) -> Value {
     call("DescribeInstances", json!({ "InstanceIds": json!([machine]).to_string() }))
 }
 
-async fn starts(world: &World) -> usize {
+pub(crate) async fn starts(world: &World) -> usize {
     let requests = world.sim_get("requests").await;
     requests.as_array().expect("a list").iter().filter(|one| one["action"] == "StartInstance").count()
 }

@@ -41,7 +41,7 @@ async fn a_check_beside_a_running_host_counts_what_there_is_and_finds_nothing() 
     world.settled_runs(&host, 1).await;
     let (code, said) = opsward(&world, &["db", "check"]).await;
     assert_eq!(code, 0, "{said}");
-    assert!(said.starts_with("opsward.db  format 8, ") && said.ends_with("no findings\n"), "{said}");
+    assert!(said.starts_with("opsward.db  format ") && said.ends_with("no findings\n"), "{said}");
     assert!(said.lines().any(|line| line.split_whitespace().eq(["runs", "1"])), "{said}");
     let (code, said) = opsward(&world, &["db", "check", "-o", "json"]).await;
     let report: Value = serde_json::from_str(&said).expect("JSON");
@@ -89,7 +89,7 @@ async fn a_backup_beside_a_running_host_replaces_a_lost_store_and_says_so() {
     world.settled_runs(&host, 1).await;
     let (code, said) = opsward(&world, &["db", "backup", "copy.db"]).await;
     assert_eq!(code, 0, "{said}");
-    assert!(said.starts_with("copy.db  format 8, ") && said.contains("copied from opsward.db at "), "{said}");
+    assert!(said.starts_with("copy.db  format ") && said.contains("copied from opsward.db at "), "{said}");
     let (code, said) = opsward(&world, &["db", "backup", "copy.db"]).await;
     assert_eq!(code, CANNOT_CREATE, "{said}");
     let (code, said) = opsward(&world, &["db", "compact"]).await;

@@ -21,7 +21,7 @@ fn put_policies(world: &World) {
     }
 }
 
-async fn opsward(world: &World, args: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) async fn opsward(world: &World, args: &[&str]) -> (Option<i32>, String, String) {
     let output = world.command(args).output().await.expect("it runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (output.status.code(), text(output.stdout), text(output.stderr))

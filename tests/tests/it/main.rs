@@ -28,6 +28,7 @@ mod grants;
 mod guardrails;
 mod harness;
 mod held;
+mod hinted;
 mod hostile;
 mod hostile_pack;
 mod hostile_text;

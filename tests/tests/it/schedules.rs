@@ -71,7 +71,7 @@ pub(crate) async fn a_pause_lasts(wrong: &str) -> Result<(), String> {
     let before = decisions(&world).len();
     let (code, out, err) = schedule(&world, &["pause", "frequent", "--by", "alice", "--why", "freeze"]).await;
     assert!(
-        code == Some(0) && out.contains("every:1s: paused until `opsward schedule resume frequent`"),
+        code == Some(0) && out.contains("are paused until `opsward schedule resume frequent`"),
         "{out}{err}"
     );
     for _ in 0..2 {
@@ -90,7 +90,7 @@ pub(crate) async fn a_pause_lasts(wrong: &str) -> Result<(), String> {
 
     let host = world.start().await;
     let (code, out, err) = schedule(&world, &["resume", "frequent", "--by", "bob"]).await;
-    assert!(code == Some(0) && out.contains("every:1s: fires again"), "{out}{err}");
+    assert!(code == Some(0) && out.contains("frequent: its schedules fire again"), "{out}{err}");
     eventually("a firing", async || decisions(&world).contains(&"fired".to_owned()).then_some(())).await;
     let (_, out, _) = schedule(&world, &["resume", "frequent"]).await;
     assert!(out.contains("was not paused"), "{out}");
@@ -107,6 +107,50 @@ pub(crate) async fn a_pause_lasts(wrong: &str) -> Result<(), String> {
     host.terminate().await;
     world.audited().await;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_of_a_policy_needs_no_good_file_and_outlasts_a_change_of_its_lines() {
+    let world = World::new().await;
+    put_frequent(&world);
+    world.start().await.kill().await;
+    let before = decisions(&world).len();
+    let file = std::fs::read_to_string(world.dir.path().join("plugins.d/frequent.toml")).expect("read");
+    world.write("plugins.d/frequent.toml", "schedule = [");
+    let (code, out, err) = schedule(&world, &["pause", "frequent", "--why", "freeze"]).await;
+    assert!(code == Some(0) && out.contains("are paused until"), "{out}{err}");
+    let (_, out, err) = schedule(&world, &["ls"]).await;
+    assert!(
+        out.contains("frequent: all its schedules, of which none can be read now: paused by"),
+        "{out}{err}"
+    );
+    let (code, _, err) = schedule(&world, &["pause", "frequent", "every:1s"]).await;
+    assert!(code != Some(0) && err.contains("without a schedule named"), "{err}");
+    // Another line, and none that was there before.
+    world.write("plugins.d/frequent.toml", &file.replace("every = \"1s\"", "every = \"2s\""));
+    let host = world.start().await;
+    let (code, out, err) = schedule(&world, &["resume", "frequent", "every:2s"]).await;
+    assert!(code != Some(0) && err.contains("resume the policy"), "{out}{err}");
+    eventually("decisions", async || (decisions(&world).len() > before + 1).then_some(())).await;
+    let since = decisions(&world);
+    let since = &since[..since.len() - before];
+    assert!(since.iter().all(|one| one == "skipped-paused"), "{since:?}");
+    // With a host, too, and a pause of one line whose text has gone.
+    let (code, _, err) = schedule(&world, &["resume", "frequent"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    let (code, _, err) = schedule(&world, &["pause", "frequent", "every:2s"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    world.write("plugins.d/frequent.toml", "schedule = [");
+    let (code, _, err) = schedule(&world, &["pause", "frequent"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    let (_, out, _) = schedule(&world, &["ls"]).await;
+    assert!(out.contains("`every:2s`, which is not in its file: paused by"), "{out}");
+    std::fs::remove_file(world.dir.path().join("plugins.d/frequent.toml")).expect("removed");
+    let (code, out, err) = schedule(&world, &["resume", "frequent"]).await;
+    assert!(code == Some(0) && out.contains("fire again"), "{out}{err}");
+    let (_, out, _) = schedule(&world, &["ls"]).await;
+    assert_eq!(out, "no policy has a schedule\n");
+    host.terminate().await;
 }
 
 /// What the audit chain has of changes by people.

@@ -8,6 +8,7 @@ mod cursor;
 pub(crate) mod damage;
 mod file;
 mod golden;
+mod hints;
 mod incidents;
 mod lock;
 pub(crate) mod memory;
@@ -114,6 +115,7 @@ macro_rules! keeps_its_promises {
                 what_waits_is_decided_on_once_more
                 what_was_skipped_under_a_clock_that_ran_ahead_may_still_be_fired
                 nothing_is_fired_by_the_clock_while_a_pause_lasts_also_through_a_kill
+                a_pause_of_a_policy_is_one_of_all_that_it_has_and_ends_with_all_of_its_pauses
                 no_run_starts_beside_one_that_may_not_be_overlapped
                 what_a_person_had_fired_is_no_fire_time
                 decisions_of_one_call_are_recorded_in_order);
@@ -124,9 +126,15 @@ macro_rules! keeps_its_promises {
                 a_notice_wakes_a_policy_once_and_late_only_where_it_is_named
                 a_happening_that_comes_by_two_ways_wakes_each_policy_once
                 an_alarm_that_fires_anew_wakes_anew
+                an_alarm_that_fires_graver_wakes_once_more
                 what_is_no_notice_wakes_always_and_moves_nothing
                 events_are_listed_by_incident_source_type_and_id
                 notices_of_one_delivery_and_through_restarts_count_as_if_they_came_alone);
+            promises!($lab, hints:
+                a_hint_keeps_no_proved_notice_from_waking
+                a_hint_that_has_made_an_effect_stands_for_the_proved_notice
+                a_hints_run_gives_way_to_that_of_the_proved_notice
+                a_hint_is_judged_by_what_proved_senders_told_too);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
                 a_version_of_a_deleted_key_never_matches_again
@@ -293,8 +301,11 @@ pub(crate) const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP T
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spent_of_run ON spent (run);
     CREATE INDEX spent_at ON spent (at);";
-/// And since format 7: all that only the newest has.
+/// And since format 7.
 pub(crate) const SINCE_7: &str =
     "ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition; ALTER TABLE events DROP COLUMN proved;
     DROP TABLE cursors;
     DROP TABLE incidents; DROP INDEX firings_queued; DROP TABLE pauses;";
+/// And since format 8: all that only the newest has.
+pub(crate) const SINCE_8: &str =
+    "ALTER TABLE incidents DROP COLUMN since; ALTER TABLE incidents DROP COLUMN gravity; DROP TABLE hinted;";

@@ -17,6 +17,7 @@ use crate::guardrails::protected::what_is_protected_is_left_alone;
 use crate::guardrails::{a_fleet_is_not_reset, a_halt_stops_what_is_sent};
 use crate::harness::{EXECUTED, World, executed};
 use crate::held::{a_held_reset, a_reset_that_the_store_has_forgotten, waits_for_the_held_one};
+use crate::hinted::{a_hint_silences_nobody, a_hint_takes_no_id};
 use crate::incidents::late_notices_wake_nobody;
 use crate::lies::{a_lag_of_two_changes, a_success_while_stopping};
 use crate::log_file::a_kill_loses_no_line;
@@ -39,6 +40,9 @@ const VARIANTS: &[&str] = &[
     "cursor-before-events",
     "incident-any-order",
     "incident-repeats",
+    "one-track",
+    "hint-for-proof",
+    "hints-take-ids",
     "no-once-keys",
     "no-grant-check",
     "locks-in-memory",
@@ -94,6 +98,8 @@ async fn scenario(variant: &str, wrong: &str) -> Result<(), String> {
         "no-dedupe" => a_second_delivery_starts_no_run(wrong).await,
         "cursor-before-events" => a_kill_loses_no_line(wrong).await,
         "incident-any-order" | "incident-repeats" => late_notices_wake_nobody(wrong).await,
+        "one-track" | "hint-for-proof" => a_hint_silences_nobody(wrong).await,
+        "hints-take-ids" => a_hint_takes_no_id(wrong).await,
         "no-once-keys" => a_second_notification_makes_no_snapshot(wrong).await,
         "no-grant-check" => a_grant_holds_for_its_region_only(wrong).await,
         "locks-in-memory" => a_held_reset_keeps_its_machine(wrong).await,

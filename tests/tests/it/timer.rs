@@ -1,8 +1,10 @@
 //! The timer with a clock that the test turns: misfire rules, overlaps, clocks that jump, policies that come and go, and a burst.
 //! Leaves what is due to the tables in `opsward_core::schedule`, and whole hosts to `schedules`.
 
+mod clocks;
+
 use crate::harness::{compiler, eventually};
-use crate::store::memory::Disk;
+use crate::store::memory::{Disk, Gate};
 use opsward::clock::ManualClock;
 use opsward::plugin::engine::{Engine, Limits};
 use opsward::plugin::registry::Registry;
@@ -36,7 +38,12 @@ struct Watching {
 
 const NIGHTLY: &str = r#"{ cron = "0 3 * * *", zone = "UTC", misfire = "skip" }"#;
 
+/// Of June 2026; with the year before it, of the June of that year.
 fn at(text: &str) -> Timestamp {
+    if let Some((year, text)) = text.split_once('-') {
+        let rest = text.replace(' ', "T");
+        return Timestamp::parse_rfc3339(&format!("{year}-06-{rest}Z")).expect("an instant");
+    }
     Timestamp::parse_rfc3339(&format!("2026-06-{}Z", text.replace(' ', "T"))).expect("an instant")
 }
 
@@ -68,7 +75,14 @@ impl Scene {
 
     /// Starts a timer on what is on the disk.
     async fn watch(&self) -> Watching {
-        let store: Arc<dyn Store> = Arc::new(self.disk.open(None));
+        let watching = self.watch_through(None);
+        looked().await;
+        watching
+    }
+
+    /// The same, with this between timer and store, and before the timer has looked.
+    fn watch_through(&self, gate: Option<Arc<dyn Gate>>) -> Watching {
+        let store: Arc<dyn Store> = Arc::new(self.disk.open(gate));
         let changed = Arc::new(Notify::new());
         let timer = Timer {
             store: store.clone(),
@@ -79,7 +93,6 @@ impl Scene {
         };
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(timer.run(stopping));
-        looked().await;
         Watching { store, clock: self.clock.clone(), changed, stop, task }
     }
 }
@@ -203,6 +216,31 @@ async fn a_clock_set_back_a_little_repeats_nothing_and_one_set_back_far_begins_a
     let fired: Vec<_> =
         decided.iter().filter(|text| text.ends_with(" fired")).map(|text| &text[3..8]).collect();
     assert_eq!(fired, ["07:00", "09:00", "10:00", "11:00", "12:00"], "each once: {decided:?}");
+    watching.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_is_obeyed_in_the_midst_of_what_a_long_sleep_has_left() {
+    let lines: Vec<_> =
+        (0..20).map(|minute| format!(r#"{{ cron = "{minute} * * * *", zone = "UTC" }}"#)).collect();
+    let scene = Scene::new(&lines.join(",\n"), "01 00:59:30").await;
+    let watching = scene.watch().await;
+    watching.turn("01 01:30:00").await;
+    watching.decided(20).await;
+    watching.end_runs().await;
+    watching.stop().await;
+    scene.clock.set(at("09 01:30:00"));
+    let watching = scene.watch_through(None);
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    let store = watching.store.clone();
+    watching.stop().await;
+    let decided = store.list_firings(100_000).await.expect("listed").len();
+    let missed = 20 * 8 * 24;
+    assert!(decided < 20 + missed, "{decided} are decided on: nobody else had a turn");
+    let watching = scene.watch().await;
+    assert_eq!(watching.decided(20 + missed).await.len(), 20 + missed, "the next host has them");
     watching.stop().await;
 }
 

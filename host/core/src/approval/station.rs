@@ -91,6 +91,7 @@ pub fn pending(ledger: &[Record]) -> Option<Pending<'_>> {
             Entry::Denied { .. }
             | Entry::Void { .. }
             | Entry::Retried { .. }
+            | Entry::GaveWay { .. }
             | Entry::Failed { .. }
             | Entry::Done { .. } => pending.phase = Phase::Over,
             _ => {}

@@ -13,6 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::event::{Mapping, Route, SourceKind};
 use crate::id::{AccountName, SourceName};
 use crate::secret::SecretRef;
+use crate::sender::Trust;
 use std::collections::BTreeMap;
 use toml::de::DeValue;
 
@@ -47,6 +48,26 @@ pub enum Comes {
 }
 
 impl SourceSettings {
+    /// How far its events are believed at best, but for those that it catches up with.
+    pub fn trust(&self) -> Trust {
+        match &self.comes {
+            Comes::Posted(posted) => posted.proof.trust(),
+            Comes::Queue(_) => Trust::Proved,
+            // Programs write there in the words of strangers.
+            Comes::File(_) | Comes::LogStore(_) => Trust::Hint,
+        }
+    }
+
+    /// Whether some of its events are proved, and others may be hints.
+    pub fn is_mixed(&self) -> bool {
+        match &self.comes {
+            // A signature does not cover all that a delivery may have.
+            Comes::Posted(_) => self.catch_up.is_some() || self.trust() == Trust::Proved,
+            Comes::LogStore(_) => self.catch_up.is_some(),
+            Comes::Queue(_) | Comes::File(_) => false,
+        }
+    }
+
     /// Where the host fetches its events.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match &self.comes {

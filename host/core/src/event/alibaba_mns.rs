@@ -58,7 +58,7 @@ mod tests {
         let event = message(ALARM).expect("valid");
         assert_eq!((event.kind.as_str(), event.subject.as_deref()), ("acs_ecs_dashboard:CPU", Some("i-1")));
         assert_eq!(event.transition, Some(Transition::Resolved));
-        assert_eq!(event.incident.as_deref(), Some("alibaba:alarm/a/id=i-1,x=y"));
+        assert_eq!(event.incident.as_deref(), Some("alibaba:alarm/*/a/CPU/id=i-1,x=y"));
     }
 
     #[test]

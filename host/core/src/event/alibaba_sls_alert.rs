@@ -6,7 +6,7 @@
 
 use super::json::{self, Object, first_scalar, scalar};
 use super::{DecodeError, Delivery, Event, Transition, each_item, id_at, incident_key, parse_vendor_time};
-use crate::id::SourceName;
+use crate::id::{Digest, SourceName};
 use crate::time::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ fn event(source: &SourceName, alert: Object, received: Timestamp) -> Result<Even
         .as_ref()
         .map(|project| format!("acs:log:{}:{}:project/{project}", any(&region), any(&account)));
     let id = match scalar(&alert, "alert_instance_id") {
-        Some(id) => id_at(id, transition),
+        Some(instance) => id_at(evaluated(&alert, &name, &instance), transition),
         None => json::digest(&alert, &[]),
     };
     Ok(Event {
@@ -63,17 +63,36 @@ fn event(source: &SourceName, alert: Object, received: Timestamp) -> Result<Even
     })
 }
 
+/// Names one evaluation of one set of labels. SLS does not say whether its instance is of an execution of the rule, which evaluates
+/// all sets of labels, or of a firing, which is evaluated again and again: whichever it is, neither passes for the other.
+fn evaluated(alert: &Object, name: &str, instance: &str) -> String {
+    let at = scalar(alert, "alert_time").unwrap_or_default();
+    let written = [rule(alert, name), labels(alert), at].join("\n");
+    let digest = Digest::of(written.as_bytes()).to_string();
+    format!("{instance} {}", &digest[..DIGITS])
+}
+
+/// Hex digits that tell the evaluations of one instance apart: 64 bits.
+const DIGITS: usize = 16;
+
 /// One rule fires once for each set of labels, and anew after it has ended.
 fn incident(alert: &Object, name: &str, since: &str) -> String {
     let project = scalar(alert, "project").unwrap_or_default();
-    let rule = scalar(alert, "alert_id").unwrap_or_else(|| name.to_owned());
-    let labels = scalar(alert, "fingerprint").unwrap_or_else(|| {
+    incident_key("alibaba", &["sls", &project, &rule(alert, name), &labels(alert), since])
+}
+
+fn rule(alert: &Object, name: &str) -> String {
+    scalar(alert, "alert_id").unwrap_or_else(|| name.to_owned())
+}
+
+/// The set of labels, in one writing.
+fn labels(alert: &Object) -> String {
+    scalar(alert, "fingerprint").unwrap_or_else(|| {
         let labels: BTreeMap<_, _> =
             alert.get("labels").and_then(Value::as_object).into_iter().flatten().collect();
         let written = |(name, value)| format!("{name}={}", json::scalar_text(value).unwrap_or_default());
         labels.into_iter().map(written).collect::<Vec<_>>().join(",")
-    });
-    incident_key("alibaba", &["sls", &project, &rule, &labels, since])
+    })
 }
 
 #[cfg(test)]
@@ -106,6 +125,17 @@ mod tests {
         assert_ne!(firing.id, over.id);
         let again = posted(&ALERT.replace("1616059834", "1616059999")).expect("valid").remove(0);
         assert_ne!(again.incident, firing.incident);
+    }
+
+    #[test]
+    fn each_set_of_labels_of_each_evaluation_is_an_event_of_its_own() {
+        let id = |from: &str, to: &str| posted(&ALERT.replace(from, to)).expect("valid").remove(0).id;
+        let first = id("\"severity\":10", "\"severity\": 10");
+        assert_eq!(id("\"p\"", "\"p\" "), first, "a repetition is the same");
+        // One execution of the rule, and a firing that is evaluated again, by the same instance.
+        for other in [id("\"env\":\"test\"", "\"env\":\"prod\""), id("1616744734", "1616745634")] {
+            assert_ne!(other, first);
+        }
     }
 
     #[test]

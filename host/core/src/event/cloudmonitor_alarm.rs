@@ -35,7 +35,7 @@ pub(super) fn posted(source: &SourceName, body: &[u8], received: Timestamp) -> R
     let graded = |key: &str| said(key).filter(|level| level != "OK");
     let event = Event {
         subject: subject(&dimensions, region.as_deref(), account.as_deref()),
-        incident: Some(incident(&rule, &dimensions)),
+        incident: Some(incident(account.as_deref(), &rule, &metric, &dimensions)),
         level: graded("triggerLevel").or_else(|| graded("preTriggerLevel")),
         transition: match state.as_str() {
             "ALERT" | "ALARM" => Some(Transition::Firing),
@@ -76,7 +76,7 @@ pub(super) fn queued(
     let rule = first_scalar(alarm, &["ruleId", "alertName"]).unwrap_or_else(|| metric.clone());
     Ok(Event {
         subject: subject(&dimensions, None, account.as_deref()),
-        incident: Some(incident(&rule, &dimensions)),
+        incident: Some(incident(account.as_deref(), &rule, &metric, &dimensions)),
         time: scalar(alarm, "time").and_then(|text| parse_vendor_time(&text)).unwrap_or(received),
         transition: match scalar(alarm, "levelDescription").as_deref() {
             Some("发生告警") => Some(Transition::Firing),
@@ -93,9 +93,10 @@ pub(super) fn queued(
     })
 }
 
-fn incident(rule: &str, dimensions: &Dimensions) -> String {
+/// Names of rules are an account's own, and one rule made from a template may measure several things.
+fn incident(account: Option<&str>, rule: &str, metric: &str, dimensions: &Dimensions) -> String {
     let named = dimensions.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
-    incident_key("alibaba", &["alarm", rule, &named.join(",")])
+    incident_key("alibaba", &["alarm", account.unwrap_or("*"), rule, metric, &named.join(",")])
 }
 
 /// The instance that is measured, or the first thing that is named by an id.
@@ -207,8 +208,14 @@ mod tests {
         let firing = form("ALERT", "%7Ba%3D1%2C+b%3D2%7D", "triggerLevel=WARN&timestamp=1528421137000");
         let over =
             form("OK", "%7Bb%3D2%2C+a%3D1%7D", "triggerLevel=OK&preTriggerLevel=WARN&timestamp=1528421497");
-        assert_eq!(firing.incident.as_deref(), Some("alibaba:alarm/r/a=1,b=2"));
+        assert_eq!(firing.incident.as_deref(), Some("alibaba:alarm/*/r/CPU/a=1,b=2"));
         assert_eq!(firing.incident, over.incident);
+        let of = |rest: &str| {
+            let body = format!("alertState=ALERT&namespace=n&ruleId=r&dimensions=%7Ba%3D1%7D&{rest}");
+            alarm(&body).expect("valid").incident
+        };
+        let one = of("metricName=CPU&userId=1");
+        assert!(![of("metricName=CPU&userId=2"), of("metricName=Load&userId=1")].contains(&one), "{one:?}");
         assert_ne!(firing.id, over.id);
         assert_eq!(
             (firing.transition, over.transition),

@@ -46,8 +46,14 @@ impl Mapping {
             let told = self.transitions.get(&word.to_lowercase()).copied();
             told.or_else(|| Transition::of_status(&word))
         });
+        let incident = text(&self.incident);
+        let time = text(&self.time).and_then(|text| parse_vendor_time(&text));
         let id = match text(&self.id) {
-            Some(id) => id_at(id, transition),
+            // What names an incident is the same each time it happens, and is often taken for an id.
+            Some(id) => match incident.as_ref().and(transition).and(time) {
+                Some(time) => format!("{} {}", id_at(id, transition), time.to_iso_seconds()),
+                None => id_at(id, transition),
+            },
             None => Digest::of(json::canonical(item).as_bytes()).to_string(),
         };
         let data = self.data.as_ref().map_or(Some(item), |place| place.find(item));
@@ -57,9 +63,9 @@ impl Mapping {
         }
         Ok(Event {
             subject: text(&self.subject),
-            time: text(&self.time).and_then(|text| parse_vendor_time(&text)).unwrap_or(received),
+            time: time.unwrap_or(received),
             // Its own alone: whoever may post here must not end what another source tells of.
-            incident: text(&self.incident).map(|key| format!("{source}:{key}")),
+            incident: incident.map(|key| format!("{source}:{key}")),
             account: text(&self.account),
             region: text(&self.region),
             level: text(&self.level),
@@ -101,7 +107,7 @@ mod tests {
         let body = format!(r#"{{"alerts":[{alert},{}]}}"#, alert.replace("resolved", "problem"));
         let events = read(ALERTS, &body).expect("valid");
         let [over, firing] = events.as_slice() else { panic!("{events:?}") };
-        assert_eq!((over.id.as_str(), over.kind.as_str()), ("f-1 resolved", "DiskFull"));
+        assert_eq!((over.id.as_str(), over.kind.as_str()), ("f-1 resolved 2018-06-08T01:25:37Z", "DiskFull"));
         assert_eq!((over.subject.as_deref(), over.region.as_deref()), (Some("i-1"), Some("cn-hangzhou")));
         assert_eq!((over.level.as_deref(), over.incident.as_deref()), (Some("page"), Some("in:f-1")));
         assert_eq!(over.time.to_iso_seconds(), "2018-06-08T01:25:37Z");
@@ -110,6 +116,25 @@ mod tests {
             (over.transition, firing.transition),
             (Some(Transition::Resolved), Some(Transition::Firing))
         );
+    }
+
+    #[test]
+    fn an_incident_that_happens_again_under_the_same_id_is_another_event() {
+        let firing = |map: &str, at: &str| {
+            let alert = format!(
+                r#"{{"fingerprint":"f-1","status":"firing","startsAt":"{at}","labels":{{"alertname":"DiskFull"}}}}"#
+            );
+            read(map, &format!(r#"{{"alerts":[{alert}]}}"#)).expect("valid").remove(0).id
+        };
+        let at = "2018-06-08T01:25:37Z";
+        assert_eq!(firing(ALERTS, at), firing(ALERTS, at), "a repetition is the same");
+        assert_ne!(firing(ALERTS, at), firing(ALERTS, "2018-06-09T01:25:37Z"));
+        // Without an incident, or a time, the id is all that tells one from the next.
+        for key in ["incident", "time"] {
+            let lines = ALERTS.lines().filter(|line| !line.trim().starts_with(key));
+            let without = lines.collect::<Vec<_>>().join("\n");
+            assert_eq!(firing(&without, at), "f-1 firing", "{key}");
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Incidents: the notices of one happening share a key, and come late, out of order, repeatedly and by several ways. What is decided
-//! here is where an incident stands after a notice, and whether a policy is woken by it. Leaves remembering both to the store, and
-//! finding the key to the decoders. Tested below.
+//! here is where an incident stands after a notice, and whether a policy is woken by it. Leaves remembering both to the store,
+//! finding the key to the decoders, and how grave a level is to `gravity`. Tested in `incident/tests.rs`.
 //!
-//! A policy is woken by each transition of an incident once; and, unless its entry names the transition, only if the incident is
-//! not past it.
+//! A policy is woken by each transition of an incident once, by an alarm once more where that fires graver; and, unless its entry
+//! names the transition, only if the incident is not past it.
+//!
+//! An incident has two tracks: what proved senders have told of it, and what hints have. A proved notice is judged by the first alone, so
+//! that nothing that a stranger says makes it late or repeated. A hint is judged by the one that was heard later.
 
 use super::Transition;
 use crate::time::Timestamp;
@@ -15,13 +18,16 @@ use std::time::Duration;
 pub struct Incident {
     /// The transition that brought it there.
     pub transition: Transition,
+    /// When its happening began: the time of the first notice of it, by the sender.
+    pub since: Timestamp,
     /// When it was last said to stand there, by the sender.
     pub heard: Timestamp,
 }
 
-/// After this long without a word a firing alarm that fires has fired anew, and the notice that it had resolved got lost: vendors
-/// repeat one that goes on once a day at the least (CloudMonitor's longest silence is 24 hours), and this is twice that.
-const ALARM_FORGOTTEN: Duration = Duration::from_secs(48 * 3600);
+/// An alarm that has fired for so long fires anew with its next notice. Either the notice that it had resolved got lost, or what was
+/// done about it did not help: vendors repeat one that goes on once a day at the least (CloudMonitor's longest silence is 24 hours),
+/// and this is twice that.
+const ALARM_STALE: Duration = Duration::from_secs(48 * 3600);
 
 /// Which notices of an incident a policy is woken by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,33 +57,80 @@ impl Incident {
     /// the notice is to it.
     ///
     /// States move forward only, and an end stays. But some vendors give an alarm the same key each time it fires: one that fires
-    /// later than it resolved is a happening of its own.
+    /// later than it resolved is a happening of its own, and that it resolved before it last fired ends another.
     pub fn after(before: Option<Self>, transition: Transition, at: Timestamp) -> (Self, News) {
-        let here = Self { transition, heard: at };
+        let here = Self { transition, since: at, heard: at };
         let Some(before) = before else { return (here, News::Begins) };
         let fires_anew = transition == Transition::Firing
             && match before.transition {
                 Transition::Resolved => at > before.heard,
-                Transition::Firing => at >= before.heard + ALARM_FORGOTTEN,
+                Transition::Firing => at >= before.since + ALARM_STALE,
                 _ => false,
             };
+        let ends_another = transition == Transition::Resolved
+            && before.transition == Transition::Firing
+            && at < before.heard;
         if fires_anew {
             (here, News::Begins)
         } else if before.transition == transition {
             (Self { heard: before.heard.max(at), ..before }, News::Stands)
-        } else if before.transition.precedes(transition) {
-            (here, News::Moves)
+        } else if before.transition.precedes(transition) && !ends_another {
+            (Self { since: before.since, ..here }, News::Moves)
         } else {
             (before, News::Late)
         }
     }
+
+    /// Of the two tracks that which tells more of where the incident stands: the one that was heard later, or else has come further.
+    pub fn later(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (Some(a), Some(b)) = (one, other) else { return one.or(other) };
+        let b_is_later = b.heard > a.heard || b.heard == a.heard && a.transition.precedes(b.transition);
+        Some(if b_is_later { b } else { a })
+    }
+
+    /// Whether a hint of `transition` at `hinted` was of the happening that a proved notice of it at `at` tells of, which comes after
+    /// it to an incident that stands at `proved`, by hints at `by_hints`.
+    pub fn is_same_happening(
+        proved: Option<Self>,
+        by_hints: Option<Self>,
+        transition: Transition,
+        hinted: Timestamp,
+        at: Timestamp,
+    ) -> bool {
+        let begins = |before, at| Self::after(before, transition, at).1 == News::Begins;
+        let both_begin = proved.is_none() || begins(proved, at) == begins(proved, hinted);
+        both_begin && !begins(by_hints, at)
+    }
 }
 
 impl Wants {
-    /// Whether a policy that wants this is woken by a notice that is `news`; `had_before` where it was woken by the same transition
-    /// of this incident.
+    /// Whether a policy that wants this is woken by a notice that is `news`; `had_before` where such a one has woken it.
     pub fn wakes(self, news: News, had_before: bool) -> bool {
         !had_before && (news != News::Late || self == Self::Transition)
+    }
+}
+
+/// Which notices of an incident have woken a policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// Of which transitions.
+    pub transitions: Transitions,
+    /// The gravest with which an alarm that fires has.
+    pub gravity: u8,
+}
+
+impl Woken {
+    /// Whether one of `transition` has that was as grave.
+    pub fn has(self, transition: Transition, gravity: u8) -> bool {
+        let is_graver = transition == Transition::Firing && gravity > self.gravity;
+        self.transitions.has(transition) && !is_graver
+    }
+
+    /// After one of `transition` has.
+    #[must_use]
+    pub fn with(self, transition: Transition, gravity: u8) -> Self {
+        let fired = if transition == Transition::Firing { gravity } else { 0 };
+        Self { transitions: self.transitions.with(transition), gravity: self.gravity.max(fired) }
     }
 }
 
@@ -86,9 +139,10 @@ impl Wants {
 pub struct Transitions(u16);
 
 impl Transitions {
-    /// What `bits` gave.
-    pub fn from_bits(bits: u16) -> Self {
-        Self(bits)
+    /// What `bits` gave; none of what it never gives.
+    pub fn from_bits(bits: u16) -> Option<Self> {
+        let all = Transition::ALL.into_iter().fold(Self::default(), Self::with);
+        Some(Self(bits)).filter(|set| set.0 & !all.0 == 0)
     }
 
     /// Bit by bit, each transition always the same.
@@ -124,63 +178,4 @@ fn bit(transition: Transition) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use Transition::{Avoided, Executed, Executing, Firing, Resolved, Scheduled};
-
-    const AT: Timestamp = Timestamp::from_seconds(1_700_000_000);
-
-    #[test]
-    fn an_incident_moves_forward_only_and_an_alarm_may_fire_anew() {
-        let later = |hours: u64| AT + Duration::from_secs(hours * 3600);
-        let table = [
-            (None, (Executed, 0), News::Begins),
-            (Some((Scheduled, 0)), (Executing, 5), News::Moves),
-            (Some((Scheduled, 0)), (Executed, 5), News::Moves),
-            (Some((Executed, 5)), (Executed, 6), News::Stands),
-            (Some((Executed, 5)), (Executing, 4), News::Late),
-            (Some((Executed, 5)), (Executing, 6), News::Late),
-            (Some((Avoided, 5)), (Executed, 6), News::Late),
-            (Some((Firing, 0)), (Resolved, 9), News::Moves),
-            (Some((Firing, 0)), (Firing, 47), News::Stands),
-            (Some((Firing, 9)), (Firing, 8), News::Stands),
-            (Some((Firing, 0)), (Firing, 48), News::Begins),
-            (Some((Resolved, 9)), (Firing, 9), News::Late),
-            (Some((Resolved, 9)), (Firing, 8), News::Late),
-            (Some((Resolved, 9)), (Firing, 10), News::Begins),
-        ];
-        for (before, (transition, at), expected) in table {
-            let incident = |(transition, at)| Incident { transition, heard: later(at) };
-            let (before, notice) = (before.map(incident), incident((transition, at)));
-            let (after, news) = Incident::after(before, transition, notice.heard);
-            assert_eq!(news, expected, "{before:?} and {notice:?}");
-            let expected = match (news, before) {
-                (News::Late, Some(before)) => before,
-                (News::Stands, Some(before)) => Incident { heard: before.heard.max(notice.heard), ..before },
-                _ => notice,
-            };
-            assert_eq!(after, expected, "{before:?} and {notice:?}");
-        }
-    }
-
-    #[test]
-    fn a_policy_is_woken_by_a_transition_once_and_by_a_late_one_only_where_it_names_it() {
-        for news in [News::Begins, News::Moves, News::Stands] {
-            for wants in [Wants::Progress, Wants::Transition] {
-                assert!(wants.wakes(news, false) && !wants.wakes(news, true), "{news:?}, {wants:?}");
-            }
-        }
-        assert!(!Wants::Progress.wakes(News::Late, false));
-        assert!(Wants::Transition.wakes(News::Late, false) && !Wants::Transition.wakes(News::Late, true));
-    }
-
-    #[test]
-    fn a_set_of_transitions_is_what_it_was_when_it_is_read_back() {
-        for one in Transition::ALL {
-            let set = Transitions::from_bits(Transitions::default().with(one).bits());
-            assert!(Transition::ALL.into_iter().all(|other| set.has(other) == (one == other)), "{one:?}");
-        }
-        let all = Transition::ALL.into_iter().fold(Transitions::default(), Transitions::with);
-        assert_eq!(all.bits(), 0x1ff);
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use super::{DecodeError, Delivery, Event, Transition, id_at, incident_key, parse
 use crate::id::SourceName;
 use crate::time::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Reads one alarm. Cloud Monitor asks whether a URL is there by a post that says nothing: that is no event.
 pub(super) fn decode(
@@ -64,8 +65,7 @@ fn event(source: &SourceName, text: &str, body: &Object, received: Timestamp) ->
     let since = scalar(body, "firstOccurTime");
     let incident = since.as_ref().map(|since| {
         let policy = first_scalar(&policy, &["policyId", "policyName"]).unwrap_or_default();
-        let object = subject.clone().unwrap_or_else(|| json::canonical(&Value::Object(dimensions.clone())));
-        incident_key("tencent", &["alarm", &policy, &name, &object, since])
+        incident_key("tencent", &["alarm", &policy, &name, &measured(dimensions, subject.as_deref()), since])
     });
     let over = scalar(body, "recoverTime").filter(|text| text != "0");
     let id = match scalar(body, "sessionId") {
@@ -82,6 +82,19 @@ fn event(source: &SourceName, text: &str, body: &Object, received: Timestamp) ->
         data: text.trim().to_owned(),
         ..Event::bare(source, id, format!("{namespace}:{name}"))
     })
+}
+
+/// What is measured, in one writing: the resource, and whatever tells one part of it from another, such as its disks. `deviceName` is a
+/// name that people change.
+fn measured(dimensions: &Object, resource: Option<&str>) -> String {
+    let named: BTreeMap<&String, String> = dimensions
+        .iter()
+        .filter(|(name, _)| *name != "deviceName")
+        .filter_map(|(name, _)| Some((name, scalar(dimensions, name)?)))
+        .filter(|(_, value)| Some(value.as_str()) != resource)
+        .collect();
+    let parts = named.into_iter().map(|(name, value)| format!("{name}={value}"));
+    resource.map(str::to_owned).into_iter().chain(parts).collect::<Vec<_>>().join(",")
 }
 
 /// The region that a short code of Cloud Monitor's stands for: `gz` is `ap-guangzhou`, as calls and grants name it.
@@ -161,6 +174,22 @@ mod tests {
         assert_eq!((over.transition, over.id.as_str()), (Some(Transition::Resolved), "call-1 resolved"));
         assert_eq!(over.time.to_iso_seconds(), "2021-04-20T02:31:24Z");
         assert_ne!(again.incident, firing.incident);
+    }
+
+    #[test]
+    fn alarms_of_two_disks_of_one_machine_are_two_incidents() {
+        let of = |dimensions: &str| {
+            let dimensions = format!(r#""unInstanceId":"ins-1",{dimensions}"#);
+            alarm(&EVENT.replace(r#""unInstanceId":"ins-1""#, &dimensions)).expect("valid").remove(0).incident
+        };
+        let first = of(r#""disk":"vdb","objId":"ins-1","deviceName":"db""#);
+        assert_eq!(
+            first.as_deref(),
+            Some("tencent:alarm/p-1/ping_unreachable/ins-1,disk=vdb/2021-04-20 10:23:24")
+        );
+        assert_ne!(first, of(r#""disk":"vdc","objId":"ins-1","deviceName":"db""#));
+        let renamed = r#""objDetail":{"deviceLanIp":"10.0.0.1"},"deviceName":"other","disk":"vdb""#;
+        assert_eq!(first, of(renamed), "whatever the machine is called, wherever it is reached");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::catalog::Class;
 use crate::id::{AccountName, ApproverName, Digest, RunId};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Version written into each record.
 pub const RECORD_VERSION: u8 = 1;
@@ -40,6 +41,24 @@ pub fn answer_bytes(ledger: &[Record]) -> usize {
         _ => 0,
     };
     ledger.iter().map(bytes).sum()
+}
+
+/// Whether an effect was made, may have been, or was shown by a dry run.
+pub fn has_acted(ledger: &[Record]) -> bool {
+    // A try after it counts positions from 0 again: what was made is made, what is open is settled before.
+    let mut open = BTreeSet::new();
+    for record in ledger {
+        match &record.entry {
+            Entry::Intent { position, .. } => drop(open.insert(*position)),
+            Entry::Result { reply: Ok(_), .. } => return true,
+            Entry::Result { position, .. } | Entry::NotExecuted { position, .. } => {
+                open.remove(position);
+            }
+            Entry::Call { reply: Ok(_), answered, .. } if answered.is_simulated() => return true,
+            _ => {}
+        }
+    }
+    !open.is_empty()
 }
 
 /// What happened. `position` counts the guest's recorded host calls from 0; each request of a `call-all` has its own.
@@ -196,6 +215,11 @@ pub enum Entry {
         /// Which bound was met.
         fault: Fault,
     },
+    /// The run ended before it had made an effect: a proved notice of what a hint had woken it for has come, and has a run of its own.
+    GaveWay {
+        /// That run.
+        to: RunId,
+    },
     /// The run ended as the policy wanted.
     Done {
         /// Its own words.
@@ -242,5 +266,52 @@ impl Answered {
     /// Whether it is about an effect that a dry run did not make.
     pub fn is_simulated(&self) -> bool {
         matches!(self, Self::Simulated | Self::CloudDryRun)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{CallError, CallResponse, ErrorKind};
+
+    #[test]
+    fn a_run_has_acted_once_an_effect_may_have_been_made() {
+        let request = CallRequest {
+            service: "ecs".into(),
+            action: "StartInstance".into(),
+            region: "cn-hangzhou".into(),
+            params: "{}".into(),
+            once: None,
+        };
+        let made = || Ok(CallResponse { request_id: "r".into(), body: "{}".into(), simulated: false });
+        let refused = || {
+            let (code, message) = ("x".into(), String::new());
+            Err(CallError { kind: ErrorKind::Conflict, code, message, request_id: None, retryable: false })
+        };
+        let intent = |position| {
+            let (request, class) = (request.clone(), Class::Convergent);
+            Entry::Intent { position, request, class, token: None, baseline: None }
+        };
+        let result = |position, reply| Entry::Result { position, reply, answered: Answered::Cloud, sends: 1 };
+        let call = |reply, answered| Entry::Call { position: 0, request: request.clone(), reply, answered };
+        let undone = |position| Entry::NotExecuted { position, why: "proved".into(), by: None };
+        let again = || Entry::Retried { why: "may pass".into(), by: None };
+        for (entries, expected) in [
+            (vec![], false),
+            (vec![call(made(), Answered::Cloud)], false),
+            (vec![call(refused(), Answered::Host)], false),
+            (vec![call(made(), Answered::Simulated)], true),
+            (vec![call(refused(), Answered::CloudDryRun)], false),
+            (vec![intent(1)], true),
+            (vec![intent(1), result(1, made())], true),
+            (vec![intent(1), result(1, refused())], false),
+            (vec![intent(1), undone(1)], false),
+            (vec![intent(1), intent(2), undone(1)], true),
+            (vec![intent(1), result(1, made()), again(), intent(1), result(1, refused())], true),
+        ] {
+            let ledger: Vec<Record> =
+                entries.into_iter().map(|entry| Record::new(Timestamp::from_seconds(0), entry)).collect();
+            assert_eq!(has_acted(&ledger), expected, "{ledger:?}");
+        }
     }
 }

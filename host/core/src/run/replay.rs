@@ -162,6 +162,7 @@ impl Replay {
             | Entry::Held { .. }
             | Entry::Abandoned { .. }
             | Entry::Faulted { .. }
+            | Entry::GaveWay { .. }
             | Entry::Done { .. }
             | Entry::Failed { .. } => {}
         }

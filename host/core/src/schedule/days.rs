@@ -41,8 +41,8 @@ pub(super) fn read(line: &FieldsLine) -> Result<Calendar, ScheduleError> {
 }
 
 impl Calendar {
-    /// Lines of the crate, which together match what the line matches; none where no month fits a rule.
-    pub(super) fn expressions(&self) -> impl Iterator<Item = String> + '_ {
+    /// Lines of the crate, which together match the midnights of the days that the line matches; none where no month fits a rule.
+    pub(super) fn days(&self) -> impl Iterator<Item = String> + '_ {
         self.rules.iter().filter_map(|rule| {
             let fits =
                 |month: u16, leap: bool| rule.length.is_none_or(|days| days == month_length(month, leap));
@@ -59,19 +59,10 @@ impl Calendar {
             };
             let possible =
                 !(months.is_empty() || years.is_empty() || rule.days.is_empty() || rule.weekdays.is_empty());
-            possible.then(|| {
-                [
-                    show(&self.seconds, 60),
-                    show(&self.minutes, 60),
-                    show(&self.hours, 24),
-                    show(&rule.days, 31),
-                    show(&months, 12),
-                    weekdays,
-                    // The crate's `*` goes on to 2100, which `zone` does not.
-                    show(&years, usize::from(field::YEAR.max - field::YEAR.min) + 1),
-                ]
-                .join(" ")
-            })
+            let (days, months) = (show(&rule.days, 31), show(&months, 12));
+            // The crate's `*` goes on to 2100, which `local` does not.
+            let years = show(&years, usize::from(field::YEAR.max - field::YEAR.min) + 1);
+            possible.then(|| format!("0 0 0 {days} {months} {weekdays} {years}"))
         })
     }
 

@@ -77,7 +77,8 @@ pub struct Known {
     pub settled: Timestamp,
     /// Fire times up to here came while it was paused; the end of time while it is.
     pub paused_until: Timestamp,
-    /// The fire time that waits for the last run to end.
+    /// The fire time that waits for the last run to end. One after `settled` was put there under a clock that ran ahead: its time is
+    /// still to come.
     pub waiting: Option<Timestamp>,
     /// Whether a run of it has not ended.
     pub unfinished: bool,
@@ -91,7 +92,8 @@ impl Schedule {
     /// fired, or, while a run is unfinished, what the overlap rule says; all others are late. While the clock is behind
     /// `settled`, as after it was set back, nothing is due.
     pub fn due(&self, known: Known, now: Timestamp) -> Vec<Due> {
-        let (mut busy, mut waiting) = (known.unfinished, known.waiting);
+        let mut busy = known.unfinished;
+        let mut waiting = known.waiting.filter(|fire_at| *fire_at <= known.settled);
         let mut due = Vec::new();
         if let Some(fire_at) = waiting
             && let Some(decision) = of_waiting(fire_at, known, now)
@@ -149,28 +151,37 @@ impl Schedule {
     /// At most `MISSED_MAX` fire times after `settled` and not after `now`.
     fn latest_first(&self, settled: Timestamp, now: Timestamp) -> Vec<Timestamp> {
         let mut found = Vec::new();
-        let mut until = now;
+        let (mut until, mut gap) = (now, TICK);
         while found.len() < MISSED_MAX
-            && let Some(fire_at) = self.latest_between(settled, until)
+            && let Some(fire_at) = self.latest_between(settled, until, gap)
         {
             found.push(fire_at);
+            gap = until.since(fire_at) + TICK;
             until = fire_at - TICK;
         }
         found
     }
 
-    /// The latest fire time after `settled` and not after `until`, by bisection: schedules only look ahead.
-    fn latest_between(&self, settled: Timestamp, until: Timestamp) -> Option<Timestamp> {
+    /// The latest fire time after `settled` and not after `until`. Schedules only look ahead: it is looked for ever further back,
+    /// first by `gap`, which finds that of an even pace at once, and then by bisection.
+    fn latest_between(&self, settled: Timestamp, until: Timestamp, gap: Duration) -> Option<Timestamp> {
         let fires_by = |from: Timestamp| self.next_after(from).filter(|fire_at| *fire_at <= until);
-        let mut latest = fires_by(settled)?;
-        // `latest` fires, and nothing does after `quiet_from` until `until`.
+        let mut back = gap;
+        let mut latest = loop {
+            let from = settled.max(until - back);
+            match fires_by(from) {
+                Some(fire_at) => break fire_at,
+                None if from == settled => return None,
+                None => back = back.saturating_mul(2),
+            }
+        };
+        // Nothing fires after `quiet_from` until `until`.
         let mut quiet_from = until;
-        while latest < quiet_from {
+        while let Some(next) = fires_by(latest) {
             let middle = Timestamp::from_ms(latest.ms() + (quiet_from.ms() - latest.ms()) / 2);
             match fires_by(middle) {
                 Some(later) => latest = later,
-                None if middle > latest => quiet_from = middle,
-                None => break,
+                None => (latest, quiet_from) = (next, middle),
             }
         }
         Some(latest)

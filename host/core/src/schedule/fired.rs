@@ -52,7 +52,7 @@ fn event(
 ) -> Event {
     let scheduled_at = fire_at.to_iso_seconds();
     let mut data = match &schedule.rule {
-        Rule::Cron { dialect, line, .. } => json!({ "cron": **line, "dialect": dialect }),
+        Rule::Cron { dialect, .. } => json!({ "cron": schedule.line(), "dialect": dialect }),
         Rule::Every(period) => json!({ "every_seconds": period.as_secs() }),
     };
     data["policy"] = json!(policy);

@@ -34,7 +34,8 @@ impl Schedule {
     pub fn words(&self) -> Words {
         let mut words = match &self.rule {
             Rule::Every(period) => every(*period),
-            Rule::Cron { dialect, line, zone, .. } => {
+            Rule::Cron { dialect, zone, .. } => {
+                let line = self.line();
                 let fields = line.split(' ').map(str::to_owned).collect();
                 let said = cron(&FieldsLine { dialect: *dialect, zone: None, fields });
                 let Words { en, zh } = said.unwrap_or_else(|| {

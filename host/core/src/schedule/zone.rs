@@ -1,15 +1,14 @@
 //! Zones: finding one by name, and bringing local wall time to UTC. A time of day that a clock change skips fires once, at
 //! the first instant after the gap; one that a clock change repeats fires at its first occurrence only. A pace, of hours that
-//! follow one another, goes on through both: it fires whenever the clock on the wall shows its hour and minute. Leaves what the local times are to the
-//! `cron` crate, which is handed wall time dressed as UTC: asked about a real zone it fires a time of day twice in a repeated
-//! hour and never in a skipped one. Tested in `super::tests` on real clock changes.
+//! follow one another, goes on through both: it fires whenever the clock on the wall shows its hour and minute. Leaves what the
+//! local times are to `local`: the `cron` crate, asked about a real zone, fires a time of day twice in a repeated hour and never in
+//! a skipped one. Tested in `super::tests` on real clock changes.
 
-use super::field;
+use super::local::LocalTimes;
 use crate::time::Timestamp;
-use chrono::{DateTime, Datelike as _, Utc};
 use jiff::ToSpan as _;
 use jiff::civil;
-use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
+use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 
 /// The zone of that IANA name; the error says what may have been meant.
 pub(crate) fn find(name: &str) -> Result<TimeZone, String> {
@@ -43,12 +42,6 @@ pub(crate) fn name(zone: &TimeZone) -> &str {
     zone.iana_name().unwrap_or("UTC")
 }
 
-/// Whether any local time matches.
-pub(super) fn can_fire(schedule: &cron::Schedule) -> bool {
-    next_local(std::slice::from_ref(schedule), civil::DateTime::constant(1969, 12, 31, 23, 59, 59, 0))
-        .is_some()
-}
-
 /// What a line's times are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Times {
@@ -58,28 +51,23 @@ pub(super) enum Times {
     Pace,
 }
 
-/// The first instant after `t` at which any of `union` fires in `zone`.
-pub(super) fn next_after(
-    union: &[cron::Schedule],
-    zone: &TimeZone,
-    times: Times,
-    t: Timestamp,
-) -> Option<Timestamp> {
+/// The first instant after `t` that is one of the `local` times in `zone`.
+pub(super) fn next_after(local: &LocalTimes, zone: &TimeZone, t: Timestamp) -> Option<Timestamp> {
     // Years before 1970 do not exist to the crate, and whole seconds are all a cron line knows.
     let t = Timestamp::from_seconds(t.seconds().max(0));
-    match times {
-        Times::OfDay => next_time_of_day(union, zone, t),
-        Times::Pace => next_of_pace(union, zone, t),
+    match local.times {
+        Times::OfDay => next_time_of_day(local, zone, t),
+        Times::Pace => next_of_pace(local, zone, t),
     }
 }
 
 /// By spans of time between two clock changes: within one, the clock on the wall goes on evenly.
-fn next_of_pace(union: &[cron::Schedule], zone: &TimeZone, t: Timestamp) -> Option<Timestamp> {
+fn next_of_pace(times: &LocalTimes, zone: &TimeZone, t: Timestamp) -> Option<Timestamp> {
     let mut after = jiff::Timestamp::from(t);
     for _ in 0..CHANGES_MAX {
         let first = after.checked_add(1.second()).ok()?;
         let offset = zone.to_offset(first);
-        let local = next_local(union, offset.to_datetime(after))?;
+        let local = times.next_after(offset.to_datetime(after))?;
         let found = offset.to_timestamp(local).ok()?;
         match zone.following(first).next().map(|change| change.timestamp()) {
             Some(change) if change <= found => after = change.checked_sub(1.second()).ok()?,
@@ -92,10 +80,10 @@ fn next_of_pace(union: &[cron::Schedule], zone: &TimeZone, t: Timestamp) -> Opti
 /// Clock changes looked beyond in search of a fire time: two a year from 1970 to 2099, and some that were made by decree.
 const CHANGES_MAX: usize = 400;
 
-fn next_time_of_day(union: &[cron::Schedule], zone: &TimeZone, t: Timestamp) -> Option<Timestamp> {
+fn next_time_of_day(times: &LocalTimes, zone: &TimeZone, t: Timestamp) -> Option<Timestamp> {
     let mut local = search_start(zone, t);
     loop {
-        local = next_local(union, local)?;
+        local = times.next_after(local)?;
         match to_instant(zone, local) {
             Some(instant) if instant > t => return Some(instant),
             _ => {}
@@ -116,17 +104,6 @@ fn search_start(zone: &TimeZone, t: Timestamp) -> civil::DateTime {
         return before.to_datetime(change.timestamp()).saturating_sub(1.second());
     }
     local
-}
-
-/// The first local time after `local` that any of `union` matches.
-fn next_local(union: &[cron::Schedule], local: civil::DateTime) -> Option<civil::DateTime> {
-    let seconds = Offset::UTC.to_timestamp(local).ok()?.as_second();
-    let after: DateTime<Utc> = DateTime::from_timestamp(seconds, 0)?;
-    let next = union.iter().filter_map(|schedule| schedule.after(&after).next()).min()?;
-    if next.year() > i32::from(field::YEAR.max) {
-        return None;
-    }
-    Some(Offset::UTC.to_datetime(jiff::Timestamp::from_second(next.timestamp()).ok()?))
 }
 
 pub(crate) fn to_instant(zone: &TimeZone, local: civil::DateTime) -> Option<Timestamp> {

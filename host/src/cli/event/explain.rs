@@ -2,7 +2,7 @@
 //! event is one that the store has, or one in a file: as this program prints it, or as a source would be sent it. Plugins are looked
 //! at as by `opsward check`, since a policy's types may be its plugin's. Leaves the comparison to `opsward_core::pattern`.
 
-use super::history::{self, History};
+use super::history::{self, History, Notice};
 use super::{ShowEventsError, find};
 use crate::cli::check::{guests, live_policies};
 use crate::cli::runs::Output;
@@ -14,12 +14,13 @@ use crate::policy::LivePolicy;
 use crate::service::read_settings;
 use crate::store::sqlite::{Reader, SqliteStore};
 use anyhow::{Context as _, bail};
-use opsward_core::config::HostSettings;
-use opsward_core::event::{BODY_BYTES_MAX, Delivery, Event, Incident, News, decode, manual_source};
-use opsward_core::id::SourceName;
+use opsward_core::config::{HostSettings, SourceSettings};
+use opsward_core::event::{BODY_BYTES_MAX, Delivery, Event, Wants, decode};
+use opsward_core::id::{PolicyName, SourceName};
 use opsward_core::line::one_line;
 use opsward_core::pattern::{Miss, Patterns, Verdict, explain};
 use opsward_core::run::Mode;
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io::{Read as _, Write};
@@ -88,12 +89,16 @@ pub async fn explain_at(
     let store = host_admin::store_of(config, &settings).ok();
     let store = store.map(|path| SqliteStore::open_read_only(&path)).transpose()?;
     let events = match &store {
-        _ if is_file => read_file(asked, &settings, now)?,
+        _ if is_file => {
+            let trust = |event: &Event| settings.sources.get(&event.source).map(SourceSettings::trust);
+            let events = read_file(asked, &settings, now)?.into_iter();
+            events.map(|event| (trust(&event).unwrap_or_default(), event)).collect()
+        }
         None => {
             bail!("there is no file `{}`, and no store yet that could have an event of that id", asked.event)
         }
         Some(store) => match find(store, &asked.event, asked.source.as_ref()) {
-            Ok(row) => vec![row.event],
+            Ok(row) => vec![(row.trust, row.event)],
             Err(problem @ (ShowEventsError::NotFound(_) | ShowEventsError::Ambiguous { .. })) => {
                 writeln!(std::io::stderr(), "opsward: there is no file `{}`, and {problem}", asked.event)?;
                 return Ok(ExitCode::from(EXIT_NO_INPUT));
@@ -102,7 +107,8 @@ pub async fn explain_at(
         },
     };
     let (policies, refused) = live_policies(&settings, base, guests).await?;
-    let told = events.into_iter().map(|event| tell(event, &policies.policies, store.as_ref(), now));
+    let told =
+        events.into_iter().map(|(trust, event)| tell(event, trust, &policies.policies, store.as_ref(), now));
     let told = told.collect::<anyhow::Result<Vec<_>>>()?;
     match asked.output {
         Output::Json => print_json(&serde_json::json!({ "explained": told, "refused": refused }), out)?,
@@ -173,22 +179,42 @@ fn delivery(bytes: Vec<u8>) -> (Vec<(String, String)>, Vec<u8>) {
 
 fn tell(
     event: Event,
+    trust: Trust,
     policies: &[std::sync::Arc<LivePolicy>],
     store: Option<&Reader>,
     now: Timestamp,
 ) -> anyhow::Result<Told> {
     let history =
         store.map(|store| History::of(store, &event)).transpose()?.unwrap_or_default().before(&event);
-    let told = event.transition.filter(|_| event.incident.is_some() && event.source != manual_source());
-    let news = told.map(|transition| Incident::after(history.incident, transition, event.time.min(now)).1);
-    let told = policies.iter().map(|policy| tell_policy(policy, &event, news, &history));
-    let policies = told.collect();
-    let stood_at = history.incident.map(|incident| incident.transition.as_str());
-    let incident = news.map(|news| ToldIncident { stood_at, news: history::word(news) });
-    Ok(Told { event, incident, policies })
+    let notice = Notice::of(&event, trust, now);
+    let mut told = Vec::with_capacity(policies.len());
+    for policy in policies {
+        let past = match (notice, store) {
+            (None, _) => None,
+            (Some(notice), None) => Some(Past { notice, history: &history, is_done: false }),
+            (Some(notice), Some(store)) => {
+                let is_done = history.is_done(store, &policy.settings.name, &notice)?;
+                Some(Past { notice, history: &history, is_done })
+            }
+        };
+        told.push(tell_policy(policy, &event, past));
+    }
+    let incident = notice.map(|notice| ToldIncident {
+        stood_at: history.stands(trust).map(|incident| incident.transition.as_str()),
+        news: history::word(history.news(&notice)),
+    });
+    Ok(Told { event, incident, policies: told })
 }
 
-fn tell_policy(policy: &LivePolicy, event: &Event, news: Option<News>, history: &History) -> ToldPolicy {
+/// What came of a notice's incident before it.
+struct Past<'h> {
+    notice: Notice,
+    history: &'h History,
+    /// A run that a hint has woken stands for that of the policy.
+    is_done: bool,
+}
+
+fn tell_policy(policy: &LivePolicy, event: &Event, past: Option<Past<'_>>) -> ToldPolicy {
     let name = &policy.settings.name;
     let none = Patterns::default();
     let entries = explain(policy.settings.patterns.as_ref().unwrap_or(&none), event);
@@ -204,30 +230,32 @@ fn tell_policy(policy: &LivePolicy, event: &Event, news: Option<News>, history: 
     for (at, verdict) in entries.iter().enumerate() {
         match verdict {
             Verdict::Misses(miss) => not.push(format!("{}{}", numbered(at), in_words(miss))),
-            Verdict::Matches(wants) => {
-                let (Some(news), Some(transition)) = (news, event.transition) else {
-                    why.push(format!("{}all conditions hold", numbered(at)));
-                    continue;
-                };
-                let had = news != News::Begins && history.has_woken(name, transition);
-                let word = transition.as_str();
-                match wants.wakes(news, had) {
-                    true => why.push(format!("{}all conditions hold", numbered(at))),
-                    false if had => not.push(format!(
-                        "{}all conditions hold, but `{word}` of this incident has woken it before",
-                        numbered(at)
-                    )),
-                    false => not.push(format!(
-                        "{}all conditions hold, but the incident is past `{word}`; an entry with `transition = \"{word}\"` would \
-                         be woken",
-                        numbered(at)
-                    )),
-                }
-            }
+            Verdict::Matches(wants) => match past.as_ref().and_then(|past| past.keeps_from(name, *wants)) {
+                None => why.push(format!("{}all conditions hold", numbered(at))),
+                Some(but) => not.push(format!("{}all conditions hold, but {but}", numbered(at))),
+            },
         }
     }
     let wakes = !why.is_empty();
     told(wakes, if wakes { why } else { not })
+}
+
+impl Past<'_> {
+    /// Why the notice does not wake a policy that wants this of its incident, if so.
+    fn keeps_from(&self, policy: &PolicyName, wants: Wants) -> Option<String> {
+        let word = self.notice.transition.as_str();
+        let had = self.history.has_woken(policy, &self.notice);
+        match wants.wakes(self.history.news(&self.notice), had) {
+            true if self.is_done => Some(format!(
+                "a hint of `{word}` of this incident has woken it before, and that run has made its effects"
+            )),
+            true => None,
+            false if had => Some(format!("`{word}` of this incident has woken it before")),
+            false => Some(format!(
+                "the incident is past `{word}`; an entry with `transition = \"{word}\"` would be woken"
+            )),
+        }
+    }
 }
 
 fn in_words(miss: &Miss) -> String {

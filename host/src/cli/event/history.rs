@@ -3,8 +3,11 @@
 
 use crate::store::sqlite::Reader;
 use crate::store::{EventFilter, EventRow, LISTED_MAX, StoreError};
-use opsward_core::event::{Event, Incident, News, Transition, manual_source};
+use opsward_core::event::{Event, Incident, News, Transition, Woken, manual_source};
 use opsward_core::id::{PolicyName, RunId};
+use opsward_core::run::has_acted;
+use opsward_core::sender::Trust;
+use opsward_core::time::Timestamp;
 
 /// The notices of one incident, oldest first.
 #[derive(Default)]
@@ -12,9 +15,38 @@ pub(super) struct History {
     pub(super) rows: Vec<EventRow>,
     /// What each was to the incident; none of what moves none.
     pub(super) news: Vec<Option<News>>,
-    pub(super) incident: Option<Incident>,
+    proved: Track,
+    hints: Track,
+}
+
+/// What one kind of notices told.
+#[derive(Default, Clone, Copy)]
+struct Track {
+    incident: Option<Incident>,
     /// The first of `rows` that is of the present happening.
     begun: usize,
+}
+
+/// What an event says of its incident.
+#[derive(Clone, Copy)]
+pub(super) struct Notice {
+    pub(super) trust: Trust,
+    pub(super) transition: Transition,
+    gravity: u8,
+    at: Timestamp,
+}
+
+impl Notice {
+    /// None where it says nothing that moves one.
+    pub(super) fn of(event: &Event, trust: Trust, received: Timestamp) -> Option<Self> {
+        event.incident.as_ref()?;
+        let transition = event.transition.filter(|_| event.source != manual_source())?;
+        Some(Self { trust, transition, gravity: event.gravity(), at: event.time.min(received) })
+    }
+
+    fn after(&self, before: Option<Incident>) -> (Incident, News) {
+        Incident::after(before, self.transition, self.at)
+    }
 }
 
 impl History {
@@ -30,19 +62,42 @@ impl History {
     fn told_by(rows: Vec<EventRow>) -> Self {
         let mut history = Self::default();
         for (at, row) in rows.iter().enumerate() {
-            let told = row.event.transition.filter(|_| row.event.source != manual_source());
-            let news = told.map(|transition| {
-                let time = row.event.time.min(row.received);
-                let (incident, news) = Incident::after(history.incident, transition, time);
-                history.incident = Some(incident);
-                news
-            });
-            if news == Some(News::Begins) {
-                history.begun = at;
-            }
-            history.news.push(news);
+            let notice = Notice::of(&row.event, row.trust, row.received);
+            history.news.push(notice.map(|notice| history.news(&notice)));
+            let Some(notice) = notice else { continue };
+            let track = history.track_mut(notice.trust);
+            let (incident, news) = notice.after(track.incident);
+            let begun = if news == News::Begins { at } else { track.begun };
+            *track = Track { incident: Some(incident), begun };
         }
         Self { rows, ..history }
+    }
+
+    fn track(&self, trust: Trust) -> &Track {
+        match trust {
+            Trust::Proved => &self.proved,
+            Trust::Hint => &self.hints,
+        }
+    }
+
+    fn track_mut(&mut self, trust: Trust) -> &mut Track {
+        match trust {
+            Trust::Proved => &mut self.proved,
+            Trust::Hint => &mut self.hints,
+        }
+    }
+
+    /// Where the incident stands for a notice that is believed so far.
+    pub(super) fn stands(&self, trust: Trust) -> Option<Incident> {
+        match trust {
+            Trust::Proved => self.proved.incident,
+            Trust::Hint => Incident::later(self.hints.incident, self.proved.incident),
+        }
+    }
+
+    /// What a notice is to the incident.
+    pub(super) fn news(&self, notice: &Notice) -> News {
+        notice.after(self.stands(notice.trust)).1
     }
 
     /// As it was before this event; whole where that is not in it.
@@ -54,14 +109,45 @@ impl History {
         }
     }
 
-    /// Whether the transition has woken the policy in the present happening.
-    pub(super) fn has_woken(&self, policy: &PolicyName, transition: Transition) -> bool {
-        self.rows.iter().skip(self.begun).any(|row| {
-            let event = &row.event;
-            event.transition == Some(transition)
-                && event.source != manual_source()
-                && row.runs.contains(&RunId::derive(&event.source, &event.id, policy))
-        })
+    /// Whether such a notice has woken the policy in the present happening.
+    pub(super) fn has_woken(&self, policy: &PolicyName, notice: &Notice) -> bool {
+        let by = |trust: Trust| {
+            let begins = notice.after(self.track(trust).incident).1 == News::Begins;
+            let woken = self
+                .runs(policy, trust)
+                .fold(Woken::default(), |woken, (told, _)| woken.with(told.transition, told.gravity));
+            !begins && woken.has(notice.transition, notice.gravity)
+        };
+        by(Trust::Proved) || notice.trust == Trust::Hint && by(Trust::Hint)
+    }
+
+    /// Whether a run that a hint has woken stands for the one that a proved notice would start: it has made an effect.
+    pub(super) fn is_done(
+        &self,
+        store: &Reader,
+        policy: &PolicyName,
+        notice: &Notice,
+    ) -> Result<bool, StoreError> {
+        let Notice { trust: Trust::Proved, transition, gravity, at } = *notice else { return Ok(false) };
+        let same = self.runs(policy, Trust::Hint).filter(|(told, _)| told.transition == transition).last();
+        let Some((hint, run)) = same else { return Ok(false) };
+        let is_as_grave = transition != Transition::Firing || hint.gravity >= gravity;
+        let (proved, hints) = (self.proved.incident, self.hints.incident);
+        if !is_as_grave || !Incident::is_same_happening(proved, hints, transition, hint.at, at) {
+            return Ok(false);
+        }
+        Ok(store.find_runs(run.as_str(), 1)?.first().is_some_and(|run| has_acted(&run.ledger)))
+    }
+
+    /// What has woken the policy in the present happening, with its runs.
+    fn runs(&self, policy: &PolicyName, trust: Trust) -> impl Iterator<Item = (Notice, RunId)> {
+        self.rows.iter().skip(self.track(trust).begun).filter(move |row| row.trust == trust).filter_map(
+            move |row| {
+                let run = RunId::derive(&row.event.source, &row.event.id, policy);
+                let notice = Notice::of(&row.event, row.trust, row.received)?;
+                row.runs.contains(&run).then_some((notice, run))
+            },
+        )
     }
 }
 

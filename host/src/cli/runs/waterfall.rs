@@ -139,6 +139,7 @@ fn step<'r>(record: &'r Record, after: Took, later: &[Record]) -> Option<(String
         Entry::Log { level, message } => text("log", format!("{}: {message}", word(level))),
         Entry::Held { position, reason } => text("held", format!("call {position}: {reason}")),
         Entry::Abandoned { by, .. } => text("given up", format!("by {by}")),
+        Entry::GaveWay { to } => text("gave way", format!("to {to}, whose event is proved")),
         Entry::Retried { why, by } => {
             let because = by.as_ref().map_or_else(|| why.clone(), |by| format!("{by} asked for it"));
             text("again", format!("from the start: {because}"))

@@ -180,7 +180,10 @@ impl Ledgers {
         if self.late.is_known(&mut sql.late, key)? && !wrong("no-dedupe") {
             return Ok(Acceptance::Duplicate);
         }
-        let heard = notice.as_ref().map(|notice| sql.incidents.hear(notice, &new.runs)).transpose()?;
+        let mut heard = notice.as_ref().map(|notice| sql.incidents.hear(notice, new)).transpose()?;
+        if let Some(heard) = &mut heard {
+            self.settle_hinted(sql, heard, &new.runs, new.received)?;
+        }
         let starts = |at: usize| heard.as_ref().is_none_or(|heard| heard.starts(at));
         let runs = (0..new.runs.len()).filter(|at| starts(*at)).count();
         let raw = Some(&new.raw).filter(|raw| !raw.is_empty() && raw.as_slice() != event.data.as_bytes());
@@ -206,7 +209,7 @@ impl Ledgers {
         let event_seq = conn.last_insert_rowid();
         self.late.add_event(*key, event_seq);
         if let Some(heard) = &heard {
-            sql.incidents.note(heard, &new.runs, event_seq)?;
+            sql.incidents.note(heard, &new.runs, event_seq, self.next_run)?;
         }
         for (_, run) in new.runs.iter().enumerate().filter(|(at, _)| starts(*at)) {
             sql.insert_run.execute(params![
@@ -310,6 +313,11 @@ impl Ledgers {
             }
             row.push_str(records);
         }
+    }
+
+    /// What this transaction has for the ledger of run `seq` so far.
+    pub(super) fn rows_of(&self, seq: i64) -> &str {
+        self.rows.get(&seq).map_or("", String::as_str)
     }
 
     fn retain(

@@ -147,9 +147,13 @@ fn look(reader: &Reader, report: &mut StoreReport) -> Result<(), rusqlite::Error
         report.part("locks", locks);
     }
     if conn.table_exists(None, "incidents")? {
-        let astray = incidents::astray(conn).map(|rows| {
+        let astray = incidents::astray(conn).map(|[rows, unreadable]| {
             if rows > 0 {
                 report.find(format!("incidents: of {rows} the latest event is not there"));
+            }
+            if unreadable > 0 {
+                let what = "rows cannot be read: policies may be woken once more by what has woken them";
+                report.find(format!("incidents: {unreadable} {what}"));
             }
         });
         report.part("incidents", astray);

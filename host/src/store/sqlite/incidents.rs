@@ -1,11 +1,14 @@
 //! Where each incident stands, and which of its transitions have woken whom: looked up and written in the transaction that records a
-//! notice with its runs. What they mean is decided by `opsward_core::event::Incident`. Tested by the conformance suite.
+//! notice with its runs. An incident has a track for what is proved and one for hints; what they mean is decided by
+//! `opsward_core::event::Incident`. Leaves runs that hints have woken to `hinted`. Tested by the conformance suite.
 
+use super::hinted::{self, Hinted};
 use super::late::EventKey;
 use crate::failpoint::wrong;
 use crate::store::{NewEvent, NewRun};
-use opsward_core::event::{Incident, News, Transition, Transitions, manual_source};
+use opsward_core::event::{Event, Incident, News, Transition, Transitions, Woken, manual_source};
 use opsward_core::id::{Digest, PolicyName};
+use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
 
@@ -19,16 +22,35 @@ CREATE TABLE incidents (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Names an incident: half a SHA-256 of its key, of fixed size.
-fn key_of(incident: &str) -> EventKey {
+/// `since` is when the happening began, and `gravity` how grave the alarm was that has woken the policy. Rows from before it count as
+/// told by proved senders, and as begun when they were last heard.
+pub(super) const TRACKS: &str = "
+ALTER TABLE incidents ADD COLUMN since INTEGER;
+ALTER TABLE incidents ADD COLUMN gravity INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Names the track of what proved senders tell of an incident: half a SHA-256 of its key, of fixed size.
+fn proved_key(incident: &str) -> EventKey {
     let digest = Digest::of(incident.as_bytes());
     std::array::from_fn(|at| digest.as_bytes()[at])
 }
 
+/// Names the track of what hints tell of it.
+fn hints_key(incident: &str) -> EventKey {
+    if wrong("one-track") {
+        return proved_key(incident);
+    }
+    // No incident begins so: it has no control characters.
+    proved_key(&format!("\n{incident}"))
+}
+
 /// What an event says of its incident.
 pub(super) struct Notice {
-    key: EventKey,
+    proved: EventKey,
+    hints: EventKey,
+    trust: Trust,
     transition: Transition,
+    gravity: u8,
     at: Timestamp,
 }
 
@@ -38,30 +60,89 @@ impl Notice {
         let event = &new.event;
         let told =
             event.incident.as_deref().zip(event.transition).filter(|_| event.source != manual_source());
+        let (incident, transition) = told?;
         // A sender's clock that runs ahead would make all that follows late.
         let at = event.time.min(new.received);
-        told.map(|(incident, transition)| Self { key: key_of(incident), transition, at })
+        let (proved, hints, gravity) = (proved_key(incident), hints_key(incident), event.gravity());
+        Some(Self { proved, hints, trust: new.trust, transition, gravity, at })
+    }
+
+    /// The track that it writes to.
+    fn own(&self) -> &EventKey {
+        match self.trust {
+            Trust::Proved => &self.proved,
+            Trust::Hint => &self.hints,
+        }
     }
 }
 
 /// A notice that is to be noted down.
 pub(super) struct Heard<'n> {
     notice: &'n Notice,
+    /// What it is to its own track, and where that stands with it.
     incident: Incident,
     news: News,
-    /// For each run of the event, what has woken its policy with this notice included; none where it does not.
-    woken: Vec<Option<Transitions>>,
+    /// For each run of the event, what it does to its policy; none where it does not wake that.
+    wakes: Vec<Option<Wake>>,
+}
+
+/// Where a track stands.
+enum Stands {
+    Unheard,
+    /// The row is there and says nothing that was ever written.
+    Unknown,
+    At(Incident),
+}
+
+impl Stands {
+    fn known(&self) -> Option<Incident> {
+        match self {
+            Self::At(incident) => Some(*incident),
+            Self::Unheard | Self::Unknown => None,
+        }
+    }
+
+    /// After the notice, and what that is to it. Where nobody knows, it moves the incident on, or begins it where it is one that may
+    /// happen again: a notice that is kept out for what cannot be read would be lost.
+    fn after(&self, notice: &Notice) -> (Incident, News) {
+        let (incident, news) = Incident::after(self.known(), notice.transition, notice.at);
+        let moves_on = matches!(self, Self::Unknown) && notice.transition != Transition::Firing;
+        (incident, if moves_on { News::Moves } else { news })
+    }
+}
+
+struct Wake {
+    /// What has woken the policy, with this notice included.
+    woken: Woken,
+    /// A run of the policy that a hint of the same has woken.
+    hinted: Option<Hinted>,
+    /// Whether the event's own run starts.
+    starts: bool,
 }
 
 impl Heard<'_> {
     /// Whether it starts the event's run at this place.
     pub(super) fn starts(&self, at: usize) -> bool {
-        self.woken.get(at).is_some_and(Option::is_some)
+        self.wakes.get(at).and_then(Option::as_ref).is_some_and(|wake| wake.starts)
+    }
+
+    /// What a hint has woken of the same policy by the same.
+    pub(super) fn hinted(&self, at: usize) -> Option<Hinted> {
+        self.wakes.get(at).and_then(Option::as_ref).and_then(|wake| wake.hinted)
+    }
+
+    /// The hint's run stands for the event's.
+    pub(super) fn is_done(&mut self, at: usize) {
+        if let Some(Some(wake)) = self.wakes.get_mut(at) {
+            wake.starts = false;
+        }
     }
 }
 
 pub(super) struct Statements<'c> {
+    pub(super) hinted: hinted::Statements<'c>,
     find: Statement<'c>,
+    woken: Statement<'c>,
     put: Statement<'c>,
     begin_anew: Statement<'c>,
     forget: Statement<'c>,
@@ -70,11 +151,15 @@ pub(super) struct Statements<'c> {
 impl<'c> Statements<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> Result<Self, rusqlite::Error> {
         Ok(Self {
-            find: conn
-                .prepare("SELECT transitions, heard FROM incidents WHERE incident = ?1 AND policy = ?2")?,
+            hinted: hinted::Statements::prepare(conn)?,
+            find: conn.prepare(
+                "SELECT transitions, heard, since FROM incidents WHERE incident = ?1 AND policy = ''",
+            )?,
+            woken: conn
+                .prepare("SELECT transitions, gravity FROM incidents WHERE incident = ?1 AND policy = ?2")?,
             put: conn.prepare(
-                "INSERT OR REPLACE INTO incidents (incident, policy, transitions, heard, event)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO incidents (incident, policy, transitions, heard, event, since, gravity)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?,
             begin_anew: conn.prepare("DELETE FROM incidents WHERE incident = ?1 AND policy <> ''")?,
             forget: conn.prepare(
@@ -84,75 +169,152 @@ impl<'c> Statements<'c> {
         })
     }
 
-    /// Decides which of `runs` the notice starts.
+    /// Decides which of the event's runs the notice starts.
     pub(super) fn hear<'n>(
         &mut self,
         notice: &'n Notice,
-        runs: &[NewRun],
+        new: &NewEvent,
     ) -> Result<Heard<'n>, rusqlite::Error> {
-        let before = self.find.query_row(params![notice.key, ""], incident_of).optional()?;
-        let (incident, mut news) = Incident::after(before, notice.transition, notice.at);
-        if wrong("incident-any-order") {
-            news = News::Moves;
-        }
-        let mut woken = Vec::with_capacity(runs.len());
-        for run in runs {
-            let had = match news {
-                News::Begins => Transitions::default(),
-                _ if wrong("incident-repeats") => Transitions::default(),
-                News::Moves | News::Stands | News::Late => self.woken(notice, &run.policy)?,
+        let Notice { transition, gravity, at, .. } = *notice;
+        let [proved, hints] = [self.stands(&notice.proved)?, self.stands(&notice.hints)?];
+        let mut is_damaged = [&proved, &hints].iter().any(|stands| matches!(stands, Stands::Unknown));
+        let (incident, news) = match notice.trust {
+            Trust::Proved => proved.after(notice),
+            Trust::Hint => hints.after(notice),
+        };
+        // What the other track has woken counts for a hint alone.
+        let other = (notice.trust == Trust::Hint).then(|| proved.after(notice).1);
+        let (proved, by_hints) = (proved.known(), hints.known());
+        let later = || Incident::after(Incident::later(by_hints, proved), transition, at).1;
+        let judged = if other.is_some() { later() } else { news };
+        let [judged, news] = if wrong("incident-any-order") { [News::Moves; 2] } else { [judged, news] };
+        let mut wakes = Vec::with_capacity(new.runs.len());
+        for NewRun { policy, wants, .. } in &new.runs {
+            let mut woken = |track, news| {
+                let woken = self.woken(track, policy, news)?;
+                is_damaged |= woken.is_none();
+                Ok::<_, rusqlite::Error>(woken.unwrap_or_default())
             };
-            let wakes = run.wants.wakes(news, had.has(notice.transition));
-            woken.push(wakes.then(|| had.with(notice.transition)));
+            let had = woken(notice.own(), news)?;
+            let mut is_known = had.has(transition, gravity);
+            if let Some(news) = other {
+                is_known |= woken(&notice.proved, news)?.has(transition, gravity);
+            }
+            if !wants.wakes(judged, is_known) {
+                wakes.push(None);
+                continue;
+            }
+            let mut same = None;
+            if notice.trust == Trust::Proved && by_hints.is_some() {
+                let is_same = |one: &Hinted| {
+                    let is_as_grave = transition != Transition::Firing || one.gravity >= gravity;
+                    is_as_grave && Incident::is_same_happening(proved, by_hints, transition, one.at, at)
+                };
+                same = self.hinted.find(&notice.hints, policy, transition)?.filter(is_same);
+            }
+            let woken = had.with(transition, gravity);
+            wakes.push(Some(Wake { woken, hinted: same, starts: true }));
         }
-        Ok(Heard { notice, incident, news, woken })
+        if is_damaged {
+            let Event { id, source, incident, .. } = &new.event;
+            let problem = "what is recorded of the incident cannot be read: policies may be woken once more";
+            tracing::warn!(event = id, %source, incident = incident.as_deref(), "{problem}");
+        }
+        Ok(Heard { notice, incident, news, wakes })
     }
 
-    fn woken(&mut self, notice: &Notice, policy: &PolicyName) -> Result<Transitions, rusqlite::Error> {
-        let found = self.find.query_row(params![notice.key, policy.as_str()], |row| row.get(0));
-        Ok(Transitions::from_bits(found.optional()?.unwrap_or(0)))
+    /// Where a track stands.
+    fn stands(&mut self, track: &EventKey) -> Result<Stands, rusqlite::Error> {
+        let found =
+            self.find.query_row([track], |row| Ok(incident_of(row)?.map_or(Stands::Unknown, Stands::At)));
+        Ok(found.optional()?.unwrap_or(Stands::Unheard))
     }
 
-    /// Notes down what `hear` decided of event `seq` and its `runs`.
+    /// What has woken a policy, by a track to which a notice is `news`; none where that cannot be read.
+    fn woken(
+        &mut self,
+        track: &EventKey,
+        policy: &PolicyName,
+        news: News,
+    ) -> Result<Option<Woken>, rusqlite::Error> {
+        if news == News::Begins || wrong("incident-repeats") {
+            return Ok(Some(Woken::default()));
+        }
+        let found = self.woken.query_row(params![track, policy.as_str()], |row| {
+            let gravity = u8::try_from(row.get::<_, i64>(1)?).ok();
+            Ok(transitions_of(row)?.zip(gravity).map(|(transitions, gravity)| Woken { transitions, gravity }))
+        });
+        Ok(found.optional()?.unwrap_or_else(|| Some(Woken::default())))
+    }
+
+    /// Notes down what was decided of event `seq` and its `runs`, of which the first that starts is `first_run`.
     pub(super) fn note(
         &mut self,
         heard: &Heard<'_>,
         runs: &[NewRun],
         seq: i64,
+        first_run: i64,
     ) -> Result<(), rusqlite::Error> {
-        let Heard { notice, incident, news, woken } = heard;
+        let Heard { notice, incident, news, wakes } = heard;
+        let Notice { transition, gravity, at, trust, .. } = **notice;
+        let track = notice.own();
         if *news == News::Begins {
-            self.begin_anew.execute([notice.key])?;
-        }
-        let stands = Transitions::default().with(incident.transition);
-        self.put.execute(params![notice.key, "", stands.bits(), incident.heard.ms(), seq])?;
-        for (run, woken) in runs.iter().zip(woken) {
-            if let Some(woken) = woken {
-                let nothing = None::<i64>;
-                self.put.execute(params![notice.key, run.policy.as_str(), woken.bits(), nothing, nothing])?;
+            self.begin_anew.execute([track])?;
+            if trust == Trust::Hint {
+                self.hinted.forget(track)?;
             }
         }
+        let stands = Transitions::default().with(incident.transition);
+        let (heard, since) = (incident.heard.ms(), incident.since.ms());
+        self.put.execute(params![track, "", stands.bits(), heard, seq, since, 0])?;
+        let mut next_run = first_run;
+        for (run, wake) in runs.iter().zip(wakes) {
+            let Some(Wake { woken, starts, .. }) = wake else { continue };
+            let nothing = None::<i64>;
+            let (bits, policy) = (woken.transitions.bits(), run.policy.as_str());
+            self.put.execute(params![track, policy, bits, nothing, nothing, nothing, woken.gravity])?;
+            if trust == Trust::Hint {
+                self.hinted.put(track, &run.policy, transition, &Hinted { run: next_run, gravity, at })?;
+            }
+            next_run += i64::from(*starts);
+        }
         Ok(())
     }
 
-    /// Forgets the incident, where event `seq`, which is deleted, is its latest.
+    /// Forgets the tracks of the incident of which event `seq`, which is deleted, is the latest.
     pub(super) fn forget(&mut self, incident: &str, seq: i64) -> Result<(), rusqlite::Error> {
-        self.forget.execute(params![key_of(incident), seq])?;
+        let hints = hints_key(incident);
+        self.forget.execute(params![proved_key(incident), seq])?;
+        if self.forget.execute(params![hints, seq])? > 0 {
+            self.hinted.forget(&hints)?;
+        }
         Ok(())
     }
 }
 
-/// Where an incident stands.
-fn incident_of(row: &Row<'_>) -> Result<Incident, rusqlite::Error> {
-    let bits: u16 = row.get(0)?;
-    let stands = |one: &Transition| Transitions::from_bits(bits).has(*one);
-    let transition = Transition::ALL.into_iter().find(stands);
-    let transition = transition.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, bits.into()))?;
-    Ok(Incident { transition, heard: Timestamp::from_ms(row.get(1)?) })
+/// Where an incident stands; none where that cannot be read.
+fn incident_of(row: &Row<'_>) -> Result<Option<Incident>, rusqlite::Error> {
+    let set = transitions_of(row)?;
+    let transition = set.and_then(|set| Transition::ALL.into_iter().find(|one| set.has(*one)));
+    let (heard, since): (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
+    let known = transition.zip(heard);
+    Ok(known.map(|(transition, heard)| {
+        let [heard, since] = [heard, since.unwrap_or(heard)].map(Timestamp::from_ms);
+        Incident { transition, since, heard }
+    }))
 }
 
-/// Rows whose latest event is not there: what the check of a file tells.
-pub(super) fn astray(conn: &Connection) -> Result<i64, rusqlite::Error> {
-    let sql = "SELECT count(*) FROM incidents WHERE policy = '' AND event NOT IN (SELECT seq FROM events)";
-    conn.query_row(sql, [], |row| row.get(0))
+/// The first column as what it was written from.
+fn transitions_of(row: &Row<'_>) -> Result<Option<Transitions>, rusqlite::Error> {
+    Ok(u16::try_from(row.get::<_, i64>(0)?).ok().and_then(Transitions::from_bits))
+}
+
+/// What the check of a file tells: rows whose latest event is not there, and rows that cannot be read.
+pub(super) fn astray(conn: &Connection) -> Result<[i64; 2], rusqlite::Error> {
+    let astray = "SELECT count(*) FROM incidents WHERE policy = '' AND event NOT IN (SELECT seq FROM events)";
+    let unreadable = "SELECT count(*) FROM incidents
+                      WHERE transitions NOT BETWEEN 1 AND ?1 OR policy = '' AND heard IS NULL";
+    let all = Transition::ALL.into_iter().fold(Transitions::default(), Transitions::with).bits();
+    let astray = conn.query_row(astray, [], |row| row.get(0))?;
+    Ok([astray, conn.query_row(unreadable, [all], |row| row.get(0))?])
 }

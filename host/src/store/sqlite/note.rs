@@ -23,6 +23,7 @@ pub(super) fn note(record: &Record) -> Option<String> {
         Entry::Confirmed { .. } => "approved, and the plan is still the same".to_owned(),
         Entry::Void { why } => format!("begins afresh: {why}"),
         Entry::Abandoned { by, .. } => format!("given up by {by}"),
+        Entry::GaveWay { to } => format!("gave way to {to}, whose event is proved"),
         Entry::Retried { why, by: None } => format!("to be tried again: {why}"),
         Entry::Retried { by: Some(by), .. } => format!("to be tried again, asked for by {by}"),
         Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),

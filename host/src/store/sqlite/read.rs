@@ -12,8 +12,8 @@ use super::readable;
 use super::schedule::{self, States};
 use super::schema::{self, code, stored};
 use crate::store::{
-    EventFilter, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, RunDetail, RunFilter, RunRow, ScheduleKey,
-    ScheduleState, StoreError,
+    EventFilter, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, Pause, RunDetail, RunFilter, RunRow,
+    ScheduleKey, ScheduleState, StoreError,
 };
 use opsward_core::event::{Event, Transition};
 use opsward_core::guardrail::{Halt, Limit, Spent};
@@ -176,6 +176,11 @@ impl Reader {
         let tx = self.conn.unchecked_transaction()?;
         let mut states = States::prepare(&tx)?;
         Ok(keys.iter().map(|key| states.of(key, up_to)).collect::<Result<_, _>>()?)
+    }
+
+    /// The pauses that last.
+    pub fn lasting_pauses(&self) -> Result<Vec<(ScheduleKey, Pause)>, StoreError> {
+        Ok(schedule::lasting(&self.conn)?)
     }
 
     /// How many runs stand where; every state is named once.

@@ -1,12 +1,13 @@
 //! Decisions on fire times, and pauses, in the file. Leaves the transaction to `apply`, and what is decided to the timer. Tested by
 //! the conformance suite.
 
-use super::read::{firing_row, time};
+use super::read::{firing_row, parsed, time};
 use crate::store::{Decision, Firing, NewFiring, Pause, ScheduleKey, ScheduleState};
 use opsward_core::id::PolicyName;
 use opsward_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
 
+/// - A pause with the empty schedule is one of all that the policy has.
 /// - `until` is null while the schedule is paused, and stays when it was resumed: what came before is not made up for.
 /// - What waits is found without going through all that was decided.
 pub(super) const STEP: &str = "
@@ -77,13 +78,16 @@ impl<'c> Statements<'c> {
 impl<'c> States<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> Result<Self, rusqlite::Error> {
         const OF_IT: &str = "FROM firings WHERE policy = ?1 AND schedule = ?2";
-        let pause = "SELECT by, why, at, until FROM pauses WHERE policy = ?1 AND schedule = ?2";
+        // One that lasts before one that is over, and of these the latest.
+        let pause = "SELECT by, why, at, until FROM pauses WHERE policy = ?1 AND schedule IN ('', ?2)
+                     ORDER BY until IS NOT NULL, until DESC LIMIT 1";
         Ok(Self {
             last: conn.prepare(&format!(
                 "SELECT fire_at {OF_IT} AND fire_at <= ?3 AND decision <> 5 ORDER BY fire_at DESC LIMIT 1"
             ))?,
-            waiting: conn
-                .prepare(&format!("SELECT fire_at {OF_IT} AND decision = 4 ORDER BY fire_at LIMIT 1"))?,
+            waiting: conn.prepare(&format!(
+                "SELECT fire_at {OF_IT} AND decision = 4 AND fire_at <= ?3 ORDER BY fire_at LIMIT 1"
+            ))?,
             unfinished: conn.prepare(
                 "SELECT 1 FROM runs INDEXED BY runs_scheduled
                  WHERE policy = ?1 AND schedule = ?2 AND schedule IS NOT NULL AND state < 3 LIMIT 1",
@@ -106,7 +110,7 @@ impl<'c> States<'c> {
         let all = params![policy.as_str(), schedule, up_to.ms()];
         Ok(ScheduleState {
             last_fire: self.last.query_row(all, |row| time(row, 0)).optional()?,
-            waiting: self.waiting.query_row([policy.as_str(), schedule], |row| time(row, 0)).optional()?,
+            waiting: self.waiting.query_row(all, |row| time(row, 0)).optional()?,
             unfinished: self.unfinished(policy, schedule)?,
             pause: self.pause(policy, schedule)?,
             latest: self.latest.query_row(all, firing_row).optional()?,
@@ -123,7 +127,7 @@ impl<'c> States<'c> {
     }
 }
 
-/// Pauses a schedule; a second pause says anew who and why.
+/// Pauses what is meant; a second pause says anew who and why.
 pub(super) fn pause(conn: &Connection, key: &ScheduleKey, pause: &Pause) -> Result<(), rusqlite::Error> {
     let ScheduleKey { policy, schedule } = key;
     let mut statement =
@@ -131,13 +135,28 @@ pub(super) fn pause(conn: &Connection, key: &ScheduleKey, pause: &Pause) -> Resu
     statement.execute(params![policy.as_str(), schedule, pause.by, pause.why, pause.at.ms()]).map(drop)
 }
 
-/// Ends a pause. Returns whether there was one.
+/// Ends a pause, or all of the policy's. Returns whether there was one.
 pub(super) fn resume(conn: &Connection, key: &ScheduleKey, at: Timestamp) -> Result<bool, rusqlite::Error> {
     let ScheduleKey { policy, schedule } = key;
     let mut statement = conn.prepare_cached(
-        "UPDATE pauses SET until = ?3 WHERE policy = ?1 AND schedule = ?2 AND until IS NULL",
+        "UPDATE pauses SET until = ?3 WHERE policy = ?1 AND ?2 IN ('', schedule) AND until IS NULL",
     )?;
     Ok(statement.execute(params![policy.as_str(), schedule, at.ms()])? > 0)
+}
+
+/// The pauses that last; none in a file of a format that has no pauses.
+pub(super) fn lasting(conn: &Connection) -> Result<Vec<(ScheduleKey, Pause)>, rusqlite::Error> {
+    if !conn.table_exists(None, "pauses")? {
+        return Ok(Vec::new());
+    }
+    let mut statement = conn.prepare(
+        "SELECT policy, schedule, by, why, at, until FROM pauses WHERE until IS NULL ORDER BY policy, schedule",
+    )?;
+    let row = |row: &Row<'_>| {
+        let schedule: String = row.get(1)?;
+        Ok((ScheduleKey { policy: parsed(row, 0)?, schedule: schedule.into() }, pause_at(row, 2)?))
+    };
+    statement.query_map([], row)?.collect()
 }
 
 /// Reads by, why, at and until of `pauses`.

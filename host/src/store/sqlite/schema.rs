@@ -4,7 +4,7 @@
 
 #[cfg(feature = "failpoints")]
 use super::faulty_disk;
-use super::{approvals, audit, copy, damage, in_use, incidents, schedule};
+use super::{approvals, audit, copy, damage, hinted, in_use, incidents, schedule};
 use crate::failpoint::wrong;
 use crate::store::StoreError;
 use opsward_core::run::RunState;
@@ -169,7 +169,7 @@ fn create_tables(conn: &mut Connection, now: Timestamp) -> Result<(), rusqlite::
 /// Below it SQLite may corrupt a WAL file when a checkpoint and a reset meet (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// What makes a file of each format from one of the format before.
-const STEPS: [&[&str]; 8] = [
+const STEPS: [&[&str]; 9] = [
     &[TABLES],
     &[ONCE_KEYS],
     &[LOCKS],
@@ -178,6 +178,7 @@ const STEPS: [&[&str]; 8] = [
     &[GUARDRAILS],
     &[approvals::TABLE, audit::STEP, OUTCOMES],
     &[LEVELS, CURSORS, incidents::TABLE, schedule::STEP, TRUST],
+    &[incidents::TRACKS, hinted::TABLE],
 ];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;

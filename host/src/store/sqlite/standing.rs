@@ -52,7 +52,7 @@ impl Ledgers {
     }
 
     /// Sets where a run stands, and ends what it held where it is over.
-    fn stand(
+    pub(super) fn stand(
         &mut self,
         sql: &mut Statements<'_>,
         claim: &Claim,

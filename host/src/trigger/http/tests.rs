@@ -42,6 +42,7 @@ impl World {
             proof: Proof::None,
             addresses: Vec::new(),
             rate: 1000,
+            is_mixed: false,
         };
         let sources =
             vec![source("cms", SourceKind::AlibabaCloudmonitor), source("ce", SourceKind::Cloudevents)];

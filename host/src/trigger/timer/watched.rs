@@ -98,10 +98,9 @@ impl Watched {
 
     fn settle(&mut self, now: Timestamp, anew: impl Fn(Timestamp) -> Timestamp) {
         for watch in &mut self.all {
-            if let Some(settled) = watch.settled {
-                watch.settled = Some(anew(settled));
-                watch.wake = watch.wake_anew(now);
-            }
+            watch.settled = watch.settled.map(&anew);
+            // Of what was not decided on yet, the store is asked without delay.
+            watch.wake = if watch.settled.is_some() { watch.wake_anew(now) } else { Some(now) };
         }
         self.order();
     }

@@ -242,6 +242,10 @@ async fn a_check_finds_whatever_does_not_fit_together() {
         ("UPDATE runs SET state = 9 WHERE seq = 1", "run "),
         ("UPDATE events SET source = 'No Name' WHERE seq = 1", "event 1: "),
         ("UPDATE firings SET decision = 9", "decision 1 on a schedule: "),
+        (
+            "INSERT INTO incidents (incident, policy, transitions) VALUES (x'00', 'a', 512)",
+            "1 rows cannot be read",
+        ),
         ("UPDATE once_keys SET reply = '{'", "natural key k of a: "),
         (
             "INSERT INTO locks VALUES ('a', 'i-1', 'no-run', 0)",
@@ -269,4 +273,32 @@ async fn a_check_names_a_hundred_findings_and_counts_the_others() {
         .expect("written");
     let report = check(&lab.path()).expect("checked");
     assert_eq!((report.findings.len(), report.more_findings), (100, 50));
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_an_incident_keeps_no_notice_out_and_is_put_right_by_the_next() {
+    use super::incidents::{notice, woken};
+    use opsward_core::event::Transition::{Executed, Executing, Firing};
+    let executed = |nth: u32| notice(&format!("hook/{nth}"), "i", Executed, &["a"]);
+    let fires = |nth: u32| notice(&format!("hook/f{nth}"), "alarm", Firing, &["a"]);
+    // Where the incident stands is unknown: what has woken whom still counts. What that was is: then it wakes once more.
+    for (row, of_repeated) in [("policy = ''", ""), ("policy = 'a'", "a"), ("true", "a")] {
+        for damage in ["transitions = 70000", "transitions = -1", "transitions = 512"] {
+            let lab = <Sqlite>::new();
+            let store = lab.open_sqlite();
+            assert_eq!(woken(&*store, vec![executed(1), fires(1)]).await, ["a", "a"]);
+            store.close().await.expect("closed");
+            drop(store);
+            let sql = format!("UPDATE incidents SET {damage} WHERE {row}");
+            Connection::open(lab.path()).and_then(|c| c.execute_batch(&sql)).expect("written");
+            let store = lab.open_sqlite();
+            let late = notice("hook/late", "i", Executing, &["a"]);
+            let then = woken(&*store, vec![executed(2), executed(3), late]).await;
+            assert_eq!(then, [of_repeated, "", ""], "{sql}");
+            // An alarm may have begun anew, and nobody can know any more whether it has.
+            assert_eq!(woken(&*store, vec![fires(2), fires(3)]).await, ["a", ""], "{sql}");
+            store.close().await.expect("closed");
+            assert_eq!(check(&lab.path()).expect("checked").findings, Vec::<String>::new(), "{sql}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use opsward::store::{Acceptance, RetainedUpTo, RunFilter, Standing};
 use opsward_core::event::{Transition, manual_source};
 
 /// The next notice of incident `key`, from the source that `id` begins with.
-fn notice(id: &str, key: &str, transition: Transition, policies: &[&str]) -> NewEvent {
+pub(super) fn notice(id: &str, key: &str, transition: Transition, policies: &[&str]) -> NewEvent {
     let mut new = event(id, NOW, policies);
     new.event.source = id.split('/').next().unwrap_or_default().parse().expect("a source name");
     new.event.incident = Some(key.to_owned());
@@ -21,13 +21,13 @@ fn notice(id: &str, key: &str, transition: Transition, policies: &[&str]) -> New
     new
 }
 
-fn at(ms: i64, new: NewEvent) -> NewEvent {
+pub(super) fn at(ms: i64, new: NewEvent) -> NewEvent {
     let event = Event { time: after(ms), ..new.event };
     NewEvent { event, received: after(ms), ..new }
 }
 
 /// Records one after the other; whose runs each starts.
-async fn woken(store: &dyn Store, notices: Vec<NewEvent>) -> Vec<String> {
+pub(super) async fn woken(store: &dyn Store, notices: Vec<NewEvent>) -> Vec<String> {
     let mut woken = Vec::new();
     for new in notices {
         let id = new.event.id.clone();
@@ -106,16 +106,43 @@ pub(super) async fn an_alarm_that_fires_anew_wakes_anew<L: Lab>() {
         at(3 * hour, notice("hook/5", "alarm", Firing, &["a"])),
         at(4 * hour, notice("hook/6", "alarm", Firing, &["a"])),
         at(4 * hour, notice("hook/7", "alarm", Resolved, &["a"])),
-        // Its end got lost.
         at(5 * hour, notice("hook/8", "alarm", Firing, &["a"])),
-        at(53 * hour, notice("hook/9", "alarm", Firing, &["a"])),
+        // The end of a firing before, which comes late, does not end this one.
+        at(4 * hour, notice("hook/9", "alarm", Resolved, &["a"])),
+        at(6 * hour, notice("hook/9a", "alarm", Firing, &["a"])),
+        // Its own end got lost, or it goes on and on.
+        at(52 * hour, notice("hook/9b", "alarm", Firing, &["a"])),
+        at(53 * hour, notice("hook/9c", "alarm", Firing, &["a"])),
     ];
-    assert_eq!(woken(&*store, notices).await, ["a", "", "a", "", "a", "", "a", "a", "a"]);
+    let expected = ["a", "", "a", "", "a", "", "a", "a", "", "", "", "a"];
+    assert_eq!(woken(&*store, notices).await, expected);
     // A sender's clock that runs ahead does not make the next one late.
     let mut ahead = at(54 * hour, notice("hook/10", "alarm", Resolved, &["a"]));
     ahead.event.time = after(9999 * hour);
     let next = at(55 * hour, notice("hook/11", "alarm", Firing, &["a"]));
     assert_eq!(woken(&*store, vec![ahead, next]).await, ["a", "a"]);
+}
+
+pub(super) async fn an_alarm_that_fires_graver_wakes_once_more<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    let fires = |ms: i64, level: &str, policies: &[&str]| {
+        let mut new = at(ms, notice(&format!("hook/{ms}"), "alarm", Firing, policies));
+        new.event.level = Some(level.to_owned());
+        new
+    };
+    let notices = vec![
+        fires(0, "WARN", &["any", "warned"]),
+        fires(1, "WARN", &["any", "warned"]),
+        fires(2, "CRITICAL", &["any"]),
+        fires(3, "CRITICAL", &["any", "other-source"]),
+        fires(4, "WARN", &["any", "warned"]),
+        fires(5, "CRITICAL", &["any"]),
+        at(6, notice("hook/6", "alarm", Resolved, &["any"])),
+        fires(7, "INFO", &["any"]),
+    ];
+    let expected = ["any warned", "", "any", "other-source", "", "", "any", "any"];
+    assert_eq!(woken(&*store, notices).await, expected);
 }
 
 pub(super) async fn what_is_no_notice_wakes_always_and_moves_nothing<L: Lab>() {

@@ -74,6 +74,8 @@ pub(super) async fn what_waits_is_decided_on_once_more<L: Lab>() {
     let lab = lab.killed();
     let store = &*lab.open();
     assert_eq!(state_of(store, NIGHTLY).await.waiting, Some(NOW), "through a kill");
+    let by = store.schedule_states(vec![schedule_of_a(NIGHTLY)], after(-1000)).await;
+    assert_eq!(by.expect("asked")[0].waiting, None, "it waits since a clock ran ahead");
     let fired = Firing { decided_at: after(DAY / 2), ..firing(NIGHTLY, 0, Decision::Fired) };
     assert_eq!(fire(store, fired.clone(), Some(event("f1", NOW, &["a"]))).await, Recorded::First);
     assert_eq!(fire(store, fired.clone(), Some(event("f2", NOW, &["a"]))).await, Recorded::Before, "once");
@@ -122,9 +124,38 @@ pub(super) async fn nothing_is_fired_by_the_clock_while_a_pause_lasts_also_throu
     assert!(resume().await.expect("resumed"));
     assert!(!resume().await.expect("asked"), "it is over");
     let state = state_of(store, NIGHTLY).await;
-    assert_eq!((state.paused(), state.paused_until()), (None, after(2 * DAY)));
+    assert_eq!((state.paused(), state.paused_until(after(3 * DAY))), (None, after(2 * DAY)));
+    let set_back = state.paused_until(after(DAY));
+    assert_eq!(set_back, Timestamp::default(), "ended under a clock that ran ahead, it is over");
     let fired = fire(store, firing(NIGHTLY, 3 * DAY, Decision::Fired), Some(event("f4", NOW, &["a"]))).await;
     assert_eq!(fired, Recorded::First);
+}
+
+pub(super) async fn a_pause_of_a_policy_is_one_of_all_that_it_has_and_ends_with_all_of_its_pauses<L: Lab>() {
+    let lab = L::new();
+    let store = &*lab.open();
+    let pause = |why: &str| Pause { by: "alice".to_owned(), why: why.to_owned(), at: NOW, until: None };
+    let all = || ScheduleKey::all_of(policy("a"));
+    store.pause_schedule(schedule_of_a(NIGHTLY), pause("one")).await.expect("paused");
+    store.pause_schedule(all(), pause("all")).await.expect("paused");
+    for schedule in [NIGHTLY, "0 4 * * *"] {
+        let new = Some(event(schedule, NOW, &["a"]));
+        assert_eq!(fire(store, firing(schedule, DAY, Decision::Fired), new).await, Recorded::Paused);
+    }
+    assert_eq!(state_of(store, "0 4 * * *").await.paused(), Some(&pause("all")));
+    let other = ScheduleKey { policy: policy("b"), schedule: NIGHTLY.into() };
+    let others = store.schedule_states(vec![other], after(DAY)).await.expect("asked");
+    assert_eq!(others[0].pause, None, "another policy");
+    let resume = |key| store.resume_schedule(key, "bob".to_owned(), after(2 * DAY));
+    assert!(resume(schedule_of_a(NIGHTLY)).await.expect("resumed"));
+    assert_eq!(state_of(store, NIGHTLY).await.paused(), Some(&pause("all")), "that of the policy lasts");
+    store.pause_schedule(schedule_of_a("gone"), pause("one")).await.expect("paused");
+    assert!(resume(all()).await.expect("resumed"));
+    assert!(!resume(all()).await.expect("asked"));
+    for schedule in [NIGHTLY, "0 4 * * *", "gone"] {
+        let state = state_of(store, schedule).await;
+        assert_eq!((state.paused(), state.paused_until(after(3 * DAY))), (None, after(2 * DAY)));
+    }
 }
 
 pub(super) async fn no_run_starts_beside_one_that_may_not_be_overlapped<L: Lab>() {

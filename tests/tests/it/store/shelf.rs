@@ -11,7 +11,7 @@ use opsward::store::{
 };
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, PolicyName, RunId, SourceName};
-use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply};
+use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply, has_acted};
 use opsward_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -101,8 +101,10 @@ impl Shelf {
         if !self.known.insert((new.event.source.as_str().to_owned(), new.event.id.clone())) {
             return Acceptance::Duplicate;
         }
-        self.incidents.hear(&mut new);
         let received = new.received;
+        let mut incidents = std::mem::take(&mut self.incidents);
+        incidents.hear(&mut new, |hinted, to| self.stands_for(hinted, to, received));
+        self.incidents = incidents;
         for run in &new.runs {
             self.places.insert(run.id.as_str().to_owned(), self.runs.len());
             self.runs.push(Run {
@@ -127,11 +129,26 @@ impl Shelf {
         Acceptance::New { runs }
     }
 
+    /// Whether what a hint has woken stands for the run `to`; where it has made no effect, it is over.
+    fn stands_for(&mut self, hinted: &RunId, to: &RunId, received: Timestamp) -> bool {
+        let Some(&at) = self.places.get(hinted.as_str()) else { return false };
+        if has_acted(&self.runs[at].ledger) {
+            return true;
+        }
+        if !self.runs[at].state.is_final() {
+            let records = [Record::new(received, Entry::GaveWay { to: to.clone() })];
+            self.write(at, &records);
+            self.runs[at].claimed = false;
+            self.stand(at, &records, Standing::Done);
+        }
+        false
+    }
+
     pub(super) fn fire(&mut self, new: NewFiring) -> Recorded {
         let NewFiring { firing, event, overlaps, .. } = new;
         let key = ScheduleKey { policy: firing.policy.clone(), schedule: firing.schedule.as_str().into() };
         let may_wait = [Decision::Fired, Decision::Queued].contains(&firing.decision);
-        if may_wait && self.pauses.get(&key).is_some_and(|pause| pause.until.is_none()) {
+        if may_wait && self.pause(&key).is_some_and(|pause| pause.until.is_none()) {
             return Recorded::Paused;
         }
         if firing.decision.starts_a_run() && !overlaps && self.unfinished(&key) {
@@ -165,8 +182,16 @@ impl Shelf {
     }
 
     pub(super) fn resume_schedule(&mut self, key: &ScheduleKey, at: Timestamp) -> bool {
-        let paused = self.pauses.get_mut(key).filter(|pause| pause.until.is_none());
-        paused.map(|pause| pause.until = Some(at)).is_some()
+        let is_meant = |known: &ScheduleKey| known.policy == key.policy && (key.is_all() || known == key);
+        let paused = self.pauses.iter_mut().filter(|(known, pause)| is_meant(known) && pause.until.is_none());
+        paused.map(|(_, pause)| pause.until = Some(at)).count() > 0
+    }
+
+    /// One that lasts before one that is over, and of these the latest.
+    fn pause(&self, key: &ScheduleKey) -> Option<&Pause> {
+        let all = self.pauses.get(&ScheduleKey::all_of(key.policy.clone()));
+        let pauses = all.into_iter().chain(self.pauses.get(key));
+        pauses.max_by_key(|pause| (pause.until.is_none(), pause.until))
     }
 
     pub(super) fn claim(&mut self, limit: usize, now: Timestamp) -> Vec<Claimed> {
@@ -404,7 +429,7 @@ impl Shelf {
         let of_it = |firing: &&Firing| firing.policy == key.policy && *firing.schedule == *key.schedule;
         let all: Vec<&Firing> = self.firings.iter().filter(of_it).collect();
         let by_then = || all.iter().filter(|firing| firing.fire_at <= up_to);
-        let waiting = all.iter().filter(|firing| firing.decision == Decision::Queued);
+        let waiting = by_then().filter(|firing| firing.decision == Decision::Queued);
         ScheduleState {
             last_fire: by_then()
                 .filter(|firing| firing.decision != Decision::FiredByHand)
@@ -412,7 +437,7 @@ impl Shelf {
                 .max(),
             waiting: waiting.map(|firing| firing.fire_at).min(),
             unfinished: self.unfinished(key),
-            pause: self.pauses.get(key).cloned(),
+            pause: self.pause(key).cloned(),
             latest: by_then().max_by_key(|firing| firing.fire_at).map(|firing| (*firing).clone()),
         }
     }
@@ -433,6 +458,7 @@ fn note(record: &Record) -> Option<String> {
         Entry::Held { reason, .. } => reason.clone(),
         Entry::Faulted { fault } => fault.message.clone(),
         Entry::Abandoned { by, .. } => format!("given up by {by}"),
+        Entry::GaveWay { to } => format!("gave way to {to}, whose event is proved"),
         Entry::Retried { why, .. } => format!("to be tried again: {why}"),
         Entry::Result { answered: Answered::Person { by }, .. } => format!("took place, says {by}"),
         Entry::NotExecuted { why, .. } => format!("did not take place: {why}"),

@@ -46,6 +46,24 @@ fn a_source_is_bare_unless_it_says_what_proves_its_senders() {
 }
 
 #[test]
+fn a_source_has_proved_events_and_hints_where_it_is_signed_or_catches_up() {
+    let hmac = "signature = { scheme = \"hmac\", secret = { env = \"A\" }, header = \"x-s\" }";
+    let catch_up = "account = \"a\"\ncatch-up = [\"cn-hangzhou\"]";
+    let queue = "account = \"a\"\nqueue = { name = \"q\", owner = \"1234567890123456\" }";
+    for (kind, lines, trust, is_mixed) in [
+        ("cloudevents", "token = { env = \"T\" }".to_owned(), Trust::Hint, false),
+        ("cloudevents", format!("token = {{ env = \"T\" }}\n{hmac}"), Trust::Proved, true),
+        ("alibaba-cloudmonitor", format!("token = {{ env = \"T\" }}\n{catch_up}"), Trust::Hint, true),
+        ("alibaba-mns", queue.to_owned(), Trust::Proved, false),
+    ] {
+        let text = format!("{HEAD}[sources.s]\nkind = \"{kind}\"\n{lines}\n");
+        let host = load_host("opsward.toml", &text).map_err(|errors| shown(&errors)).expect("good");
+        let source = &host.sources[&"s".parse().expect("a name")];
+        assert_eq!((source.trust(), source.is_mixed()), (trust, is_mixed), "{lines}");
+    }
+}
+
+#[test]
 fn the_bus_of_a_source_is_that_of_its_own_region_or_its_accounts() {
     let of = |lines: &str| match resolved(lines).expect("good").proof {
         Proof::EventBridge(bus) => bus,

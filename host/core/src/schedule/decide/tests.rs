@@ -112,6 +112,17 @@ fn while_a_run_is_unfinished_a_fire_time_is_skipped_or_waits_or_runs_beside_it()
         // A day is enough.
         (waits, "2024-01-03T03:00:00.001Z", vec![("02", SkippedLate), ("03", Queued)]),
         (Known { paused_until: now, ..waits }, "2024-01-02T17:00:00Z", vec![("02", SkippedPaused)]),
+        // Put there under a clock that ran a year ahead: it neither is fired nor keeps others from waiting.
+        (
+            Known { waiting: Some(at("2025-01-02T03:00:00Z")), unfinished: false, ..waits },
+            "2024-01-02T17:00:00Z",
+            vec![],
+        ),
+        (
+            Known { waiting: Some(at("2025-01-02T03:00:00Z")), ..waits },
+            "2024-01-03T03:00:00Z",
+            vec![("03", Queued)],
+        ),
     ] {
         let expected: Vec<_> =
             expected.into_iter().map(|(day, decision)| (day.to_owned(), decision)).collect();
@@ -169,6 +180,21 @@ fn after_a_long_sleep_the_latest_fire_times_are_decided_on_and_one_is_fired() {
     let fired: Vec<_> = due.iter().filter(|due| due.decision == Fired).collect();
     assert_eq!(fired.len(), 1);
     assert_eq!(fired[0].fire_at, at("2024-01-01T00:00:00Z"));
+}
+
+#[test]
+fn the_latest_fire_times_are_found_however_uneven_the_schedule() {
+    for line in ["*/7 9-17 * 1,6 MON", "* * 31 12 *", "0,1,2,59 */5 L * *", "30 2 * * *", "*/2 * * * *"] {
+        let [cron, zone] = [line, "America/New_York"].map(|text| Some(text.to_owned()));
+        let dialect = Some(super::super::Dialect::Scf);
+        let schedule = schedule(ScheduleEntry { cron, zone, dialect, ..ScheduleEntry::default() });
+        let (settled, until) = (at("2022-01-01T00:00:00Z"), at("2024-01-01T05:30:00Z"));
+        let all = std::iter::successors(schedule.next_after(settled), |t| schedule.next_after(*t));
+        let all: Vec<_> = all.take_while(|fire_at| *fire_at <= until).collect();
+        let mut latest = schedule.latest_first(settled, until);
+        latest.reverse();
+        assert_eq!(latest, all[all.len().saturating_sub(MISSED_MAX)..], "{line}");
+    }
 }
 
 #[test]
