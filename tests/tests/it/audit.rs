@@ -5,7 +5,7 @@ mod host;
 mod tamper;
 
 use crate::harness::{seed, times};
-use crate::store::{SINCE_6, SINCE_7, event};
+use crate::store::{SINCE_6, SINCE_7, SINCE_8, event};
 use opsward::store::sqlite::{AuditReport, Expected, SqliteStore, backup, verify_audit};
 use opsward::store::{Claim, Standing, Store as _};
 use opsward_core::audit::{Entry as Row, Kind};
@@ -312,7 +312,7 @@ async fn a_store_from_before_the_chain_begins_one_and_its_old_effects_need_no_ro
     let lab = Lab::new();
     fill(&lab, 2).await;
     let conn = Connection::open(lab.path()).expect("opens");
-    conn.execute_batch(&format!("{SINCE_7} {SINCE_6} PRAGMA user_version = 6")).expect("set back");
+    conn.execute_batch(&format!("{SINCE_8} {SINCE_7} {SINCE_6} PRAGMA user_version = 6")).expect("set back");
     drop(conn);
     for name in &FILES[1..] {
         std::fs::remove_file(lab.beside(name)).expect("removed");

@@ -293,8 +293,10 @@ pub(crate) const SINCE_6: &str = "DROP TABLE approvals; DROP TABLE audit; DROP T
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spent_of_run ON spent (run);
     CREATE INDEX spent_at ON spent (at);";
-/// And since format 7: all that only the newest has.
+/// And since format 7.
 pub(crate) const SINCE_7: &str =
     "ALTER TABLE events DROP COLUMN level; ALTER TABLE events DROP COLUMN transition; ALTER TABLE events DROP COLUMN proved;
     DROP TABLE cursors;
     DROP TABLE incidents; DROP INDEX firings_queued; DROP TABLE pauses;";
+/// And since format 8: all that only the newest has.
+pub(crate) const SINCE_8: &str = "DROP INDEX runs_of_policy;";

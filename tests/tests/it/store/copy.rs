@@ -150,7 +150,7 @@ async fn a_copy_beside_the_wal_of_another_file_is_refused_and_not_ruined() {
 async fn a_copy_of_a_file_of_a_format_before_is_marked_and_brought_up_to_date() {
     let lab = <Sqlite>::new();
     lab.open_sqlite().close().await.expect("closed");
-    let older = format!("{SINCE_7} {SINCE_6} {SINCE_5} {SINCE_4} PRAGMA user_version = 4");
+    let older = format!("{SINCE_8} {SINCE_7} {SINCE_6} {SINCE_5} {SINCE_4} PRAGMA user_version = 4");
     Connection::open(lab.path()).and_then(|c| c.execute_batch(&older)).expect("written");
     let report = backup(&lab.path(), &lab.beside("copy.db"), after(5)).expect("copied");
     assert_eq!((report.format, report.findings.len()), (Some(4), 0));
