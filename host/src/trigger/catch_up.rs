@@ -1,6 +1,7 @@
 //! Events that never came: senders give up after seconds, and what they told of while nobody listened is gone. For a source that opts
 //! in, the cloud's own history is read now and then, and what it tells goes the way of what is sent. The rules of incidents see to it
-//! that what was made of a notification is not made again. Leaves what the history says to `opsward_core::source::history`, asking to `cloud`, and recording to
+//! that what was made of a notification is not made again. A region that refuses, and an event that cannot be read, hold nothing
+//! else up. Leaves what the history says to `opsward_core::source::history`, asking to `cloud`, and recording to
 //! `accept`. Tested by `tests/tests/it/caught_up.rs`.
 
 use super::accept::Accept;
@@ -13,9 +14,10 @@ use opsward_core::config::CatchUp;
 use opsward_core::event::{Delivery, SourceKind, decode};
 use opsward_core::id::SourceName;
 use opsward_core::sender::Trust;
-use opsward_core::source::history::{self, Past};
+use opsward_core::source::history::{self, Odd, Past};
+use opsward_core::source::undecodable;
 use opsward_core::time::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -46,6 +48,13 @@ pub struct CatchUpSource {
 struct Told {
     /// The account's number.
     owner: Option<String>,
+    /// By region.
+    regions: BTreeMap<String, OfRegion>,
+}
+
+#[derive(Default)]
+struct OfRegion {
+    reported: Reported,
     /// What was handed on, so as not to do it at each look.
     ids: HashSet<String>,
 }
@@ -76,41 +85,74 @@ impl CatchUpSource {
             None => self.cloud.identify(&self.catch_up.account).await?.account_id,
         };
         told.owner = Some(owner.clone());
-        let mut seen = HashSet::new();
         for region in &self.catch_up.regions {
-            let mut token = None;
-            for _ in 0..PAGES_MAX {
-                let params = history::params(region, now, token.as_deref());
-                let account = &self.catch_up.account;
-                let answer = self.cloud.read(account, "ecs", history::ACTION, region, &params).await?;
-                let (past, next) = history::read(&answer, &owner, region).map_err(PullError::History)?;
-                for one in past.into_iter().filter(|one| one.at >= since) {
-                    if !told.ids.contains(&one.id) {
-                        self.hand_on(&one, now).await?;
-                    }
-                    seen.insert(one.id);
-                }
-                token = next;
-                if token.is_none() {
-                    break;
-                }
-            }
+            let of_region = told.regions.entry(region.clone()).or_default();
+            let looked = self.look_at(region, &owner, (since, now), &mut of_region.ids).await;
+            let from = format!("the cloud's history of {region}");
+            of_region.reported.tell(&self.name, &from, looked.as_ref().err());
         }
-        // What the history no longer has need not be remembered.
-        told.ids = seen;
         Ok(())
     }
 
-    async fn hand_on(&self, past: &Past, now: Timestamp) -> Result<(), PullError> {
-        let body = past.body.as_bytes();
-        let delivery = Delivery { headers: &[], body };
-        match decode(SourceKind::AlibabaCloudmonitor, &self.name, &delivery, now) {
-            Ok(events) => drop(self.accept.accept(events, body, Trust::Proved).await?),
-            Err(error) => {
-                let (source, problem) = (&self.name, chain(&error));
-                tracing::warn!(%source, event = past.id, "the cloud's history has what cannot be read: {problem}");
+    /// Hands on what a region remembers, but for what `told` has, and makes `told` that.
+    async fn look_at(
+        &self,
+        region: &str,
+        owner: &str,
+        (since, now): (Timestamp, Timestamp),
+        told: &mut HashSet<String>,
+    ) -> Result<(), PullError> {
+        let account = &self.catch_up.account;
+        let mut seen = HashSet::new();
+        let mut token = None;
+        for _ in 0..PAGES_MAX {
+            let params = history::params(region, now, token.as_deref());
+            let answer = self.cloud.read(account, "ecs", history::ACTION, region, &params).await?;
+            let (events, next) = history::read(&answer, owner, region).map_err(PullError::History)?;
+            for event in events {
+                let id = match &event {
+                    Ok(past) if past.at < since => continue,
+                    Ok(past) => past.id.clone(),
+                    Err(odd) => odd.id.clone(),
+                };
+                if !told.contains(&id) {
+                    self.hand_on(event, now).await?;
+                    told.insert(id.clone());
+                }
+                seen.insert(id);
+            }
+            token = next;
+            if token.is_none() {
+                break;
             }
         }
+        // What the history no longer has need not be remembered.
+        *told = seen;
+        Ok(())
+    }
+
+    async fn hand_on(&self, event: Result<Past, Odd>, now: Timestamp) -> Result<(), PullError> {
+        let odd = match event {
+            Err(odd) => odd,
+            Ok(Past { id, body, .. }) => {
+                let delivery = Delivery { headers: &[], body: body.as_bytes() };
+                match decode(SourceKind::AlibabaCloudmonitor, &self.name, &delivery, now) {
+                    Ok(events) => {
+                        self.accept.accept(events, body.as_bytes(), Trust::Proved).await?;
+                        return Ok(());
+                    }
+                    Err(error) => Odd { id, problem: chain(&error), text: body },
+                }
+            }
+        };
+        let Odd { id, text, problem } = odd;
+        tracing::warn!(
+            source = %self.name, event = id,
+            "the cloud's history has what cannot be read, and it is recorded as it is: {problem}"
+        );
+        self.accept.seen.count(&self.name, "undecodable", now);
+        let event = undecodable(&self.name, &id, &problem, text.len(), now);
+        self.accept.accept(vec![event], text.as_bytes(), Trust::Proved).await?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Source: ECS's page `DescribeInstanceHistoryEvents` (2014-05-26).
 
+use crate::id::Digest;
 use crate::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,6 +33,17 @@ pub struct Past {
     pub body: String,
 }
 
+/// What a history has that is not as documented: it is told, and holds nothing else up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Odd {
+    /// The same whenever it is read.
+    pub id: String,
+    /// What the cloud said.
+    pub text: String,
+    /// What is amiss.
+    pub problem: String,
+}
+
 /// The parameters of the call for `region`, of its first page or of that which `token` names.
 pub fn params(region: &str, now: Timestamp, token: Option<&str>) -> String {
     let start = (now - REMEMBERED).to_iso_seconds();
@@ -48,11 +60,24 @@ pub fn params(region: &str, now: Timestamp, token: Option<&str>) -> String {
 /// Reads an answer about `region` of the account with the number `owner`: what has happened, and the token of the next page.
 ///
 /// # Errors
-/// What is not as documented.
-pub fn read(answer: &str, owner: &str, region: &str) -> Result<(Vec<Past>, Option<String>), String> {
+/// Where all of it is not as documented.
+pub fn read(answer: &str, owner: &str, region: &str) -> Result<Page, String> {
     let answer: Answer = serde_json::from_str(answer).map_err(|error| error.to_string())?;
-    let past = answer.events.list.into_iter().map(|event| event.past(owner, region)).collect();
-    Ok((past, answer.next_token.filter(|token| !token.is_empty())))
+    let events = answer.events.list.into_iter().map(|event| remembered(event, owner, region)).collect();
+    Ok((events, answer.next_token.filter(|token| !token.is_empty())))
+}
+
+/// What one page tells, and the token of the next.
+pub type Page = (Vec<Result<Past, Odd>>, Option<String>);
+
+fn remembered(event: Value, owner: &str, region: &str) -> Result<Past, Odd> {
+    let text = event.to_string();
+    match serde_json::from_value::<Remembered>(event) {
+        Ok(event) => Ok(event.past(owner, region)),
+        Err(error) => {
+            Err(Odd { id: Digest::of(text.as_bytes()).to_string(), problem: error.to_string(), text })
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -66,7 +91,7 @@ struct Answer {
 #[derive(Deserialize)]
 struct Events {
     #[serde(rename = "InstanceSystemEventType")]
-    list: Vec<Remembered>,
+    list: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -133,7 +158,8 @@ mod tests {
             "EventCycleStatus": { "Code": 32, "Name": "Executed" }, "EventPublishTime": "2018-06-08T01:23:37Z",
             "NotBefore": "2018-06-08T01:23:37Z", "EventFinishTime": "2018-06-08T01:25:37Z", "Reason": "broken",
         }] } });
-        let (past, next) = read(&answer.to_string(), "12345", "cn-hangzhou").expect("readable");
+        let (events, next) = read(&answer.to_string(), "12345", "cn-hangzhou").expect("readable");
+        let past: Vec<Past> = events.into_iter().map(|event| event.expect("documented")).collect();
         assert_eq!((past.len(), next.as_deref()), (1, Some("t")));
         assert_eq!(
             (past[0].id.as_str(), past[0].at.to_iso_seconds().as_str()),
@@ -150,6 +176,23 @@ mod tests {
         );
         assert_eq!(event.subject.as_deref(), Some("acs:ecs:cn-hangzhou:12345:instance/i-1"));
         assert_eq!((event.id.as_str(), event.time), ("e-1 executed", past[0].at));
+    }
+
+    #[test]
+    fn one_that_is_not_documented_is_told_and_the_others_are_read() {
+        let good = json!({ "EventId": "e-1", "InstanceId": "i-1", "EventType": { "Name": "SystemFailure.Reboot" },
+            "EventCycleStatus": { "Name": "Executed" } });
+        let mut odd = good.clone();
+        odd["EventCycleStatus"] = json!("Executed");
+        let answer = json!({ "InstanceSystemEventSet": { "InstanceSystemEventType": [odd, 7, good] } });
+        let (events, _) = read(&answer.to_string(), "1", "cn-hangzhou").expect("readable");
+        let [Err(first), Err(second), Ok(past)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((past.id.as_str(), second.text.as_str()), ("e-1 Executed", "7"));
+        assert!(
+            first.problem.contains("invalid type: string \"Executed\"") && first.id != second.id,
+            "{first:?}"
+        );
+        assert_eq!(read(&answer.to_string(), "1", "cn-hangzhou").map(|read| read.0), Ok(events));
     }
 
     #[test]
