@@ -167,6 +167,11 @@ async fn a_sender_cannot_ask_for_it() {
         crate::harness::SIGNED
     );
     world.write("opsward.toml", &(settings + &hook));
+    // Without the line that keeps all events from it, it is the plugin that refuses.
+    let file = policy("enforce");
+    let open: Vec<&str> = file.lines().filter(|line| !line.starts_with("on = []")).collect();
+    assert_eq!(open.len() + 1, file.lines().count());
+    world.write("plugins.d/open.toml", &open.join("\n"));
     let host = world.start().await;
     let data = json!({
         "rule": "opsward-events", "region": "cn-hangzhou", "product": "ECS", "names": [],
@@ -179,7 +184,9 @@ async fn a_sender_cannot_ask_for_it() {
     let request = world.http.post(url).header("content-type", "application/cloudevents+json");
     let answer = crate::harness::signed(request, &event).send().await.expect("the host answers");
     assert_eq!(answer.status().as_u16(), 200);
-    let run = world.settled_runs(&host, 1).await.remove(0);
+    let runs = world.settled_runs(&host, 1).await;
+    let run = &runs[0];
+    assert_eq!((runs.len(), &run["policy"]), (1, &json!("open")), "{runs:#?}");
     assert!(run["note"].as_str().is_some_and(|note| note.contains("opsward.NotAPerson")), "{run:#}");
     assert_eq!(world.sim_get("effects").await, json!([]));
     assert_eq!(host.terminate().await, Some(0));
