@@ -23,6 +23,7 @@ mod tencent_cls;
 mod tencent_eventbridge;
 mod tencent_monitor;
 mod tencent_scf;
+mod tencent_task;
 mod transition;
 
 pub use incident::{Incident, News, Transitions, Wants, Woken};
@@ -30,6 +31,7 @@ pub use kind::{Route, SourceKind, UnknownSourceKind};
 pub use logline::{LinePattern, LinePatternError, ReadFrom};
 pub use manual::{given, manual_source};
 pub use mapping::{Mapping, MappingError, MappingText};
+pub use tencent_task::repair_task;
 pub use transition::Transition;
 
 use crate::id::{Digest, SourceName};

@@ -3,6 +3,7 @@
 //! action means to the products.
 
 use crate::answer::{ApiError, Outcome};
+use crate::cms::{Rules, Sent};
 use crate::ecs_history::Remembered;
 use crate::ids::Ids;
 use crate::keys::Caller;
@@ -23,6 +24,9 @@ pub(crate) struct Cloud {
     pub(crate) past: Past,
     /// ECS's system events.
     pub(crate) history: Vec<Remembered>,
+    pub(crate) rules: Rules,
+    /// Test events that nobody has been told of yet.
+    pub(crate) sent: Vec<Sent>,
     /// By (action, token).
     tokens: HashMap<(String, String), FirstAnswer>,
     on_disk: HashMap<String, OnDisk>,
@@ -63,6 +67,8 @@ impl Cloud {
             effects: Ring::default(),
             past: Past::default(),
             history: Vec::new(),
+            rules: Rules::new(),
+            sent: Vec::new(),
             tokens: HashMap::new(),
             on_disk: HashMap::new(),
         };

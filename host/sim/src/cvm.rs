@@ -3,6 +3,7 @@
 
 use crate::answer::{ApiError, Outcome};
 use crate::cloud::{Call, Cloud};
+use crate::cvm_tasks;
 use crate::json_params::{self as json_args, Filter, Params};
 use crate::state::{CvmInstance, CvmState, ImageKind, Operation, Tencent};
 use opsward_core::time::Timestamp;
@@ -16,6 +17,7 @@ pub(crate) const VERSION: &str = "2017-03-12";
 pub(crate) fn answer(cloud: &mut Cloud, call: &Call<'_>, params: &Params) -> Option<Outcome> {
     Some(match call.action {
         "DescribeInstances" => describe_instances(cloud, call, params),
+        "DescribeTaskInfo" => cvm_tasks::describe(cloud, call, params),
         "ResetInstance" => reset_instance(cloud, call, params),
         "StartInstances" => change_power(cloud, call, params, Power::Start),
         "StopInstances" => change_power(cloud, call, params, Power::Stop),

@@ -1,17 +1,15 @@
 //! System events of simulated ECS instances: what happens to the instance, and the CloudMonitor notifications about it,
-//! several per incident, posted to the subscribers with a few tries each. Shapes as in the documents' samples
+//! several per incident, for the subscribers and the targets of rules. Leaves taking them there to `deliver`. Shapes as in the documents' samples
 //! (`tests/events`). Tested by `tests/tests/it/sim.rs`.
 
 use crate::clock::china_compact;
-use crate::ecs;
 use crate::ecs_history::Remembered;
-use crate::queues::NoQueue;
 use crate::server::Simulator;
 use crate::state::{EcsInstance, EcsStatus};
-use opsward_core::sign::keyed_hash::base64;
+use crate::{deliver, ecs};
 use opsward_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,6 +87,9 @@ pub(crate) enum EmitError {
 const KNOWN: &str = "SystemFailure.{Reboot,Redeploy,Stop}, SystemMaintenance.{Reboot,Redeploy,Stop}, \
                      InstanceFailure.Reboot";
 
+/// How grave all of them are.
+const LEVEL: &str = "CRITICAL";
+
 /// What was posted.
 #[derive(Debug, Serialize)]
 pub(crate) struct Emitted {
@@ -110,16 +111,7 @@ struct Posted {
 pub(crate) async fn emit(sim: &Simulator, request: &EmitRequest) -> Result<Emitted, EmitError> {
     let happening = Happening::parse(&request.event)?;
     let instance = instance(sim, &request.instance)?;
-    // An empty TLS configuration: subscribers are plain HTTP, and reqwest wants one all the same.
-    let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .map(|config| config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
-    let builder = reqwest::Client::builder().no_proxy().timeout(PUSH_TIMEOUT);
-    let client = match tls {
-        Ok(tls) => builder.tls_backend_preconfigured(tls),
-        Err(_) => builder,
-    }
-    .build()?;
+    let client = deliver::client()?;
     let incident = sim.ids.resource("e-bp1", 17);
     let started = sim.clock.now();
     let mut emitted = Emitted { incident: incident.clone(), posted: Vec::new() };
@@ -231,70 +223,17 @@ async fn push_all(
         changed: sim.clock.now(),
     });
     let mut posted = Vec::new();
-    for subscriber in sim.subscribers.all() {
+    let by_rules = sim.cloud().told_of("ECS", &notification.name(), LEVEL);
+    for subscriber in sim.subscribers.all().into_iter().chain(by_rules) {
         let body = notification.body(subscriber.form);
         for _ in 0..request.copies {
-            let answers = match subscriber.url.split_once(':') {
-                Some(("mns", queue)) => enqueue(sim, queue, &body),
-                Some(("sls", store)) => write(sim, store, &body),
-                _ => push(client, &subscriber.url, &body).await,
-            };
+            let answers = deliver::deliver(sim, client, &subscriber.url, &body).await;
             let (url, name) = (subscriber.url.clone(), notification.name());
             posted.push(Posted { url, name, body: body.clone(), answers });
         }
     }
     emitted.posted.extend(posted);
 }
-
-/// CloudMonitor's messages are in base64, as the vendor's own clients send them.
-fn enqueue(sim: &Simulator, queue: &str, body: &Value) -> Vec<Value> {
-    let body = base64(body.to_string().as_bytes());
-    match sim.queues.send(queue, body, &sim.ids, sim.clock.now()) {
-        Ok(_) => vec![201.into()],
-        Err(NoQueue) => vec![404.into()],
-    }
-}
-
-/// In a log store all values are texts.
-fn write(sim: &Simulator, store: &str, body: &Value) -> Vec<Value> {
-    let now = sim.clock.now();
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let mut record: Map<String, Value> = body
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.clone(), text(value).into()))
-        .collect();
-    record.insert("__time__".to_owned(), now.seconds().into());
-    vec![if sim.logs.write(store, record, now) { 200.into() } else { 404.into() }]
-}
-
-async fn push(client: &reqwest::Client, url: &str, body: &Value) -> Vec<Value> {
-    let mut answers = Vec::new();
-    for attempt in 0..PUSHES_MAX {
-        if attempt > 0 {
-            tokio::time::sleep(PUSH_PAUSE).await;
-        }
-        let sending = client.post(url).header("content-type", "application/json; charset=UTF-8");
-        match sending.body(body.to_string()).send().await {
-            Ok(response) => {
-                answers.push(response.status().as_u16().into());
-                if response.status().is_success() {
-                    break;
-                }
-            }
-            Err(error) => answers.push(json!(error.without_url().to_string())),
-        }
-    }
-    answers
-}
-
-/// CloudMonitor gives a receiver five seconds.
-const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// One push and CloudMonitor's three retries.
-const PUSHES_MAX: usize = 4;
-/// Shorter than the real one, so that nobody waits for it.
-const PUSH_PAUSE: Duration = Duration::from_millis(200);
 
 /// One notification, in whatever form it is sent.
 struct Notification<'a> {
@@ -325,7 +264,7 @@ impl Notification<'_> {
             "id": self.id,
             "product": "ECS",
             "resourceId": format!("acs:ecs:{}:{}:instance/{}", self.instance.region, self.account, self.instance_id),
-            "level": "CRITICAL",
+            "level": LEVEL,
             "instanceName": self.instance.name,
             "status": self.status,
             "name": self.name(),

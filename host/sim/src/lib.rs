@@ -4,7 +4,7 @@
 //! Alibaba calls are told apart by `Action` and `Version` (query, form body or `x-acs-*` headers), Tencent calls by
 //! their `X-TC-*` headers, message queues by the path `/queues/*`, log stores by `/logstores/*`; `/_sim/*` is the control interface (see `control`), `/latest/*` the metadata services.
 //! Leaves RAM and CAM permissions,
-//! billing and every action not listed in `ecs`, `sts`, `sts_tencent`, `cvm` and `cbs` out. Tested by `tests/tests/it/sim.rs` and,
+//! billing and every action not listed in `ecs`, `cms`, `sts`, `sts_tencent`, `cvm` and `cbs` out. Tested by `tests/tests/it/sim.rs` and,
 //! against the vendors' own SDKs, by `tests/peers`.
 
 // `json!` recurses once a token, and a CBS disk has 45 fields.
@@ -14,9 +14,12 @@ mod answer;
 mod cbs;
 mod clock;
 mod cloud;
+mod cms;
 mod control;
 mod cut;
 mod cvm;
+mod cvm_tasks;
+mod deliver;
 mod ecs;
 mod ecs_history;
 mod ecs_snapshot;

@@ -9,7 +9,7 @@ use crate::request::Asked;
 use crate::server::Simulator;
 use crate::state::World;
 use crate::verify::skew_max;
-use crate::{cvm, ecs};
+use crate::{cvm, deliver, ecs};
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use opsward_core::catalog::Provider;
@@ -63,6 +63,7 @@ pub(crate) fn carry_out_later(simulator: &Arc<Simulator>, call: LateCall) {
             if now >= due {
                 if now.since(signed_at) <= skew_max(asked.provider) {
                     let late = simulator.carry_out(&asked, &key, &request_id, now, &Taken::default());
+                    deliver::send_test_events(&simulator);
                     tracing::debug!(request_id, code = ?late.err().map(|e| e.code), "a late change");
                 }
                 return;

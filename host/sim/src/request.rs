@@ -2,7 +2,7 @@
 //! Nothing of it is believed before `verify` has looked at it. Tested below.
 
 use crate::answer::{ApiError, Format, object};
-use crate::{cbs, cvm, ecs, sts, sts_tencent};
+use crate::{cbs, cms, cvm, ecs, sts, sts_tencent};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
 use opsward_core::catalog::Provider;
@@ -78,6 +78,7 @@ pub(crate) enum Product {
     Sts,
     Cvm,
     Cbs,
+    Cms,
     Mns,
     Sls,
 }
@@ -89,6 +90,7 @@ impl Product {
             Self::Sts => "sts",
             Self::Cvm => "cvm",
             Self::Cbs => "cbs",
+            Self::Cms => "cms",
             Self::Mns => "mns",
             Self::Sls => "sls",
         }
@@ -193,6 +195,7 @@ impl Asked {
         let product = match version.as_str() {
             ecs::VERSION => Ok(Product::Ecs),
             sts::VERSION => Ok(Product::Sts),
+            cms::VERSION => Ok(Product::Cms),
             "" => Err(ApiError::new(400, "MissingVersion", "Version is mandatory for this action.")),
             _ => Err(ApiError::new(400, "InvalidVersion", "Specified parameter Version is not valid.")),
         };

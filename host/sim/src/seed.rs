@@ -187,5 +187,12 @@ fn tencent() -> Tencent {
         ("img-pmqg1cw7".into(), image("lab-shared", ImageKind::Shared)),
         ("img-eb30mz89".into(), image("TencentOS Server 3.1 (TK4)", ImageKind::Public)),
     ]);
-    Tencent { uin: TENCENT_UIN.into(), instances, disks, snapshots: BTreeMap::new(), images }
+    Tencent {
+        uin: TENCENT_UIN.into(),
+        instances,
+        disks,
+        snapshots: BTreeMap::new(),
+        images,
+        tasks: BTreeMap::new(),
+    }
 }

@@ -18,7 +18,7 @@ use crate::seed;
 use crate::state::{Limits, Settle};
 use crate::traffic::{RequestSeen, Traffic, shown};
 use crate::verify::{self, Nonces, Verdict, verify};
-use crate::{cbs, control, cvm, ecs, metadata, mns, sls, sts, sts_tencent};
+use crate::{cbs, cms, control, cvm, deliver, ecs, metadata, mns, sls, sts, sts_tencent};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
@@ -158,7 +158,9 @@ impl Simulator {
         let outcome = match &verdict.outcome {
             Ok(key) => {
                 taken = self.faults.take(&met);
-                self.carry_out(&asked, key, &request_id, now, &taken)
+                let outcome = self.carry_out(&asked, key, &request_id, now, &taken);
+                deliver::send_test_events(self);
+                outcome
             }
             Err(refusal) => Err(refusal.clone()),
         };
@@ -229,6 +231,7 @@ impl Simulator {
         }
         let ask = |cloud: &mut Cloud| match (product, arguments) {
             (Product::Ecs, Arguments::Flat(params)) => ecs::answer(cloud, &call, params),
+            (Product::Cms, Arguments::Flat(params)) => cms::answer(cloud, &call, params),
             (Product::Sts, Arguments::Flat(params)) => sts::answer(cloud, &self.keyring, &call, params),
             (Product::Sts, Arguments::Json(params)) => {
                 sts_tencent::answer(cloud, &self.keyring, &call, params)

@@ -106,6 +106,23 @@ pub(crate) struct Tencent {
     pub(crate) disks: BTreeMap<String, CbsDisk>,
     pub(crate) snapshots: BTreeMap<String, CbsSnapshot>,
     pub(crate) images: BTreeMap<String, Image>,
+    #[serde(default)]
+    pub(crate) tasks: BTreeMap<String, RepairTask>,
+}
+
+/// A maintenance task of a CVM instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RepairTask {
+    pub(crate) instance_id: String,
+    pub(crate) region: String,
+    /// `TaskTypeId`: 101 to 107.
+    pub(crate) kind: u32,
+    /// `TaskStatus`: 1 to 6.
+    pub(crate) status: u32,
+    pub(crate) created: Timestamp,
+    #[serde(default)]
+    pub(crate) ended: Option<Timestamp>,
 }
 
 /// A state that was entered, and those it goes on to by itself.

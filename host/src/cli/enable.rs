@@ -92,7 +92,7 @@ pub(super) async fn run(args: EnableArgs, out: &mut dyn Write) -> anyhow::Result
     write!(out, "{}", asked(&told.permissions, provider))?;
     let text = draft.to_toml(account.as_ref(), &host);
     writeln!(out, "\n{}:\n\n{text}", place.file.display())?;
-    if args.dry_run || !confirmed(&args, &format!("write `{}`?", place.file.display()))? {
+    if args.dry_run || !confirmed(args.yes, &format!("write `{}`?", place.file.display()))? {
         return Ok(if args.dry_run { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let file = std::fs::File::create_new(&place.file);
@@ -175,12 +175,12 @@ fn tell_left(place: &Place, text: &str, host: &HostSettings, out: &mut dyn Write
 }
 
 /// Asks the person at the terminal, unless they have said yes already.
-fn confirmed(args: &EnableArgs, question: &str) -> anyhow::Result<bool> {
-    if args.yes {
+pub(super) fn confirmed(yes: bool, question: &str) -> anyhow::Result<bool> {
+    if yes {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        bail!("nobody is there to be asked: say `--yes`, or `--dry-run` to look only");
+        bail!("nobody is there to be asked: say `--yes`");
     }
     write!(std::io::stderr(), "{question} [y/N] ")?;
     let mut answer = String::new();

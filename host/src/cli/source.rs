@@ -1,7 +1,9 @@
 //! `opsward source kinds|ls|status|setup|drill`: which sources of events there can be and are, what comes from them, and how a cloud is
-//! pointed at them. Leaves reading what came to `status`, what to enter in a cloud to `setup`, and test events to `drill`. Tested in
-//! `tests/tests/it/sources.rs`.
+//! pointed at them. Leaves reading what came to `status`, what to enter in a cloud to `setup`, having it done to `apply`, and test
+//! events to `drill`. Tested in `tests/tests/it/sources.rs` and `setup.rs`.
 
+mod apply;
+mod ask;
 mod drill;
 mod setup;
 mod status;
@@ -48,9 +50,9 @@ pub enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Print what points the cloud at this host: calls where there is an API, steps in the console
+    /// Print what points the cloud at this host, calls where there is an API and steps in the console; or have the calls made
     Setup(setup::SetupArgs),
-    /// Say how to have the cloud send a test event, and wait until it has arrived
+    /// Have the cloud send a test event, or say how to, and wait until it has arrived
     Drill(drill::DrillArgs),
 }
 
@@ -62,7 +64,7 @@ pub(super) async fn run(command: Command, out: &mut dyn Write) -> anyhow::Result
         Command::Status { config, name, output } => {
             return status::status(&config.config, name.as_ref(), output, out).await;
         }
-        Command::Setup(args) => setup::setup(&args, out).await?,
+        Command::Setup(args) => return setup::setup(&args, out).await,
         Command::Drill(args) => return drill::drill(&args, out).await,
     }
     Ok(ExitCode::SUCCESS)

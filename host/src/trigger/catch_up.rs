@@ -5,16 +5,14 @@
 //! `accept`. Tested by `tests/tests/it/caught_up.rs`.
 
 use super::accept::Accept;
-use super::http::chain;
 use super::pulling::{PullError, Reported};
 use crate::cloud::CloudClient;
 use crate::failpoint::haste;
 use crate::store::Cursor;
 use opsward_core::config::CatchUp;
-use opsward_core::event::{Delivery, SourceKind, decode};
 use opsward_core::id::SourceName;
 use opsward_core::sender::Trust;
-use opsward_core::source::history::{self, Odd, Past};
+use opsward_core::source::history::{About, Odd, Past};
 use opsward_core::source::undecodable;
 use opsward_core::time::Timestamp;
 use std::collections::{BTreeMap, HashSet};
@@ -102,17 +100,19 @@ impl CatchUpSource {
         (since, now): (Timestamp, Timestamp),
         told: &mut HashSet<String>,
     ) -> Result<(), PullError> {
-        let account = &self.catch_up.account;
+        let CatchUp { account, history, .. } = &self.catch_up;
+        let (service, action) = history.action();
         let mut seen = HashSet::new();
         let mut token = None;
         for _ in 0..PAGES_MAX {
-            let params = history::params(region, now, token.as_deref());
-            let answer = self.cloud.read(account, "ecs", history::ACTION, region, &params).await?;
-            let (events, next) = history::read(&answer, owner, region).map_err(PullError::History)?;
-            for event in events {
+            let params = history.params(region, now, token.as_deref());
+            let answer = self.cloud.read(account, service, action, region, &params).await?;
+            let about = About { source: &self.name, owner, region, now };
+            let page = history.read(&answer, &about, token.as_deref()).map_err(PullError::History)?;
+            for event in page.events {
                 let id = match &event {
-                    Ok(past) if past.at < since => continue,
-                    Ok(past) => past.id.clone(),
+                    Ok(past) if past.event.time < since => continue,
+                    Ok(past) => past.event.id.clone(),
                     Err(odd) => odd.id.clone(),
                 };
                 if !told.contains(&id) {
@@ -121,7 +121,7 @@ impl CatchUpSource {
                 }
                 seen.insert(id);
             }
-            token = next;
+            token = page.next;
             if token.is_none() {
                 break;
             }
@@ -132,20 +132,13 @@ impl CatchUpSource {
     }
 
     async fn hand_on(&self, event: Result<Past, Odd>, now: Timestamp) -> Result<(), PullError> {
-        let odd = match event {
+        let Odd { id, text, problem } = match event {
             Err(odd) => odd,
-            Ok(Past { id, body, .. }) => {
-                let delivery = Delivery { headers: &[], body: body.as_bytes() };
-                match decode(SourceKind::AlibabaCloudmonitor, &self.name, &delivery, now) {
-                    Ok(events) => {
-                        self.accept.accept(events, body.as_bytes(), Trust::Proved).await?;
-                        return Ok(());
-                    }
-                    Err(error) => Odd { id, problem: chain(&error), text: body },
-                }
+            Ok(Past { event, body }) => {
+                self.accept.accept(vec![event], body.as_bytes(), Trust::Proved).await?;
+                return Ok(());
             }
         };
-        let Odd { id, text, problem } = odd;
         tracing::warn!(
             source = %self.name, event = id,
             "the cloud's history has what cannot be read, and it is recorded as it is: {problem}"

@@ -55,6 +55,7 @@
 #[cfg(all(target_arch = "wasm32", target_os = "unknown", feature = "bump-allocator"))]
 mod allocator;
 mod call;
+mod confirm;
 mod description;
 mod event;
 mod host;
@@ -66,6 +67,7 @@ mod state;
 pub mod testing;
 
 pub use call::{Call, CallError, ErrorKind, Response};
+pub use confirm::{Confirmed, Unconfirmed};
 pub use description::{Description, Permission};
 pub use event::Event;
 pub use outcome::{Failure, Outcome};

@@ -40,6 +40,13 @@ impl Policy for Obedient {
             "by-offset" => {
                 numbers(run.list_by_offset(Call::new("cvm", "DescribeInstances"), "/InstanceSet")?)
             }
+            "confirm" => {
+                let (read, is_it) = (Call::new("cvm", "DescribeInstances"), |number: &u32| number % 2 == 1);
+                match run.confirm_by_offset("odd number", read, "/InstanceSet", is_it)? {
+                    Ok(odd) => numbers(odd.into_iter().map(|one| one.into_inner()).collect()),
+                    Err(unconfirmed) => Outcome::from(unconfirmed).summary,
+                }
+            }
             "not-asked" => run.call(Call::new("ecs", "DeleteDisk"))?.body,
             "reserved" => run.call(Call::new("ecs", "DescribeDisks").param("ClientToken", "t"))?.body,
             "once" => run.call(Call::new("ecs", "CreateSnapshot").once("e-1/d-1"))?.request_id,
@@ -206,4 +213,22 @@ fn more_calls_than_one_batch_takes_are_all_made() {
     let host = FakeHost::new().on("ecs:CreateSnapshot", |_| json!({}));
     assert_eq!(handle(&host, "many").expect("made"), "1001");
     assert_eq!(host.calls()[1_000].params["DiskId"], 1_000);
+}
+
+#[test]
+fn what_a_read_shows_is_confirmed_and_the_rest_is_not() {
+    let listing = |numbers: &'static [u32]| {
+        let answer = move |_: &Value| json!({ "TotalCount": numbers.len(), "InstanceSet": numbers });
+        FakeHost::new().on("cvm:DescribeInstances", answer)
+    };
+    let host = listing(&[1, 2, 3]);
+    assert_eq!(handle(&host, "confirm").as_deref(), Ok("1 3"));
+    assert_eq!(host.logs()[0].1, "left out 1 that the cloud listed, but that are no odd number");
+    let said = |numbers| handle(&listing(numbers), "confirm").expect("an outcome");
+    assert_eq!(said(&[]), "nothing to do: the cloud shows no odd number");
+    assert_eq!(said(&[2, 4]), "nothing to do: the cloud shows no odd number, but 2 that are not it");
+    let error = CallError::new(ErrorKind::Unauthorized, "UnauthorizedOperation", "no");
+    let failure =
+        handle(&FakeHost::new().fail("cvm:DescribeInstances", error), "confirm").expect_err("fails");
+    assert_eq!(failure.code, "UnauthorizedOperation");
 }

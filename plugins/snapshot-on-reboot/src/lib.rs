@@ -3,9 +3,11 @@
 //! exactly once, to the host. Tested natively against the SDK's fake host, in `tests/`.
 
 use opsward_policy::{
-    Call, CallError, Description, Event, Failure, Outcome, Policy, Response, Run, Value, json,
+    Call, CallError, Confirmed, Description, Event, Failure, Outcome, Policy, Response, Run, Unconfirmed,
+    Value, json,
 };
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// The policy.
 pub struct SnapshotOnReboot;
@@ -52,10 +54,10 @@ impl Policy for SnapshotOnReboot {
             return Ok(Outcome::new(reason));
         }
         let rebooted = Rebooted::from_event(event, &body)?;
-        let disks = disks(&rebooted, run)?;
-        if disks.is_empty() {
-            return Ok(Outcome::new(format!("{} has no disks: nothing to snapshot", rebooted.instance)));
-        }
+        let disks = match disks(&rebooted, run)? {
+            Ok(disks) => disks,
+            Err(unconfirmed) => return Ok(unconfirmed.into()),
+        };
         let calls = disks.iter().map(|disk| rebooted.snapshot(disk, run)).collect();
         let answers = run.call_all(calls, SNAPSHOTS_AT_ONCE);
         report(&rebooted, &disks, answers)
@@ -129,7 +131,9 @@ impl Rebooted {
         })
     }
 
-    fn snapshot(&self, disk: &str, run: &Run<Config>) -> Call {
+    /// The event may be anybody's word: what is snapshot is what the cloud has shown.
+    fn snapshot(&self, disk: &Confirmed<Disk>, run: &Run<Config>) -> Call {
+        let disk = disk.disk_id.as_str();
         let once = format!("{}/{disk}", self.incident);
         let description =
             format!("Made by opsward after the reboot of {} (incident {})", self.instance, self.incident);
@@ -170,28 +174,27 @@ fn is_instance_id(id: &str) -> bool {
     !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// The ids of all disks of the instance, in the cloud's order.
-fn disks(rebooted: &Rebooted, run: &Run<Config>) -> Result<Vec<String>, Failure> {
+/// All disks of the instance, in the cloud's order.
+fn disks(
+    rebooted: &Rebooted,
+    run: &Run<Config>,
+) -> Result<Result<Vec<Confirmed<Disk>>, Unconfirmed>, Failure> {
     let call = Call::new("ecs", "DescribeDisks")
         .region(&rebooted.region)
         .param("RegionId", rebooted.region.as_str())
         .param("InstanceId", rebooted.instance.as_str());
-    let listed: Vec<Disk> = run.list_by_token(call, "/Disks/Disk").map_err(|error| {
-        Failure::from(error).during(&format!("listing the disks of {}", rebooted.instance))
-    })?;
-    let (ours, foreign): (Vec<Disk>, Vec<Disk>) =
-        listed.into_iter().partition(|disk| disk.is_attached_to(&rebooted.instance));
-    if !foreign.is_empty() {
-        run.warn(format!("left out {} listed disks that are not of {}", foreign.len(), rebooted.instance));
-    }
-    let mut ids: Vec<String> = Vec::with_capacity(ours.len());
-    for disk in ours {
+    let is_ours = |disk: &Disk| disk.is_attached_to(&rebooted.instance);
+    let confirmed = run
+        .confirm_by_token(&format!("disk of {}", rebooted.instance), call, "/Disks/Disk", is_ours)
+        .map_err(|error| {
+            Failure::from(error).during(&format!("listing the disks of {}", rebooted.instance))
+        })?;
+    Ok(confirmed.map(|mut disks| {
         // A list that changes while it is paged may show a disk twice.
-        if !ids.contains(&disk.disk_id) {
-            ids.push(disk.disk_id);
-        }
-    }
-    Ok(ids)
+        let mut seen = BTreeSet::new();
+        disks.retain(|disk| seen.insert(disk.disk_id.clone()));
+        disks
+    }))
 }
 
 #[derive(Deserialize)]
@@ -215,13 +218,13 @@ impl Disk {
 /// Sums up: all snapshots made, or a failure that names each disk without one.
 fn report(
     rebooted: &Rebooted,
-    disks: &[String],
+    disks: &[Confirmed<Disk>],
     answers: Vec<Result<Response, CallError>>,
 ) -> Result<Outcome, Failure> {
     let mut created = Vec::new();
     let mut failed = Vec::new();
     let mut simulated = false;
-    for (disk, answer) in disks.iter().zip(answers) {
+    for (disk, answer) in disks.iter().map(|disk| &disk.disk_id).zip(answers) {
         match answer {
             Ok(response) => {
                 simulated |= response.simulated;

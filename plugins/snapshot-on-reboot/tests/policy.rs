@@ -254,13 +254,27 @@ fn only_disks_of_the_instance_are_touched() {
     let calls = host.calls_of("ecs:CreateSnapshot");
     let disks: Vec<&Value> = calls.iter().map(|call| &call.params["DiskId"]).collect();
     assert_eq!(disks, ["d-ours", "d-shared"]);
-    assert!(host.logs()[0].1.starts_with("left out 2 listed disks"), "{:?}", host.logs());
+    let logs = host.logs();
+    assert!(logs[0].1.starts_with("left out 2 that the cloud listed, but that are no disk of"), "{logs:?}");
 }
 
 #[test]
 fn an_instance_without_disks_is_nothing_to_do() {
     let outcome = handle(&host(0), &executed()).expect("done");
-    assert_eq!(outcome.summary, format!("{INSTANCE} has no disks: nothing to snapshot"));
+    assert_eq!(outcome.summary, format!("nothing to do: the cloud shows no disk of {INSTANCE}"));
+}
+
+/// Whoever knows the path may name any machine, and a cloud that ignores a filter shows the disks of all.
+#[test]
+fn what_the_cloud_does_not_show_of_an_event_is_left_alone() {
+    let host = host(0).on(
+        "ecs:DescribeDisks",
+        |_| json!({ "Disks": { "Disk": [{ "DiskId": "d-theirs", "InstanceId": "i-another" }] } }),
+    );
+    let outcome = handle(&host, &executed()).expect("nothing to do is no failure");
+    let said = format!("nothing to do: the cloud shows no disk of {INSTANCE}, but 1 that are not it");
+    assert_eq!(outcome.summary, said);
+    assert!(host.calls_of("ecs:CreateSnapshot").is_empty());
 }
 
 #[test]

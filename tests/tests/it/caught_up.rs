@@ -2,9 +2,12 @@
 //! not made again, and nobody is woken by what happened before the source was there.
 
 use crate::chaos::HASTE;
+use crate::grants;
 use crate::harness::{Host, TOKEN, World, eventually};
 use crate::pulled::events;
+use crate::sim::lab::real_time;
 use serde_json::json;
+use std::time::Duration;
 
 /// A world whose source catches up with these regions, written as a list.
 async fn world_that_catches_up(regions: &str) -> World {
@@ -66,6 +69,74 @@ async fn what_was_not_received_is_caught_up_with_and_what_was_wakes_nobody_again
 async fn restarted(world: &World, host: Host) -> Host {
     assert_eq!(host.terminate().await, Some(0));
     world.start_with(&[HASTE]).await.expect("ready")
+}
+
+/// What is asked of the tasks of CVM: a policy that is woken by each of them once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_of_cvm_are_events_of_their_own_and_wake_once_at_each_step() {
+    let world = grants::world().await;
+    let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
+    let monitor = "\n[sources.monitor]\nkind = \"tencent-monitor\"\naccount = \"lab\"\ntoken = { env = \"TEST_TOKEN\" }\n\
+        catch-up = [\"ap-shanghai\"]\n";
+    world.write("opsward.toml", &(settings + monitor));
+    let file = grants::policy("tasks", "lab", "enforce", "");
+    let wanted = "on = [{ source = \"monitor\", type = \"cvm:RepairTask:*\" }]";
+    let file: Vec<&str> =
+        file.lines().map(|line| if line.starts_with("on = ") { wanted } else { line }).collect();
+    world.write("plugins.d/tasks.toml", &file.join("\n"));
+
+    let task = |region: &str, status: u32, seconds_ago: u64, ended: bool| {
+        let created = real_time() - Duration::from_secs(seconds_ago);
+        let ended = ended.then(real_time);
+        json!({ "instance_id": "ins-1", "region": region, "kind": 107, "status": status, "created": created, "ended": ended })
+    };
+    let old = json!({ "rep-old": task("ap-shanghai", 1, 3600, false) });
+    world.patch_state(json!({ "tencent": { "tasks": old } })).await;
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    asked(&world, 2).await;
+    assert_eq!(events(&world, &host).await.len(), 0, "it was made before the source was there");
+
+    // Times are told to the second: this one is made in a later one than that in which the source began.
+    eventually("a later second", async || {
+        let new =
+            json!({ "rep-1": task("ap-shanghai", 1, 0, false), "rep-2": task("ap-guangzhou", 1, 0, false) });
+        world.patch_state(json!({ "tencent": { "tasks": new } })).await;
+        (!events(&world, &host).await.is_empty()).then_some(())
+    })
+    .await;
+    let runs = world.settled_runs(&host, 1).await;
+    assert_eq!((runs.len(), &runs[0]["event_id"]), (1, &json!("rep-1 inquiring")));
+    // Read again it wakes nobody again, after a restart neither.
+    let host = restarted(&world, host).await;
+    asked(&world, 2).await;
+    assert_eq!(world.runs(&host).await.len(), 1);
+    let over =
+        json!({ "rep-1": task("ap-shanghai", 3, 0, true), "rep-old": task("ap-shanghai", 3, 3600, true) });
+    world.patch_state(json!({ "tencent": { "tasks": over } })).await;
+    let runs = world.settled_runs(&host, 3).await;
+    let ids: std::collections::BTreeSet<&str> =
+        runs.iter().filter_map(|run| run["event_id"].as_str()).collect();
+    assert_eq!(
+        ids.into_iter().collect::<Vec<_>>(),
+        ["rep-1 executed", "rep-1 inquiring", "rep-old executed"]
+    );
+    let listed = events(&world, &host).await;
+    let event = listed.iter().find(|row| row["event"]["id"] == "rep-1 executed").expect("listed");
+    assert_eq!(
+        (&event["event"]["type"], &event["event"]["incident"]),
+        (&json!("cvm:RepairTask:107"), &json!("tencent:task/rep-1"))
+    );
+    assert_eq!(host.terminate().await, Some(0));
+}
+
+/// Waits until the tasks were read so often more.
+async fn asked(world: &World, times: usize) {
+    let looks = async || {
+        let requests = world.sim_get("requests").await;
+        requests.as_array().expect("a list").iter().filter(|one| one["action"] == "DescribeTaskInfo").count()
+    };
+    let before = looks().await;
+    eventually("looks at the tasks", async || (looks().await >= before + times).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

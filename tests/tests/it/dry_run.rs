@@ -3,6 +3,7 @@
 
 use crate::grants::{ended, policy, requests, send, world};
 use crate::harness::{Host, World, eventually, executed};
+use crate::setup;
 use serde_json::{Value, json};
 
 /// One call of the guest that makes calls.
@@ -63,7 +64,10 @@ async fn books(world: &World) -> usize {
 
 /// Runs the bundled policy `name` once, and gives its run.
 async fn run_once(name: &str, mode: &str) -> (World, Value) {
-    let world = World::new().await;
+    let world = match name {
+        "cloud-setup" => setup::world("enforce").await,
+        _ => World::new().await,
+    };
     let set_mode = |world: &World| {
         let file = format!("plugins.d/{name}.toml");
         let text = std::fs::read_to_string(world.dir.path().join(&file)).expect("its file");
@@ -81,6 +85,12 @@ async fn run_once(name: &str, mode: &str) -> (World, Value) {
             world.put_nightly_reset().await;
             set_mode(&world);
             host = world.start().await;
+        }
+        "cloud-setup" => {
+            set_mode(&world);
+            host = world.start().await;
+            let (code, out, err) = setup::source(&world, &setup::APPLY).await;
+            assert_eq!(code, Some(0), "{out}\n{err}");
         }
         other => panic!("no scenario for the policy {other}: add one"),
     }

@@ -45,6 +45,7 @@ mod runner;
 mod schedules;
 mod senders;
 mod serve;
+mod setup;
 mod sim;
 mod simulation;
 mod sources;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const QUEUE: &str = "cms-events";
 
 /// A world whose policy for snapshots wakes on what comes from the queue. What is received is hidden for a moment only.
-async fn world_with_queue() -> World {
+pub(crate) async fn world_with_queue() -> World {
     let world = World::new().await;
     let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
     let source =

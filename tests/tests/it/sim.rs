@@ -2,7 +2,7 @@
 //! same, and nothing takes effect that was refused. Requests are written to sockets by hand, so that what arrives is
 //! exactly what is meant. The vendors' SDKs as clients are in `tests/peers`.
 
-mod lab;
+pub(crate) mod lab;
 mod lies;
 mod mns;
 

@@ -10,6 +10,7 @@ use crate::endpoint::{Endpoint, EndpointError, is_region};
 use crate::event::SourceKind;
 use crate::id::AccountName;
 use crate::schedule::interval;
+use crate::source::history::History;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct QueueSettings {
     pub account: AccountName,
     /// Its name.
     pub name: String,
+    /// Its region, as far as the file says.
+    pub region: Option<String>,
     /// Where it is.
     pub endpoint: Endpoint,
 }
@@ -59,7 +62,8 @@ pub(super) fn queue(
     }
     let account = account?;
     let endpoint = queue_endpoint(source, name, queue, account, errors)?;
-    Some(QueueSettings { account: account.name.clone(), name: queue.name.clone(), endpoint })
+    let region = queue.region.clone().or_else(|| account.region.clone());
+    Some(QueueSettings { account: account.name.clone(), name: queue.name.clone(), region, endpoint })
 }
 
 /// What the source names, else what all calls of the account go to, else the public host of the owner's queues.
@@ -150,11 +154,18 @@ pub struct CatchUp {
     pub account: AccountName,
     /// Of which regions.
     pub regions: Vec<String>,
+    /// Which it is.
+    pub history: History,
 }
 
-/// Kinds whose events are those that the history tells of.
-const WITH_HISTORY: [SourceKind; 3] =
-    [SourceKind::AlibabaCloudmonitor, SourceKind::AlibabaMns, SourceKind::AlibabaSls];
+/// Kinds that a cloud's history is read beside, and whose that is.
+const WITH_HISTORY: [(SourceKind, Provider); 5] = [
+    (SourceKind::AlibabaCloudmonitor, Provider::Alibaba),
+    (SourceKind::AlibabaMns, Provider::Alibaba),
+    (SourceKind::AlibabaSls, Provider::Alibaba),
+    (SourceKind::TencentMonitor, Provider::Tencent),
+    (SourceKind::TencentEventbridge, Provider::Tencent),
+];
 
 pub(super) fn catch_up(
     source: &Source<'_>,
@@ -168,18 +179,19 @@ pub(super) fn catch_up(
     if typed.catch_up.is_empty() {
         return None;
     }
-    if !WITH_HISTORY.contains(&kind) {
+    let Some((_, provider)) = WITH_HISTORY.into_iter().find(|(known, _)| *known == kind) else {
         let message = format!("there is no history for a source of kind `{kind}`");
-        let known = WITH_HISTORY.map(|kind| format!("`{kind}`")).join(", ");
+        let known = WITH_HISTORY.map(|(kind, _)| format!("`{kind}`")).join(", ");
         errors.push(source.key_error(at, message, format!("leave it out; it is for {known}")));
         return None;
-    }
+    };
     if let Some(wrong) = typed.catch_up.iter().find(|region| !is_region(region)) {
         errors.push(source.error(at, format!("`{wrong}` is not a region"), "write it as in `cn-hangzhou`"));
         return None;
     }
-    let account = account(source, place!["sources", name], typed, accounts, errors)?;
-    Some(CatchUp { account: account.name.clone(), regions: typed.catch_up.clone() })
+    let account = account_of(provider, source, place!["sources", name], typed, accounts, errors)?;
+    let (account, regions) = (account.name.clone(), typed.catch_up.clone());
+    Some(CatchUp { account, regions, history: History::of(provider) })
 }
 
 /// What a host name is made of, beside the region.
@@ -230,8 +242,20 @@ fn parsed(
     endpoint.map_err(|error| errors.push(source.error(place, error.to_string(), ""))).ok()
 }
 
-/// The account whose credential the source is fetched with: one of Alibaba's. A name that no account has is told elsewhere.
+/// The account whose credential the source is fetched with: one of Alibaba's.
 fn account<'a>(
+    source: &Source<'_>,
+    at: &[Step<'_>],
+    typed: &EventSource,
+    accounts: &'a BTreeMap<AccountName, AccountSettings>,
+    errors: &mut Vec<ConfigError>,
+) -> Option<&'a AccountSettings> {
+    account_of(Provider::Alibaba, source, at, typed, accounts, errors)
+}
+
+/// The account that the source names: one of this cloud. A name that no account has is told elsewhere.
+fn account_of<'a>(
+    provider: Provider,
     source: &Source<'_>,
     at: &[Step<'_>],
     typed: &EventSource,
@@ -244,9 +268,9 @@ fn account<'a>(
         return None;
     };
     let account = accounts.values().find(|account| account.name.as_str() == name)?;
-    if account.provider != Provider::Alibaba {
+    if account.provider != provider {
         let message = format!("`{}` is an account of another cloud than this kind of source", account.name);
-        let fix = "name an account with `provider = \"alibaba\"`";
+        let fix = format!("name an account with `provider = \"{}\"`", provider.as_str());
         errors.push(source.error(&[at, place!["account"]].concat(), message, fix));
         return None;
     }

@@ -125,7 +125,7 @@ const REGIONS: [(&str, &str); 17] = [
 ];
 
 /// Reads `2021-04-20 10:23:24` as UTC+8, and any form that says its offset.
-fn parse_local(text: &str) -> Option<Timestamp> {
+pub(super) fn parse_local(text: &str) -> Option<Timestamp> {
     let east_8 = jiff::tz::TimeZone::fixed(jiff::tz::Offset::constant(8));
     match text.parse::<jiff::civil::DateTime>() {
         Ok(local) if !text.contains(['Z', 'z', '+']) => Some(east_8.to_timestamp(local).ok()?.into()),

@@ -51,7 +51,7 @@ pub(super) async fn run(
         writeln!(out, "`{shown}` stays as it is")?;
         return Ok(ExitCode::SUCCESS);
     }
-    if !confirmed(args, &format!("let sha256:{} serve `{}`?", newest.digest.short(), place.policy))? {
+    if !confirmed(args.yes, &format!("let sha256:{} serve `{}`?", newest.digest.short(), place.policy))? {
         return Ok(ExitCode::FAILURE);
     }
     if !adds.is_empty() && is_granted(args, &adds, provider, out)? {
@@ -140,7 +140,7 @@ fn is_granted(
         }
         return Ok(args.grant);
     }
-    confirmed(args, "grant this as well?")
+    confirmed(args.yes, "grant this as well?")
 }
 
 /// Replaces the file whole, with the rights that it had.

@@ -3,6 +3,7 @@
 
 use opsward_core::event::SourceKind;
 use opsward_core::id::PolicyName;
+use serde_json::{Value, json};
 
 /// A language of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -97,10 +98,10 @@ pub(super) fn console(kind: SourceKind, lang: Lang, url: &str) -> String {
     text.replace("{url}", url)
 }
 
-/// How to have a test event sent.
-pub(super) fn drill(kind: SourceKind, lang: Lang, url: &str) -> String {
+/// How to have a test event sent, of that name and as that.
+pub(super) fn drill(kind: SourceKind, lang: Lang, url: &str, (name, event): (&str, &Value)) -> String {
     let (en, zh) = match kind.as_str() {
-        "alibaba-cloudmonitor" | "alibaba-mns" | "alibaba-sls" => (DRY_RUN_EN, DRY_RUN_ZH),
+        _ if has_test_event(kind) => (DRY_RUN_EN, DRY_RUN_ZH),
         "alibaba-eventbridge" => (
             "In the console: EventBridge > Event Buses > default > Publish Event, with a source and type that the rule matches.",
             "在控制台:事件总线 EventBridge > 事件总线 > default > 发布事件,事件源和类型须与规则匹配。",
@@ -123,23 +124,38 @@ pub(super) fn drill(kind: SourceKind, lang: Lang, url: &str) -> String {
         _ => ("Have the sender send something to\n  {url}", "让发送方发送一个事件到\n  {url}"),
     };
     let text = if lang == Lang::En { en } else { zh };
-    text.replace("{url}", url)
+    text.replace("{url}", url).replace("{name}", name).replace("{event}", &event.to_string())
 }
 
-/// An instance that there is not: a policy that is woken finds nothing to change.
+/// Whether CloudMonitor can be asked for a test event that comes to such a source.
+pub(super) fn has_test_event(kind: SourceKind) -> bool {
+    matches!(kind, SourceKind::AlibabaCloudmonitor | SourceKind::AlibabaMns | SourceKind::AlibabaSls)
+}
+
+/// A test event as CloudMonitor takes it, about an instance that there is not: a policy that is woken finds nothing to change.
+pub(super) fn test_event(name: &str, region: &str, id: &str) -> Value {
+    let named = name.strip_prefix("Instance:").unwrap_or(name);
+    let (kind, status) = named.rsplit_once(':').unwrap_or((named, "Executed"));
+    json!({
+        "id": id, "product": "ECS", "name": name, "level": "CRITICAL", "status": "Normal", "regionId": region,
+        "resourceId": format!("acs:ecs:{region}:0:instance/i-opsward-drill"),
+        "content": { "eventId": id, "instanceId": "i-opsward-drill", "eventType": kind, "eventStatus": status },
+    })
+}
+
 const DRY_RUN_EN: &str = r#"CloudMonitor sends a test event through its rules with
 
 aliyun cms SendDryRunSystemEvent --Product ECS \
-  --EventName 'Instance:SystemFailure.Reboot:Executed' \
-  --EventContent '{"product":"ECS","name":"Instance:SystemFailure.Reboot:Executed","level":"CRITICAL","status":"Normal","resourceId":"acs:ecs:cn-hangzhou:0:instance/i-opsward-drill","regionId":"cn-hangzhou","content":{"instanceId":"i-opsward-drill","eventType":"SystemFailure.Reboot","eventStatus":"Executed"}}'
+  --EventName '{name}' \
+  --EventContent '{event}'
 
 It wakes the policies that match; the instance it names does not exist. `aliyun ecs CreateSimulatedSystemEvents` makes events of real
 instances; with TriggerRealOps it really stops or reboots them: leave that out."#;
 const DRY_RUN_ZH: &str = r#"用以下命令让云监控经由其规则发送测试事件:
 
 aliyun cms SendDryRunSystemEvent --Product ECS \
-  --EventName 'Instance:SystemFailure.Reboot:Executed' \
-  --EventContent '{"product":"ECS","name":"Instance:SystemFailure.Reboot:Executed","level":"CRITICAL","status":"Normal","resourceId":"acs:ecs:cn-hangzhou:0:instance/i-opsward-drill","regionId":"cn-hangzhou","content":{"instanceId":"i-opsward-drill","eventType":"SystemFailure.Reboot","eventStatus":"Executed"}}'
+  --EventName '{name}' \
+  --EventContent '{event}'
 
 它会唤醒匹配的策略;其中的实例并不存在。`aliyun ecs CreateSimulatedSystemEvents` 可为真实实例模拟事件;带 TriggerRealOps 时会真的停止或重启实例:请不要使用该参数。"#;
 
@@ -148,13 +164,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_test_event_is_read_as_the_event_it_stands_for() {
+        use opsward_core::event::{Delivery, Transition, decode};
+        use opsward_core::time::Timestamp;
+        let name = "Instance:SystemFailure.Reboot:Executed";
+        let body = test_event(name, "cn-hangzhou", "opsward-drill-1").to_string();
+        let delivery = Delivery { headers: &[], body: body.as_bytes() };
+        let source = "in".parse().expect("a name");
+        let events = decode(SourceKind::AlibabaCloudmonitor, &source, &delivery, Timestamp::from_seconds(0));
+        let event = events.expect("readable").remove(0);
+        assert_eq!((event.kind.as_str(), event.transition), (name, Some(Transition::Executed)));
+        assert_eq!(event.subject.as_deref(), Some("acs:ecs:cn-hangzhou:0:instance/i-opsward-drill"));
+        assert!(event.id.starts_with("opsward-drill-1"), "{}", event.id);
+    }
+
+    #[test]
     fn every_kind_that_is_posted_is_told_where_to_in_both_languages() {
         use opsward_core::event::Route;
         for kind in SourceKind::ALL {
             for lang in [Lang::En, Lang::Zh] {
                 let text = console(*kind, lang, "https://ops.example.com/hooks/x/t");
                 assert_eq!(text.contains("/hooks/x/t"), kind.route() == Route::Posted, "{kind}: {text}");
-                assert!(!text.contains("{url}") && !drill(*kind, lang, "u").contains("{url}"), "{kind}");
+                assert!(
+                    !text.contains("{url}") && !drill(*kind, lang, "u", ("n", &json!({}))).contains("{url}"),
+                    "{kind}"
+                );
             }
         }
     }

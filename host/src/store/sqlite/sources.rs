@@ -45,20 +45,19 @@ impl Reader {
         Ok(self.conn.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?)
     }
 
-    /// The first event of `source` after the one with that number, and when it was received.
+    /// The first event of `source` after the one with that number: its own number, and when it was received.
     pub fn next_event(
         &self,
         source: &SourceName,
         after: i64,
-    ) -> Result<Option<(Event, Timestamp)>, StoreError> {
+    ) -> Result<Option<(i64, Event, Timestamp)>, StoreError> {
         let columns = event_columns(self.format);
         let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT {columns} FROM events e WHERE e.seq > ?1 AND e.source = ?2 ORDER BY e.seq LIMIT 1"
+            "SELECT e.seq, {columns} FROM events e WHERE e.seq > ?1 AND e.source = ?2 ORDER BY e.seq LIMIT 1"
         ))?;
         let mut rows = statement.query(params![after, source.as_str()])?;
-        Ok(rows
-            .next()?
-            .map(|row| event_at(row, 0).map(|(event, received, _)| (event, received)))
-            .transpose()?)
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let (event, received, _) = event_at(row, 1)?;
+        Ok(Some((row.get(0)?, event, received)))
     }
 }

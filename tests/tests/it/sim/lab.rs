@@ -225,7 +225,7 @@ impl Signed {
 
 /// The simulator runs on real time, so requests to it must too.
 #[expect(clippy::disallowed_methods, reason = "the other side of the wire reads the real clock")]
-pub(super) fn real_time() -> Timestamp {
+pub(crate) fn real_time() -> Timestamp {
     let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     Timestamp::from_ms(i64::try_from(since_1970.as_millis()).expect("before the year 292 million"))
 }

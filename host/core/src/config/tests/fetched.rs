@@ -134,7 +134,7 @@ fn a_source_catches_up_where_there_is_a_history_and_an_account_to_ask_with() {
         (
             format!("kind = \"cloudevents\"\naccount = \"prod\"\n{posted}"),
             "12:1 there is no history for a source of kind `cloudevents`; leave it out; it is for `alibaba-cloudmonitor`, \
-             `alibaba-mns`, `alibaba-sls`",
+             `alibaba-mns`, `alibaba-sls`, `tencent-monitor`, `tencent-eventbridge`",
         ),
         (
             format!(

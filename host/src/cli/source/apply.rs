@@ -1,0 +1,99 @@
+//! `opsward source setup --apply`: has the calls made that hold no secret, by the policy that may make them. The target of a rule that
+//! posts here would hold the path token, which an effect's record must not: that is said, and nothing is sent. Leaves what the calls
+//! are to `setup` and to the policy's plugin. Tested by `tests/tests/it/setup.rs`.
+
+use super::ask;
+use super::setup::{Wanted, rule_of};
+use crate::cli::enable::confirmed;
+use crate::cli::host_admin::Taker;
+use crate::cli::text::cut;
+use crate::policy::PolicySet;
+use crate::store::{RunDetail, Store as _};
+use anyhow::{Context as _, bail};
+use opsward_core::config::{Comes, SourceSettings};
+use opsward_core::event::SourceKind;
+use opsward_core::line::one_line;
+use opsward_core::run::{Mode, RunState};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// Digits of a run's id that people are shown.
+pub(super) const ID_CHARS: usize = 12;
+
+/// Why the calls of a source are not made for a person, where they are not.
+pub(super) fn not_made(source: &SourceSettings) -> Option<&'static str> {
+    match (source.kind, &source.comes) {
+        (SourceKind::AlibabaMns, Comes::Queue(_)) => None,
+        (SourceKind::AlibabaCloudmonitor, _) => Some(
+            "the target of this rule holds the path token, which would stand in the ledger and in the audit chain: enter the calls above \
+             yourself, or have the events put into a queue (kind `alibaba-mns`), whose target holds no secret",
+        ),
+        _ => Some("no call points a cloud at this kind of source: the steps above do"),
+    }
+}
+
+/// Has the running host make the rule and its target; the run, unless the person says no.
+pub(super) async fn apply(
+    source: &SourceSettings,
+    wanted: &Wanted,
+    region: Option<&str>,
+    live: &PolicySet,
+    store: &Path,
+    yes: bool,
+) -> anyhow::Result<Option<RunDetail>> {
+    let Comes::Queue(queue) = &source.comes else { bail!("the source reads from no queue") };
+    if wanted.names.is_empty() {
+        bail!("no enabled policy wants events of ECS from `{}`: nothing was sent", source.name);
+    }
+    let fix = format!(
+        "say where the queue is: add `region = \"cn-hangzhou\"` to `queue` of `[sources.{}]`",
+        source.name
+    );
+    let of_queue = queue.region.as_deref().context(fix)?;
+    let policy = ask::policy_for(live, source, ask::SETUP).map_err(anyhow::Error::msg)?;
+    let (name, mode) = (&policy.settings.name, policy.settings.mode);
+    let socket = match Taker::of(store)? {
+        Taker::Host(socket) => socket,
+        Taker::Store(store) => {
+            store.close().await?;
+            bail!("no host runs that could do it: start `opsward serve` first");
+        }
+    };
+    if !confirmed(yes, &format!("have the policy `{name}` (mode {}) make these calls?", mode.as_str()))? {
+        return Ok(None);
+    }
+    let data = json!({
+        "rule": rule_of(&source.name), "region": region.unwrap_or(of_queue), "product": "ECS", "names": wanted.names,
+        "queue": { "name": queue.name, "region": of_queue },
+    });
+    let run = ask::begin(socket, name, source, ask::SETUP, &data).await?;
+    // A person takes longer than anybody waits at the terminal.
+    let patience = if mode == Mode::Approve { Duration::ZERO } else { ask::PATIENCE };
+    Ok(Some(ask::ended(store, &run, patience).await?))
+}
+
+/// Says how the run ended, and what is next.
+pub(super) fn tell(run: &RunDetail, source: &SourceSettings, out: &mut dyn Write) -> std::io::Result<()> {
+    let id = cut(run.row.id.as_str(), ID_CHARS);
+    let state = run.row.state;
+    let note = run.row.note.as_deref().map(one_line).unwrap_or_default();
+    match state.is_final() || state == RunState::Held {
+        true => writeln!(out, "{}: {note}", state.as_str())?,
+        false => writeln!(out, "not ended: `opsward approval ls` shows what waits for a person")?,
+    }
+    writeln!(out, "  run {id}: `opsward run show {id}`")?;
+    if state == RunState::Done {
+        writeln!(out, "  `opsward source drill {}` has a test event sent through it", source.name)?;
+    }
+    Ok(())
+}
+
+/// What programs are told of the run.
+pub(super) fn shown(run: Option<&RunDetail>) -> Value {
+    run.map_or(
+        Value::Null,
+        |run| json!({ "id": run.row.id, "state": run.row.state.as_str(), "note": run.row.note }),
+    )
+}
