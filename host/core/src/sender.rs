@@ -2,6 +2,7 @@
 //! refused. One file per scheme. Leaves the token in the path, fetching certificates, and what becomes of a refusal to the host.
 //! Tested below and in each file, EventBridge by the golden vectors.
 
+mod address_rates;
 pub mod addresses;
 mod basic;
 mod eventbridge;
@@ -9,6 +10,7 @@ mod hmac_header;
 mod rate;
 mod webhook;
 
+pub use address_rates::AddressRates;
 pub use eventbridge::{Bus, Certificate};
 pub use hmac_header::{Algorithm, Encoding, HmacHeader};
 pub use rate::Rate;

@@ -2,6 +2,7 @@
 //! Leaves signing to `sign`, sending to the host, and what a body means to `event`. Tested in each file.
 
 pub mod history;
+pub mod log_groups;
 pub mod log_store;
 pub mod poll;
 mod protobuf;
@@ -38,6 +39,12 @@ pub enum AnswerError {
         code: String,
         /// What it says.
         message: String,
+    },
+    /// It is longer than is taken.
+    #[error("the answer is longer than {bytes_max} bytes")]
+    TooLarge {
+        /// The bound.
+        bytes_max: usize,
     },
     /// It has another form than documented.
     #[error("the answer (status {status}) cannot be read: {problem}")]

@@ -18,6 +18,9 @@ pub struct Progress {
     pub files: u64,
     /// The end of the last line that was found; `None` before there was any.
     pub place: Option<Place>,
+    /// The path of the log; `None` where it was recorded before paths were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// A place in a file, never its beginning: between two lines, or inside one of which no more is kept.
@@ -34,6 +37,10 @@ pub struct Place {
     /// The digest of the file's mark: its first bytes, then those before the place, of each `MARK_BYTES` or as many as there are
     /// before the place.
     pub mark: Digest,
+    /// When the file had last been changed, in nanoseconds since 1970: what was the log after it was changed later. `None` where it was
+    /// recorded before that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
 }
 
 impl Place {
@@ -182,6 +189,18 @@ mod tests {
             }
             assert_eq!(lines, whole.lines, "in steps of {step}");
         }
+    }
+
+    #[test]
+    fn a_place_of_an_older_host_is_read() {
+        let mark = Digest::of(b"x");
+        let old = format!(
+            r#"{{"files":2,"place":{{"device":1,"inode":2,"offset":3,"skipping":false,"mark":"{mark}"}}}}"#
+        );
+        let place = Place { device: 1, inode: 2, offset: 3, skipping: false, mark, changed: None };
+        let progress = Progress { files: 2, place: Some(place), path: None };
+        assert_eq!(serde_json::from_str::<Progress>(&old).ok(), Some(progress.clone()));
+        assert_eq!(serde_json::to_string(&progress).ok(), Some(old));
     }
 
     #[test]

@@ -173,6 +173,10 @@ fn received(messages: &[Message], batch: bool) -> String {
             ("DequeueCount", message.dequeued.to_string()),
             ("Priority", "8".to_owned()),
         ] {
+            if name == "MessageBody" && message.is_raw {
+                document.push_str(&format!("<{name}>{value}</{name}>"));
+                continue;
+            }
             element(&mut document, name, &value);
         }
         document.push_str("</Message>");

@@ -32,6 +32,8 @@ pub(crate) struct Queue {
 pub(crate) struct Message {
     pub(crate) id: String,
     pub(crate) body: String,
+    /// Whether the body stands in answers as it is, whatever that does to them.
+    pub(crate) is_raw: bool,
     pub(crate) sent: Timestamp,
     pub(crate) visible: Timestamp,
     pub(crate) first_dequeued: Option<Timestamp>,
@@ -48,6 +50,9 @@ pub(crate) struct QueueRequest {
     visibility_ms: Option<u64>,
     #[serde(default)]
     messages: Vec<String>,
+    /// Messages whose bodies are not escaped in answers, as no cloud should send them.
+    #[serde(default)]
+    raw: Vec<String>,
 }
 
 /// There is no such queue.
@@ -70,6 +75,8 @@ impl Queues {
             messages: Vec::new(),
         });
         queue.visibility_ms = request.visibility_ms.unwrap_or(queue.visibility_ms);
+        let raw = request.raw.into_iter().map(|body| Message { is_raw: true, ..message(ids, body, now) });
+        queue.messages.extend(raw);
         queue.messages.extend(request.messages.into_iter().map(|body| message(ids, body, now)));
         drop(queues);
         self.sent.notify_waiters();
@@ -144,7 +151,16 @@ impl Queues {
 
 fn message(ids: &Ids, body: String, now: Timestamp) -> Message {
     let id = format!("{}-1-{}", ids.word(16).to_ascii_uppercase(), ids.word(11).to_ascii_uppercase());
-    Message { id, body, sent: now, visible: now, first_dequeued: None, dequeued: 0, handle: None }
+    Message {
+        id,
+        body,
+        is_raw: false,
+        sent: now,
+        visible: now,
+        first_dequeued: None,
+        dequeued: 0,
+        handle: None,
+    }
 }
 
 #[cfg(test)]
@@ -156,7 +172,12 @@ mod tests {
         let (queues, ids, start) = (Queues::default(), Ids::new(1), Timestamp::from_ms(0));
         let later = start + Duration::from_millis(VISIBILITY_MS);
         queues.put(
-            QueueRequest { name: "q".into(), visibility_ms: None, messages: vec!["a".into()] },
+            QueueRequest {
+                name: "q".into(),
+                visibility_ms: None,
+                messages: vec!["a".into()],
+                raw: Vec::new(),
+            },
             &ids,
             start,
         );

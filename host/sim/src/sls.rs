@@ -47,6 +47,13 @@ impl Verb {
             Self::Pull { .. } => "PullLogs",
         }
     }
+
+    fn shard(&self) -> Option<u32> {
+        match self {
+            Self::ListShards => None,
+            Self::Cursor { shard, .. } | Self::Pull { shard, .. } => Some(*shard),
+        }
+    }
 }
 
 /// What is answered: headers and a body, or a refusal.
@@ -63,7 +70,8 @@ pub(crate) fn work(sim: &Simulator, inbound: &Inbound) -> Worked {
     let read = Ask::read(inbound);
     let asked = match &read {
         Ok(ask) => {
-            Asked::of_resource(Product::Sls, VERSION, ask.verb.action(), &json!({ "logstore": ask.store }))
+            let params = json!({ "logstore": ask.store, "shard": ask.verb.shard() });
+            Asked::of_resource(Product::Sls, VERSION, ask.verb.action(), &params)
         }
         Err(_) => Asked::of_resource(Product::Sls, VERSION, "Unknown", &json!({})),
     };

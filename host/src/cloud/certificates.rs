@@ -1,5 +1,5 @@
-//! Certificates of senders that sign: fetched from the place that `opsward_core::sender` has judged, kept for a while, one fetch at a
-//! time. Never follows a redirect, so that nobody but the place itself says what the certificate is. Leaves what is done with the key
+//! Certificates of senders that sign: fetched from the place that `opsward_core::sender` has judged, kept for a while; one fetch at a
+//! time of each, so that one that is slow holds no other. Never follows a redirect, so that nobody but the place itself says what the certificate is. Leaves what is done with the key
 //! to its caller. Tested in `tests/tests/it/senders.rs`.
 
 use super::egress::Clients;
@@ -9,8 +9,9 @@ use opsward_core::sender::Certificate;
 use opsward_core::sign::rsa_public_key::RsaPublicKey;
 use opsward_core::time::Timestamp;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How long a certificate is used before it is looked at again: a key that was taken back is gone within the hour.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -20,6 +21,9 @@ const USABLE: Duration = Duration::from_secs(24 * 3600);
 const FAILED_PAUSE: Duration = Duration::from_secs(10);
 /// How long a fetch may take, and the wait for the turn to fetch as well: senders give up after 5 s.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(4);
+/// Certificates fetched at a time: more than there are regions that a host has sources in. Whoever knows a source's path may name ones that
+/// do not exist, which takes the vendor's place milliseconds to say.
+const FLIGHTS_MAX: usize = 32;
 /// Longest certificate, in bytes: one with 4096 bits has 2,000.
 const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
 /// Certificates kept: one for each source, and the old one of each while the vendor changes it.
@@ -30,8 +34,12 @@ pub struct Certificates {
     clients: Clients,
     clock: Arc<dyn Clock>,
     kept: Mutex<HashMap<String, Kept>>,
-    flight: tokio::sync::Mutex<()>,
+    /// Held while the certificate of a URL is fetched; one that nobody holds or waits for is gone.
+    flights: Mutex<HashMap<String, Weak<Flight>>>,
+    slots: Semaphore,
 }
+
+type Flight = tokio::sync::Mutex<()>;
 
 struct Kept {
     key: Option<Arc<RsaPublicKey>>,
@@ -44,7 +52,7 @@ struct Kept {
 /// Why there is no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// Others are being fetched, or one just could not be had.
+    /// Too many are being fetched, this one takes long, or it just could not be had.
     #[error("the sender's certificate cannot be had now")]
     NotNow,
     /// The place does not answer, or with something else.
@@ -65,7 +73,8 @@ impl Certificates {
     pub fn new(reaches: impl IntoIterator<Item = Reach>, clock: Arc<dyn Clock>) -> reqwest::Result<Self> {
         super::install_tls();
         let clients = Clients::new(reaches)?;
-        Ok(Self { clients, clock, kept: Mutex::default(), flight: tokio::sync::Mutex::default() })
+        let slots = Semaphore::new(FLIGHTS_MAX);
+        Ok(Self { clients, clock, kept: Mutex::default(), flights: Mutex::default(), slots })
     }
 
     /// The key of this certificate.
@@ -76,7 +85,9 @@ impl Certificates {
         if let Some(known) = self.known(&certificate.url) {
             return known;
         }
-        let turn = tokio::time::timeout(FETCH_TIMEOUT, self.flight.lock());
+        let flight = self.flight(&certificate.url);
+        let turn = async { (flight.lock().await, self.slots.acquire().await) };
+        let turn = tokio::time::timeout(FETCH_TIMEOUT, turn);
         let _turn = turn.await.map_err(|_| CertificateError::NotNow)?;
         // Whoever had the turn before may have fetched it.
         if let Some(known) = self.known(&certificate.url) {
@@ -87,6 +98,18 @@ impl Certificates {
             Err(_) => Err("no answer in time".to_owned()),
         };
         self.keep(&certificate.url, fetched)
+    }
+
+    /// That of this certificate, which whoever waits for it shares.
+    fn flight(&self, url: &str) -> Arc<Flight> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(url).and_then(Weak::upgrade) {
+            return flight;
+        }
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        let flight = Arc::<Flight>::default();
+        flights.insert(url.to_owned(), Arc::downgrade(&flight));
+        flight
     }
 
     /// What is known without asking; `None` where it is to be fetched.

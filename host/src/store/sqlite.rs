@@ -28,6 +28,7 @@ pub mod in_use;
 mod incidents;
 mod late;
 mod ledger;
+mod listed;
 mod lock;
 mod note;
 mod once;

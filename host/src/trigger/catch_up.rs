@@ -1,6 +1,7 @@
 //! Events that never came: senders give up after seconds, and what they told of while nobody listened is gone. For a source that opts
 //! in, the cloud's own history is read now and then, and what it tells goes the way of what is sent. The rules of incidents see to it
-//! that what was made of a notification is not made again. Leaves what the history says to `opsward_core::source::history`, asking to `cloud`, and recording to
+//! that what was made of a notification is not made again. A region that refuses, and an event that cannot be read, hold nothing
+//! else up. Leaves what the history says to `opsward_core::source::history`, asking to `cloud`, and recording to
 //! `accept`. Tested by `tests/tests/it/caught_up.rs`.
 
 use super::accept::Accept;
@@ -11,9 +12,10 @@ use crate::store::Cursor;
 use opsward_core::config::CatchUp;
 use opsward_core::id::SourceName;
 use opsward_core::sender::Trust;
-use opsward_core::source::history::{About, Past};
+use opsward_core::source::history::{About, Odd, Past};
+use opsward_core::source::undecodable;
 use opsward_core::time::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -44,6 +46,13 @@ pub struct CatchUpSource {
 struct Told {
     /// The account's number.
     owner: Option<String>,
+    /// By region.
+    regions: BTreeMap<String, OfRegion>,
+}
+
+#[derive(Default)]
+struct OfRegion {
+    reported: Reported,
     /// What was handed on, so as not to do it at each look.
     ids: HashSet<String>,
 }
@@ -74,35 +83,69 @@ impl CatchUpSource {
             None => self.cloud.identify(&self.catch_up.account).await?.account_id,
         };
         told.owner = Some(owner.clone());
+        for region in &self.catch_up.regions {
+            let of_region = told.regions.entry(region.clone()).or_default();
+            let looked = self.look_at(region, &owner, (since, now), &mut of_region.ids).await;
+            let from = format!("the cloud's history of {region}");
+            of_region.reported.tell(&self.name, &from, looked.as_ref().err());
+        }
+        Ok(())
+    }
+
+    /// Hands on what a region remembers, but for what `told` has, and makes `told` that.
+    async fn look_at(
+        &self,
+        region: &str,
+        owner: &str,
+        (since, now): (Timestamp, Timestamp),
+        told: &mut HashSet<String>,
+    ) -> Result<(), PullError> {
         let CatchUp { account, history, .. } = &self.catch_up;
         let (service, action) = history.action();
         let mut seen = HashSet::new();
-        for region in &self.catch_up.regions {
-            let mut token = None;
-            for _ in 0..PAGES_MAX {
-                let params = history.params(region, now, token.as_deref());
-                let answer = self.cloud.read(account, service, action, region, &params).await?;
-                let about = About { source: &self.name, owner: &owner, region, now };
-                let page = history.read(&answer, &about, token.as_deref()).map_err(PullError::History)?;
-                for problem in page.problems {
-                    tracing::warn!(source = %self.name, "the cloud's history has what cannot be read: {problem}");
+        let mut token = None;
+        for _ in 0..PAGES_MAX {
+            let params = history.params(region, now, token.as_deref());
+            let answer = self.cloud.read(account, service, action, region, &params).await?;
+            let about = About { source: &self.name, owner, region, now };
+            let page = history.read(&answer, &about, token.as_deref()).map_err(PullError::History)?;
+            for event in page.events {
+                let id = match &event {
+                    Ok(past) if past.event.time < since => continue,
+                    Ok(past) => past.event.id.clone(),
+                    Err(odd) => odd.id.clone(),
+                };
+                if !told.contains(&id) {
+                    self.hand_on(event, now).await?;
+                    told.insert(id.clone());
                 }
-                for one in page.past.into_iter().filter(|one| one.event.time >= since) {
-                    let id = one.event.id.clone();
-                    if !told.ids.contains(&id) {
-                        let Past { event, body } = one;
-                        self.accept.accept(vec![event], body.as_bytes(), Trust::Proved).await?;
-                    }
-                    seen.insert(id);
-                }
-                token = page.next;
-                if token.is_none() {
-                    break;
-                }
+                seen.insert(id);
+            }
+            token = page.next;
+            if token.is_none() {
+                break;
             }
         }
         // What the history no longer has need not be remembered.
-        told.ids = seen;
+        *told = seen;
+        Ok(())
+    }
+
+    async fn hand_on(&self, event: Result<Past, Odd>, now: Timestamp) -> Result<(), PullError> {
+        let Odd { id, text, problem } = match event {
+            Err(odd) => odd,
+            Ok(Past { event, body }) => {
+                self.accept.accept(vec![event], body.as_bytes(), Trust::Proved).await?;
+                return Ok(());
+            }
+        };
+        tracing::warn!(
+            source = %self.name, event = id,
+            "the cloud's history has what cannot be read, and it is recorded as it is: {problem}"
+        );
+        self.accept.seen.count(&self.name, "undecodable", now);
+        let event = undecodable(&self.name, &id, &problem, text.len(), now);
+        self.accept.accept(vec![event], text.as_bytes(), Trust::Proved).await?;
         Ok(())
     }
 

@@ -15,12 +15,15 @@
 //! | 503 | too many at once, the store cannot record now, or a certificate cannot be had: the sender should try again |
 
 mod body;
+mod impatient;
 mod listener;
 mod per_address;
 mod refusal;
 mod room;
+mod told;
 
 pub use listener::serve;
+pub use told::Refusals;
 
 use super::accept::Accept;
 use crate::cloud::Certificates;
@@ -61,10 +64,18 @@ pub struct HookSource {
     pub proof: Proof<Secret>,
     /// From where they may come; from anywhere where there is none.
     pub addresses: Vec<AddressRange>,
-    /// Most deliveries a second.
+    /// Most deliveries a second, of those that bear the proof; and as many from one address before it is checked.
     pub rate: u32,
     /// Whether some of its events are proved, and others may be hints.
     pub is_mixed: bool,
+}
+
+impl HookSource {
+    /// Refuses what comes from elsewhere than the source takes from.
+    fn lets_in(&self, from: Option<IpAddr>) -> Result<(), Refusal> {
+        let is_in = |from| self.addresses.iter().any(|range| range.contains(from));
+        if self.addresses.is_empty() || from.is_some_and(is_in) { Ok(()) } else { Err(Refusal::Elsewhere) }
+    }
 }
 
 /// What the webhooks need.
@@ -75,6 +86,8 @@ pub struct Receiving {
     pub certificates: Option<Certificates>,
     /// The proxies in front, whose word on who asks is believed.
     pub proxies: Vec<AddressRange>,
+    /// Tells of what is refused.
+    pub refusals: Arc<Refusals>,
     /// The listener's bounds.
     pub limits: HookLimits,
 }
@@ -96,6 +109,8 @@ pub struct HookLimits {
     /// How long a sender may take for the head of a request, idle time before it included, and again for its body. The
     /// clouds' own patience with us is 5 s.
     pub read_timeout: Duration,
+    /// How long a peer may read nothing of an answer before it is cut off.
+    pub write_timeout: Duration,
     /// How long a delivery waits for room: the clouds give up after 5 s, and recording takes time as well.
     pub turn_timeout: Duration,
     /// How long the store may take before the sender is told to come again.
@@ -112,6 +127,7 @@ impl Default for HookLimits {
             connections_max: 2048,
             connections_per_address: 2048,
             read_timeout: ten_seconds,
+            write_timeout: ten_seconds,
             turn_timeout: Duration::from_secs(2),
             accept_timeout: ten_seconds,
         }
@@ -140,7 +156,7 @@ pub struct Peer(pub IpAddr);
 pub fn router(sources: Vec<HookSource>, receiving: Receiving) -> Router {
     let room = Room::new(receiving.limits);
     let hooks = sources.into_iter().map(|source| {
-        let (token_digest, share) = (digest(source.token.expose()), room.share(source.rate));
+        let (token_digest, share) = (digest(source.token.expose()), room.share(&source));
         (source.name.as_str().to_owned(), Hook { token_digest, source, share })
     });
     let hooks = Hooks { sources: hooks.collect(), no_source: digest(""), room, receiving };
@@ -164,18 +180,12 @@ impl Hooks {
         hook.filter(|_| token_matches).ok_or(Refusal::NotFound)
     }
 
-    /// Refuses what comes from elsewhere than the source takes from.
-    fn lets_in(&self, hook: &Hook, peer: IpAddr, headers: &HeaderMap) -> Result<(), Refusal> {
-        let ranges = &hook.source.addresses;
-        if ranges.is_empty() {
-            return Ok(());
-        }
+    /// Whom a request is from; `None` where a proxy does not say.
+    fn sender(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
         let forwarded = headers.get_all("x-forwarded-for").iter();
         // A value that is no text is nobody's address.
-        let forwarded: Vec<&str> = forwarded.map(|value| value.to_str().unwrap_or_default()).collect();
-        let from = sender_of(peer, &self.receiving.proxies, forwarded.into_iter());
-        let is_in = from.is_some_and(|from| ranges.iter().any(|range| range.contains(from)));
-        if is_in { Ok(()) } else { Err(Refusal::Elsewhere) }
+        let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
+        sender_of(peer, &self.receiving.proxies, forwarded)
     }
 
     /// How far a delivery is to be believed.
@@ -211,17 +221,11 @@ async fn deliver(
     match receive(&hooks, hook, peer, request).await {
         Ok(answer) => answer,
         Err(refusal) => {
-            let source = &hook.source.name;
-            match &refusal {
-                // Counted where it failed.
-                Refusal::Store(error) => {
-                    tracing::error!(%source, error = chain(error), "events not recorded")
-                }
-                refusal => {
-                    tracing::warn!(%source, reason = %refusal.told(), "delivery refused");
-                    let accept = &hooks.receiving.accept;
-                    accept.seen.count(source, refusal.result(), accept.clock.now());
-                }
+            let Receiving { accept, refusals, .. } = &hooks.receiving;
+            refusals.tell(&hook.source.name, &refusal);
+            // What the store refuses is counted where it failed.
+            if !matches!(refusal, Refusal::Store(_)) {
+                accept.seen.count(&hook.source.name, refusal.result(), accept.clock.now());
             }
             refusal.into_response()
         }
@@ -230,8 +234,9 @@ async fn deliver(
 
 async fn receive(hooks: &Hooks, hook: &Hook, peer: IpAddr, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    hooks.lets_in(hook, peer, &head.headers)?;
-    hooks.room.turn(&hook.share)?;
+    let from = hooks.sender(peer, &head.headers);
+    hook.source.lets_in(from)?;
+    hooks.room.turn_before_proof(&hook.share, from.unwrap_or(peer))?;
     let place = hooks.room.place(&hook.share, body::announced(&head.headers)).await?;
     let headers = wanted_headers(&hook.source.proof, &head.headers)?;
     let body = tokio::time::timeout(hooks.receiving.limits.read_timeout, body::read(&head.headers, body))
@@ -239,6 +244,7 @@ async fn receive(hooks: &Hooks, hook: &Hook, peer: IpAddr, request: Request) -> 
         .map_err(|_| Refusal::TooSlow)??;
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     let trust = hooks.believe(hook, &Delivered { headers: &headers, target, body: &body }).await?;
+    hooks.room.turn_of_proved(&hook.share)?;
     let delivery = Delivery { headers: &headers, body: &body };
     let HookSource { kind, name, map, is_mixed, .. } = &hook.source;
     let now = hooks.receiving.accept.clock.now();

@@ -15,7 +15,7 @@ use opsward_core::id::SourceName;
 use opsward_core::sender::Trust;
 use opsward_core::sign::alibaba_mns;
 use opsward_core::source::poll::{LONG_POLL, Pace, Polled};
-use opsward_core::source::queue::{self, Message};
+use opsward_core::source::queue::{self, Body, Message};
 use opsward_core::source::{Request, undecodable};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,23 +102,27 @@ impl QueueSource {
     }
 
     async fn record(&self, message: &Message) -> Result<(), PullError> {
-        let raw = message.body.as_bytes();
         let received = self.accept.clock.now();
         let headers = [(MESSAGE_ID.to_owned(), message.id.clone())];
-        let delivery = Delivery { headers: &headers, body: raw };
-        match decode(self.kind, &self.name, &delivery, received) {
-            Ok(events) => drop(self.accept.accept(events, raw, TRUST).await?),
-            Err(error) => {
-                let problem = chain(&error);
-                tracing::warn!(
-                    source = %self.name, message = message.id, dequeued = message.dequeued, bytes = raw.len(),
-                    "a message cannot be decoded, and is recorded as it is: {problem}"
-                );
-                self.accept.seen.count(&self.name, "undecodable", self.accept.clock.now());
-                let event = undecodable(&self.name, &message.id, &problem, raw.len(), received);
-                self.accept.accept(vec![event], raw, TRUST).await?;
+        let (raw, decoded) = match &message.body {
+            Body::Text(text) => {
+                let delivery = Delivery { headers: &headers, body: text.as_bytes() };
+                let decoded = decode(self.kind, &self.name, &delivery, received);
+                (text.as_bytes(), decoded.map_err(|error| chain(&error)))
             }
-        }
+            Body::Unreadable { bytes, problem } => {
+                (bytes.as_slice(), Err(format!("the body is no text of XML: {problem}")))
+            }
+        };
+        let events = decoded.unwrap_or_else(|problem| {
+            tracing::warn!(
+                source = %self.name, message = message.id, dequeued = message.dequeued, bytes = raw.len(),
+                "a message cannot be decoded, and is recorded as it is: {problem}"
+            );
+            self.accept.seen.count(&self.name, "undecodable", received);
+            vec![undecodable(&self.name, &message.id, &problem, raw.len(), received)]
+        });
+        self.accept.accept(events, raw, TRUST).await?;
         Ok(())
     }
 

@@ -9,11 +9,12 @@ use crate::sim::lab::real_time;
 use serde_json::json;
 use std::time::Duration;
 
-async fn world_that_catches_up() -> World {
+/// A world whose source catches up with these regions, written as a list.
+async fn world_that_catches_up(regions: &str) -> World {
     let world = World::new().await;
     let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
     let token = "token = { env = \"TEST_TOKEN\" }";
-    let opted_in = settings.replace(token, &format!("{token}\ncatch-up = [\"cn-hangzhou\"]"));
+    let opted_in = settings.replace(token, &format!("{token}\ncatch-up = [{regions}]"));
     assert_ne!(opted_in, settings, "the test source opts in");
     world.write("opsward.toml", &opted_in);
     world
@@ -36,7 +37,7 @@ async fn looked(world: &World, times: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_not_received_is_caught_up_with_and_what_was_wakes_nobody_again() {
-    let world = world_that_catches_up().await;
+    let world = world_that_catches_up("\"cn-hangzhou\"").await;
     let (instance, disks) = world.machine(3).await;
     emit(&world, &instance).await;
     let host = world.start_with(&[HASTE]).await.expect("ready");
@@ -136,4 +137,20 @@ async fn asked(world: &World, times: usize) {
     };
     let before = looks().await;
     eventually("looks at the tasks", async || (looks().await >= before + times).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_that_refuses_holds_no_other_up() {
+    let world = world_that_catches_up("\"cn-beijing\", \"cn-hangzhou\"").await;
+    let (instance, _) = world.machine(3).await;
+    let refused = json!({ "action": "DescribeInstanceHistoryEvents", "naming": "cn-beijing", "kind": "error-500-before",
+        "times": 1_000_000 });
+    world.sim_post("faults", refused).await;
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    looked(&world, 2).await;
+    emit(&world, &instance).await;
+    let runs = world.settled_runs(&host, 1).await;
+    assert_eq!((runs.len(), runs[0]["state"].as_str()), (1, Some("done")));
+    let log = std::fs::read_to_string(world.dir.path().join("host.log")).expect("a log");
+    assert_eq!(log.matches("the cloud's history of cn-beijing").count(), 1, "told once: {log}");
 }

@@ -2,6 +2,7 @@
 //! meanwhile, nothing that was answered 2xx is lost, and memory stays what it was. Who is believed is in `senders`.
 
 use crate::harness::{Host, PATIENCE, TOKEN, World, eventually};
+use opsward_core::sign::keyed_hash::hmac_sha256;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -105,6 +106,40 @@ async fn a_flood_is_told_when_to_come_again_and_no_other_source_feels_it() {
     host.kill().await;
     let host = world.start().await;
     assert_eq!(recorded(&world, &host, "loud").await, taken);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_deliveries_take_nothing_of_an_honest_senders_rate_and_few_lines_of_the_log() {
+    let world = World::new().await;
+    let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
+    let source = "[sources.signed]\nkind = \"cloudevents\"\ntoken = { env = \"TEST_TOKEN\" }\nrate = \"1/s\"\n\
+                  signature = { scheme = \"hmac\", secret = { env = \"TEST_SECRET\" }, header = \"x-sum\" }";
+    world.write("opsward.toml", &format!("{settings}\n{source}\n"));
+    let host = world.start_with(&[("TEST_SECRET", "secret")]).await.expect("ready");
+    let forger = reqwest::Client::builder().no_proxy().local_address(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
+    let forger = forger.build().expect("a client");
+    let send = async |http: &reqwest::Client, key: &str| {
+        let (url, body) = (format!("http://{}/hooks/signed/{TOKEN}", host.listen), event("one"));
+        let sum = hmac_sha256(key.as_bytes(), body.as_bytes());
+        let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+        let request = http.post(url).header("content-type", "application/cloudevents+json");
+        let request = request.header("x-sum", sum).body(body);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    // As fast as it may: its own turns end, and are all it takes.
+    let mut refused = 0;
+    eventually("a forger is told to slow down", async || {
+        let status = send(&forger, "a guess").await;
+        assert!(matches!(status, 401 | 429), "{status}");
+        refused += 1;
+        (status == 429 && refused > 20).then_some(())
+    })
+    .await;
+    assert_eq!(send(&world.http, "secret").await, 200);
+    assert_eq!(counted(&world, &host, "signed").await["accepted"], 1);
+    let log = std::fs::read_to_string(world.dir.path().join("host.log")).expect("the log");
+    let lines = log.lines().filter(|line| line.contains("refused") && line.contains("signed")).count();
+    assert!(lines < refused, "{lines} lines of {refused} refusals");
 }
 
 /// A connection that has sent so much.

@@ -3,7 +3,7 @@
 //! saw.
 
 use crate::chaos::HASTE;
-use crate::harness::{World, times};
+use crate::harness::{Host, World, eventually, times};
 use crate::pulled::events;
 use opsward_core::source::UNDECODABLE;
 use serde_json::{Value, json};
@@ -108,6 +108,91 @@ async fn a_record_that_cannot_be_decoded_is_recorded_wakes_nobody_and_blocks_not
     let events = events(&world, &host).await;
     let odd = events.iter().find(|row| row["event"]["type"] == UNDECODABLE).expect("it is recorded");
     assert_eq!((odd["runs"].as_array().map(Vec::len), events.len()), (Some(0), 2), "{odd:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_is_refused_neither_holds_nor_slows_another() {
+    let world = world_with_log_store("").await;
+    let (instance, _) = world.machine(3).await;
+    world.sim_post("logs", json!({ "name": STORE, "split": 0 })).await;
+    let refused = json!({ "action": "sls:PullLogs", "naming": "\"shard\":1", "kind": "error-500-before", "times": 1_000_000 });
+    world.sim_post("faults", refused).await;
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    world
+        .sim_post("logs", json!({ "name": STORE, "shard": 2, "records": [record(&instance, "e-other")] }))
+        .await;
+    world.settled_runs(&host, 1).await;
+    // The one is asked less and less often, the other as often as ever.
+    eventually("more looks at the one than at the other", async || {
+        let requests = world.sim_get("requests").await;
+        let pulls = requests.as_array().expect("a list").iter().filter(|one| one["action"] == "PullLogs");
+        let of = |shard: u32| pulls.clone().filter(|pull| pull["params"]["shard"] == shard).count();
+        (of(2) >= of(1) + 8).then_some(())
+    })
+    .await;
+    let log = std::fs::read_to_string(world.dir.path().join("host.log")).expect("a log");
+    assert!(
+        log.contains(&format!("{STORE}, shard 1")) && !log.contains(&format!("{STORE}, shard 2")),
+        "{log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_too_large_is_read_in_parts() {
+    let world = world_with_log_store("").await;
+    // 17.6 MB in what would be one page.
+    for part in 0..22 {
+        let records: Vec<Value> =
+            (0..4).map(|nth| json!({ "__time__": part * 4 + nth, "text": "x".repeat(200_000) })).collect();
+        write(&world, &records).await;
+    }
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    eventually("all records", async || (events(&world, &host).await.len() == 88).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_pointed_at_another_store_reads_that_from_its_own_beginning() {
+    let world = world_with_log_store("").await;
+    let other = "other-events";
+    let some = |count: usize| json!((0..count).map(|n| json!({ "__time__": n, "n": n })).collect::<Vec<_>>());
+    world.sim_post("logs", json!({ "name": STORE, "records": some(3) })).await;
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    let recorded = async |host: &Host, wanted| {
+        let what = format!("{wanted} events");
+        eventually(&what, async || (events(&world, host).await.len() == wanted).then_some(())).await
+    };
+    recorded(&host, 3).await;
+    assert_eq!(host.terminate().await, Some(0));
+    // As many as that the old cursor would stand amid them.
+    world.sim_post("logs", json!({ "name": other, "records": some(5) })).await;
+    let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
+    world.write("opsward.toml", &settings.replace(STORE, other));
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    recorded(&host, 8).await;
+    assert_eq!(host.terminate().await, Some(0));
+    // And back: what came meanwhile, and nothing again.
+    world.sim_post("logs", json!({ "name": STORE, "records": some(1) })).await;
+    world.write("opsward.toml", &settings);
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    recorded(&host, 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_before_a_first_record_was_read_is_read_after_a_restart() {
+    let world = world_with_log_store("").await;
+    let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
+    world.write("opsward.toml", &settings.replace(", since = \"1h\"", ""));
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    eventually("a look", async || {
+        let requests = world.sim_get("requests").await;
+        let mut all = requests.as_array().expect("a list").iter();
+        all.any(|one| one["action"] == "PullLogs").then_some(())
+    })
+    .await;
+    assert_eq!(host.terminate().await, Some(0));
+    write(&world, &[json!({ "__time__": 1, "text": "between" })]).await;
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    eventually("the record", async || (events(&world, &host).await.len() == 1).then_some(())).await;
 }
 
 /// Where the host dies while it has a page in hand.

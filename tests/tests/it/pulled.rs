@@ -96,6 +96,22 @@ async fn what_cannot_be_decoded_is_recorded_wakes_nobody_and_blocks_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_breaks_the_batch_is_recorded_deleted_and_holds_no_other_up() {
+    let world = world_with_queue().await;
+    let (instance, _) = world.machine(3).await;
+    let messages = [executed(&instance, "e-beside")];
+    let bodies = json!({ "name": QUEUE, "raw": ["a & b <c"], "messages": messages });
+    world.sim_post("queues", bodies).await;
+    let host = world.start().await;
+    emptied(&world, 2).await;
+    let runs = world.settled_runs(&host, 1).await;
+    assert_eq!((runs.len(), runs[0]["state"].as_str()), (1, Some("done")));
+    let events = events(&world, &host).await;
+    let odd = events.iter().find(|row| row["event"]["type"] == UNDECODABLE).expect("it is recorded");
+    assert!(odd["event"]["data"].as_str().is_some_and(|data| data.contains("no text of XML")), "{odd:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_answers_lose_no_event_and_repeat_none() {
     let world = world_with_queue().await;
     let host = world.start_with(&[HASTE]).await.expect("ready");

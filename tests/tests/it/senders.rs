@@ -1,9 +1,10 @@
 //! Who is believed: pushes signed as EventBridge signs them, webhooks with a signature, BasicAuth, ranges of addresses; against a
 //! running host, with a loopback server that has the certificates. Flood and back pressure are in `flood`.
 
-use crate::harness::{Host, PATIENCE, TOKEN, World};
+use crate::harness::{Host, PATIENCE, TOKEN, World, eventually};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::future::join_all;
 use opsward_core::sign::keyed_hash::hmac_sha256;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
@@ -35,11 +36,18 @@ impl Certificates {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let paths = asked.clone();
         tokio::spawn(async move {
+            let mut stuck = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut request = vec![0; 4096];
                 let read = stream.read(&mut request).await.unwrap_or(0);
                 let request = String::from_utf8_lossy(&request[..read]).into_owned();
                 let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+                if path.starts_with("/stuck") {
+                    // Kept open, and never answered.
+                    stuck.push(stream);
+                    paths.lock().expect("whole").push(path);
+                    continue;
+                }
                 let answer = match path.as_str() {
                     "/moved.pem" => format!(
                         "HTTP/1.1 302 Found\r\nlocation: http://{address}/x509.pem\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -249,6 +257,25 @@ async fn a_push_that_eventbridge_signed_is_believed_and_no_other() {
         (&json!(3), &json!(1), &json!("proved"))
     );
     assert_eq!(row["refused"], json!({ "unproved": 10, "no-certificate": 6 }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_does_not_come_holds_no_other() {
+    let certificates = Certificates::at("127.0.0.1:0").await;
+    let world = world_with_bridge(&format!("certificates = \"http://{}\"", certificates.address)).await;
+    let host = world.start_with(&[ENV]).await.expect("ready");
+    let stuck = ["stuck-1", "stuck-2", "stuck-3", "stuck-4"];
+    let pushes = stuck.map(|path| Push { certificate: format!("{PLACE}/{path}"), ..Push::of(path) });
+    let held = join_all(pushes.iter().map(|push| push.send(&world, &host)));
+    let good = async {
+        eventually("all are asked for at once", async || {
+            (certificates.asked().len() == stuck.len()).then_some(())
+        })
+        .await;
+        Push::of("good").send(&world, &host).await
+    };
+    let (held, good) = tokio::join!(held, good);
+    assert_eq!((held, good), (vec![503; stuck.len()], 200));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,14 +35,26 @@ pub(super) fn decode(
     system_event(source, text, body, None, received)
 }
 
-/// Whether `body` may be a system event, and not a log record or a message of somebody's own that has a `name`: those of ECS are
-/// called `Instance:<what>:<status>`, those of other products come with the product.
+/// Whether `body` is meant for a system event, and is not a log record or a message of somebody's own that has a `name`. Those of ECS are
+/// called `Instance:<what>:<status>` and the like; those of other products have names of any form, and come with the product, where it
+/// is, and a `content` that is an object or its text.
 pub(super) fn is_system_event(body: &Object) -> bool {
-    let says_where = ["content", "resourceId", "regionId"].iter().any(|key| body.contains_key(*key));
-    let of_product = body.get("product").is_some_and(Value::is_string);
-    let is_name = |name: &str| of_product || name.contains(':');
-    body.get("name").and_then(Value::as_str).is_some_and(is_name) && says_where
+    let Some(name) = body.get("name").and_then(Value::as_str) else { return false };
+    let has = |key: &str| body.get(key).is_some_and(Value::is_string);
+    let is_placed = has("resourceId") || has("regionId");
+    if name.split_once(':').is_some_and(|(what, _)| OF_ECS.contains(&what)) {
+        return is_placed || body.contains_key("content");
+    }
+    let is_object = match body.get("content") {
+        None | Some(Value::Null | Value::Object(_)) => true,
+        Some(Value::String(text)) => text.trim_start().starts_with('{'),
+        Some(_) => false,
+    };
+    has("product") && is_placed && is_object
 }
+
+/// What ECS's system events are of, as their names begin.
+const OF_ECS: [&str; 4] = ["Instance", "Disk", "Snapshot", "NetworkInterface"];
 
 /// Reads a system event, whichever way it came. `text` is what `body` was read from; `message` is the id of the message that it
 /// came in, for an event that has none.
@@ -194,7 +206,15 @@ mod tests {
         for (body, expected) in [
             (r#"{"name":"Instance:SystemFailure.Reboot:Executed","content":{}}"#, true),
             (r#"{"name":"CertKeyExpired","product":"SLB","resourceId":"lb-1"}"#, true),
+            (r#"{"name":"Disk:Stalled:Executing","content":" {\"eventId\":\"e-1\"}"}"#, true),
+            (r#"{"name":"Instance:StateChange","regionId":"cn-hangzhou"}"#, true),
+            (r#"{"name":"CertKeyExpired","product":"SLB","regionId":"cn-hangzhou","content":null}"#, true),
             (r#"{"name":"alice","content":"logged in"}"#, false),
+            (r#"{"name":"app:login","content":"logged in"}"#, false),
+            (r#"{"name":"app:login","content":{},"regionId":"cn-hangzhou"}"#, false),
+            (r#"{"name":"Instances:SystemFailure.Reboot:Executed","content":{}}"#, false),
+            (r#"{"name":"alice","product":"shop","content":{}}"#, false),
+            (r#"{"name":"alice","product":"shop","resourceId":"cart-1","content":"bought"}"#, false),
             (r#"{"name":"Instance:SystemFailure.Reboot:Executed"}"#, false),
             (r#"{"name":7,"product":"SLB","content":{}}"#, false),
         ] {

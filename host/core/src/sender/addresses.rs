@@ -119,6 +119,14 @@ pub fn sender_of<'a>(
     hops.take(HOPS_MAX).find(|hop| !hop.as_ref().is_some_and(is_proxy)).flatten()
 }
 
+/// What one customer of a network has at least: whoever has one IPv6 address has all of its /64.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(prefix(address.to_bits(), 64))),
+        v4 => v4,
+    }
+}
+
 /// An address as proxies write it: plain, or with a port.
 fn hop(text: &str) -> Option<IpAddr> {
     let text = text.trim();

@@ -7,7 +7,7 @@ mod tasks;
 
 use crate::catalog::Provider;
 use crate::event::Event;
-use crate::id::SourceName;
+use crate::id::{Digest, SourceName};
 use crate::time::Timestamp;
 
 /// Whose history is read.
@@ -35,10 +35,8 @@ pub struct About<'a> {
 /// One answer.
 #[derive(Debug, Default, PartialEq)]
 pub struct Page {
-    /// What has happened.
-    pub past: Vec<Past>,
-    /// What cannot be read, and why.
-    pub problems: Vec<String>,
+    /// What has happened, and what cannot be read.
+    pub events: Vec<Result<Past, Odd>>,
     /// What the next page is asked for with; there is none after the last.
     pub next: Option<String>,
 }
@@ -50,6 +48,17 @@ pub struct Past {
     pub event: Event,
     /// As the cloud would have sent it, or as it shows it.
     pub body: String,
+}
+
+/// What a history has that is not as documented: it is told, and holds nothing else up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Odd {
+    /// The same whenever it is read.
+    pub id: String,
+    /// What the cloud said.
+    pub text: String,
+    /// What is amiss.
+    pub problem: String,
 }
 
 impl History {
@@ -80,7 +89,7 @@ impl History {
     /// Reads an answer to a call with those parameters.
     ///
     /// # Errors
-    /// What is not as documented.
+    /// Where all of it is not as documented.
     pub fn read(self, answer: &str, about: &About<'_>, next: Option<&str>) -> Result<Page, String> {
         match self {
             Self::Ecs => ecs::read(answer, about),
@@ -90,10 +99,11 @@ impl History {
 }
 
 impl Page {
-    fn take(&mut self, id: &str, read: Result<Event, String>, body: String) {
-        match read {
-            Ok(event) => self.past.push(Past { event, body }),
-            Err(problem) => self.problems.push(format!("{id}: {problem}")),
-        }
+    fn take(&mut self, id: Option<&str>, read: Result<Event, String>, body: String) {
+        let id = || id.map_or_else(|| Digest::of(body.as_bytes()).to_string(), str::to_owned);
+        self.events.push(match read {
+            Ok(event) => Ok(Past { event, body }),
+            Err(problem) => Err(Odd { id: id(), problem, text: body }),
+        });
     }
 }

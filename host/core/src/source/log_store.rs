@@ -1,16 +1,16 @@
 //! The protocol of Alibaba's log stores (SLS), as far as a reader needs it: which shards there are, where one begins, and what comes
-//! after a cursor. Leaves when to ask to `poll`, signing to `sign::alibaba_sls`, and what a record says to `event`. Tested below.
+//! after a cursor. Leaves the records of a page to `log_groups`, when to ask to `poll`, signing to `sign::alibaba_sls`, and what a record says to `event`. Tested below.
 //!
 //! Reading shard by shard is sturdier than searching: a cursor stands in the order of arrival, so that what is written late, with an
 //! earlier time, is behind it all the same.
 //!
 //! Source: SLS's pages `ListShards`, `GetCursor`, `PullLogs`; aliyun-log-python-sdk 0.9.52 `log_logs.proto`.
 
-use super::protobuf::{Malformed, Value, fields};
+use super::log_groups::LogGroups;
 use super::{AnswerError, Request};
+use crate::endpoint::Endpoint;
 use crate::sign::encoding::{encode, join};
 use serde::Deserialize;
-use serde_json::{Map, json};
 
 /// Longest page, in bytes before compression: one group of records has at most 10 MB.
 pub const PAGE_BYTES_MAX: usize = 16 << 20;
@@ -35,8 +35,8 @@ pub struct Shard {
 pub struct Page {
     /// The cursor after it; the same where nothing follows.
     pub next: String,
-    /// The records in their order, each a JSON object of texts, as `event` reads them.
-    pub records: Vec<String>,
+    /// The records in their order.
+    pub groups: LogGroups,
 }
 
 /// What an answer says beside its body.
@@ -49,6 +49,20 @@ pub struct PageHeaders<'a> {
     /// `x-log-bodyrawsize`.
     pub raw_bytes: Option<&'a str>,
 }
+
+/// What tells a log store from others, wherever it is asked: project and region, or the operator's own endpoint, and its name.
+pub fn identity(endpoint: &Endpoint, store: &str) -> String {
+    let host = endpoint.to_string();
+    let place = match endpoint.host().strip_suffix(OF_VENDOR) {
+        // The same from within the region as from outside.
+        Some(place) => WAYS.iter().find_map(|way| place.strip_suffix(way)).unwrap_or(place),
+        None => &host,
+    };
+    format!("{place}/{store}")
+}
+
+const OF_VENDOR: &str = ".log.aliyuncs.com";
+const WAYS: [&str; 3] = ["-intranet", "-internal", "-share"];
 
 /// Which shards there are.
 pub fn shards(store: &str) -> Request {
@@ -116,9 +130,8 @@ pub fn read_page(status: u16, headers: PageHeaders<'_>, body: &[u8]) -> Result<P
     }
     let next = headers.cursor.ok_or_else(|| unreadable(status, "there is no `x-log-cursor`".to_owned()))?;
     let next = checked_cursor(status, next.to_owned())?;
-    let unpacked = unpacked(headers, body).map_err(|problem| unreadable(status, problem))?;
-    let records = records(unpacked.as_deref().unwrap_or(body));
-    Ok(Page { next, records: records.map_err(|malformed| unreadable(status, malformed.to_string()))? })
+    let groups = LogGroups::read(unpacked(status, headers, body)?);
+    Ok(Page { next, groups: groups.map_err(|malformed| unreadable(status, malformed.to_string()))? })
 }
 
 /// Whether the cloud no longer knows a cursor: what it stood before has been deleted by age.
@@ -160,89 +173,31 @@ fn refused(status: u16, body: &[u8]) -> AnswerError {
     }
 }
 
-/// The body before compression, of the size it says and no larger; `None` where it is not compressed.
-fn unpacked(headers: PageHeaders<'_>, body: &[u8]) -> Result<Option<Vec<u8>>, String> {
+/// The body before compression, of the size it says and no larger.
+fn unpacked(status: u16, headers: PageHeaders<'_>, body: &[u8]) -> Result<Vec<u8>, AnswerError> {
     match headers.compression {
-        None | Some("") => Ok(None),
+        None | Some("") => Ok(body.to_vec()),
         Some(kind) if kind.eq_ignore_ascii_case("lz4") => {
             let size = headers.raw_bytes.and_then(|text| text.parse::<usize>().ok());
-            let size = size.filter(|size| *size <= PAGE_BYTES_MAX);
-            let size = size.ok_or_else(|| format!("its size is not told, or over {PAGE_BYTES_MAX} bytes"))?;
-            if size == 0 {
-                return Ok(Some(Vec::new()));
+            let size = size.ok_or_else(|| unreadable(status, "its size is not told".to_owned()))?;
+            match size {
+                0 => Ok(Vec::new()),
+                1..=PAGE_BYTES_MAX => lz4_flex::block::decompress(body, size)
+                    .map_err(|error| unreadable(status, format!("LZ4: {error}"))),
+                _ => Err(AnswerError::TooLarge { bytes_max: PAGE_BYTES_MAX }),
             }
-            lz4_flex::block::decompress(body, size).map(Some).map_err(|error| format!("LZ4: {error}"))
         }
-        Some(kind) => Err(format!("it is compressed as `{kind}`, which was not asked for")),
-    }
-}
-
-/// Reads a `LogGroupList`.
-fn records(list: &[u8]) -> Result<Vec<String>, Malformed> {
-    let mut records = Vec::new();
-    for field in fields(list) {
-        if let (1, Value::Bytes(group)) = field? {
-            read_group(group, &mut records)?;
+        Some(kind) => {
+            Err(unreadable(status, format!("it is compressed as `{kind}`, which was not asked for")))
         }
     }
-    Ok(records)
-}
-
-/// Reads a `LogGroup`: what is said of the group stands in each of its records.
-fn read_group(group: &[u8], records: &mut Vec<String>) -> Result<(), Malformed> {
-    let mut shared = Map::new();
-    for field in fields(group) {
-        match field? {
-            (3, Value::Bytes(topic)) => drop(shared.insert("__topic__".to_owned(), text(topic).into())),
-            (4, Value::Bytes(source)) => drop(shared.insert("__source__".to_owned(), text(source).into())),
-            (6, Value::Bytes(tag)) => {
-                let (key, value) = pair(tag)?;
-                shared.insert(format!("__tag__:{key}"), value.into());
-            }
-            _ => {}
-        }
-    }
-    for field in fields(group) {
-        if let (1, Value::Bytes(log)) = field? {
-            let mut record = shared.clone();
-            for field in fields(log) {
-                match field? {
-                    (1, Value::Number(seconds)) => drop(record.insert("__time__".to_owned(), json!(seconds))),
-                    (2, Value::Bytes(content)) => {
-                        let (key, value) = pair(content)?;
-                        record.insert(key, value.into());
-                    }
-                    _ => {}
-                }
-            }
-            records.push(serde_json::Value::Object(record).to_string());
-        }
-    }
-    Ok(())
-}
-
-/// Reads a `Content` or a `LogTag`.
-fn pair(message: &[u8]) -> Result<(String, String), Malformed> {
-    let (mut key, mut value) = (String::new(), String::new());
-    for field in fields(message) {
-        match field? {
-            (1, Value::Bytes(bytes)) => key = text(bytes),
-            (2, Value::Bytes(bytes)) => value = text(bytes),
-            _ => {}
-        }
-    }
-    Ok((key, value))
-}
-
-/// Writers are not held to UTF-8; what is not is replaced, as the cloud's own console does.
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sign::keyed_hash::from_base64;
+    use serde_json::json;
 
     /// Two records in one group with a tag, then an empty group, as the vendor's SDK writes them, plain and in LZ4.
     const PLAIN: &str = "CpEBClQIkbbn2AUSLgoEbmFtZRImSW5zdGFuY2U6U3lzdGVtRmFpbHVyZS5SZWJvb3Q6RXhlY3V0ZWQSHAoHY29udGVudBIReyJldmVu\
@@ -254,8 +209,9 @@ mod tests {
     #[test]
     fn a_page_is_read_plain_and_packed() {
         let plain = read_page(200, HEADERS, &from_base64(PLAIN).expect("base64")).expect("readable");
-        assert_eq!((plain.next.as_str(), plain.records.len()), ("MTY=", 2));
-        let first: serde_json::Value = serde_json::from_str(&plain.records[0]).expect("JSON");
+        let records: Vec<String> = plain.groups.records().collect();
+        assert_eq!((plain.next.as_str(), records.len()), ("MTY=", 2));
+        let first: serde_json::Value = serde_json::from_str(&records[0]).expect("JSON");
         assert_eq!(
             first,
             json!({ "__time__": 1_528_421_137, "__topic__": "t", "__source__": "10.0.0.1", "__tag__:__hostname__": "web-1",
@@ -264,7 +220,7 @@ mod tests {
         let headers = PageHeaders { compression: Some("lz4"), raw_bytes: Some("150"), ..HEADERS };
         assert_eq!(read_page(200, headers, &from_base64(PACKED).expect("base64")), Ok(plain));
         let nothing = PageHeaders { raw_bytes: Some("0"), ..headers };
-        assert_eq!(read_page(200, nothing, b"").map(|page| page.records.len()), Ok(0));
+        assert_eq!(read_page(200, nothing, b"").map(|page| page.groups.records().count()), Ok(0));
     }
 
     #[test]
@@ -273,7 +229,8 @@ mod tests {
         let lz4 = |size| PageHeaders { compression: Some("lz4"), raw_bytes: Some(size), ..HEADERS };
         for (headers, body, problem) in [
             (PageHeaders { cursor: None, ..HEADERS }, &b""[..], "there is no `x-log-cursor`"),
-            (lz4("99999999999"), &packed, "over 16777216 bytes"),
+            (lz4("99999999999"), &packed, "longer than 16777216 bytes"),
+            (PageHeaders { compression: Some("lz4"), ..HEADERS }, &packed, "its size is not told"),
             (lz4("10"), &packed, "LZ4"),
             (lz4("150"), &packed[..40], "LZ4"),
             (PageHeaders { compression: Some("zstd"), ..HEADERS }, b"", "not asked for"),
@@ -286,6 +243,16 @@ mod tests {
         let error = read_page(400, HEADERS, refusal).expect_err("refused");
         assert!(is_cursor_lost(&error), "{error}");
         assert!(read_shards(200, b"{}").is_err() && read_cursor(502, b"<html>").is_err());
+    }
+
+    #[test]
+    fn a_log_store_is_the_same_from_within_its_region() {
+        let of = |endpoint: &str| identity(&Endpoint::parse(endpoint).expect("an endpoint"), "events");
+        let outside = of("https://my-project.cn-hangzhou.log.aliyuncs.com");
+        assert_eq!(outside, "my-project.cn-hangzhou/events");
+        assert_eq!(of("https://my-project.cn-hangzhou-intranet.log.aliyuncs.com"), outside);
+        assert_ne!(of("https://other.cn-hangzhou.log.aliyuncs.com"), outside);
+        assert_eq!(of("http://127.0.0.1:81"), "http://127.0.0.1:81/events");
     }
 
     #[test]

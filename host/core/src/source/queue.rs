@@ -25,9 +25,29 @@ pub struct Message {
     /// What deletes this delivery of it: another one each time.
     pub handle: String,
     /// As the producer wrote it, often in base64.
-    pub body: String,
+    pub body: Body,
     /// How often it has been received.
     pub dequeued: u32,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Text.
+    Text(String),
+    /// What is no text of XML, as it stands in the answer.
+    Unreadable {
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// What is amiss.
+        problem: String,
+    },
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
 }
 
 /// Takes what is there, or waits for it.
@@ -60,26 +80,66 @@ pub fn read_received(status: u16, body: &[u8]) -> Result<Vec<Message>, AnswerErr
             refusal => Err(refusal),
         };
     }
+    let messages = messages(body).or_else(|problem| apart(body).ok_or(problem));
+    messages.map_err(|problem| AnswerError::Unreadable { status, problem })
+}
+
+fn messages(document: &[u8]) -> Result<Vec<Message>, String> {
     let mut messages: Vec<Message> = Vec::new();
     let mut current: Option<Message> = None;
-    let read = for_each_element(body, |step| match (step, &mut current) {
+    for_each_element(document, |step| match (step, &mut current) {
         (Step::Begin("Message"), _) => current = Some(Message::default()),
         (Step::End("Message", _), _) => messages.extend(current.take()),
         (Step::End("MessageId", text), Some(message)) => message.id = text,
         (Step::End("ReceiptHandle", text), Some(message)) => message.handle = text,
-        (Step::End("MessageBody", text), Some(message)) => message.body = text,
+        (Step::End("MessageBody", text), Some(message)) => message.body = Body::Text(text),
         (Step::End("DequeueCount", text), Some(message)) => message.dequeued = text.parse().unwrap_or(0),
         _ => {}
-    });
-    let problem = match read {
+    })?;
+    if messages.is_empty() {
+        return Err("there is no `Message`".to_owned());
+    }
+    match messages.iter().any(|one| one.id.is_empty() || one.handle.is_empty()) {
+        true => Err("a message lacks `MessageId` or `ReceiptHandle`".to_owned()),
+        false => Ok(messages),
+    }
+}
+
+/// The messages of an answer in which a body is no text of XML: such a body is cut out, unread, so that it refuses itself alone and can be
+/// deleted. `None` where something else is amiss; one that is cut short among it.
+fn apart(document: &[u8]) -> Option<Vec<Message>> {
+    let inner = between(document, b"<Messages", b"</Messages>")?;
+    let mut starts: Vec<usize> =
+        inner.windows(MESSAGE.len()).enumerate().filter(|(_, at)| *at == MESSAGE).map(|(at, _)| at).collect();
+    if starts.is_empty() {
+        return None;
+    }
+    starts.push(inner.len());
+    let each = starts.windows(2).map(|ends| &inner[ends[0]..ends[1]]);
+    each.map(|part| messages(part).ok().and_then(|mut one| one.pop()).or_else(|| without_body(part)))
+        .collect()
+}
+
+const MESSAGE: &[u8] = b"<Message>";
+
+/// A message whose body is cut out.
+fn without_body(part: &[u8]) -> Option<Message> {
+    let body = between(part, b"<MessageBody>", b"</MessageBody>")?;
+    let problem = match for_each_element(body, |_| ()) {
         Err(problem) => problem,
-        Ok(()) if messages.is_empty() => "there is no `Message`".to_owned(),
-        Ok(()) if messages.iter().any(|one| one.id.is_empty() || one.handle.is_empty()) => {
-            "a message lacks `MessageId` or `ReceiptHandle`".to_owned()
-        }
-        Ok(()) => return Ok(messages),
+        Ok(()) => "it has elements".to_owned(),
     };
-    Err(AnswerError::Unreadable { status, problem })
+    let begins = body.as_ptr().addr() - part.as_ptr().addr();
+    let rest = [&part[..begins], &part[begins + body.len()..]].concat();
+    let message = messages(&rest).ok()?.pop()?;
+    Some(Message { body: Body::Unreadable { bytes: body.to_vec(), problem }, ..message })
+}
+
+/// What is between the first `start` and the last `end`.
+fn between<'a>(bytes: &'a [u8], start: &[u8], end: &[u8]) -> Option<&'a [u8]> {
+    let from = bytes.windows(start.len()).position(|at| at == start)? + start.len();
+    let to = bytes.windows(end.len()).rposition(|at| at == end)?;
+    bytes.get(from..to)
 }
 
 /// Whether everything was deleted.
@@ -172,16 +232,57 @@ mod tests {
             "<MessageBody>a&lt;b &amp;&#x41;<![CDATA[<c>]]></MessageBody><DequeueCount>3</DequeueCount>",
         );
         let read = read_received(200, body.as_bytes()).expect("readable");
-        let expected =
-            Message { id: "m1".into(), handle: "h1".into(), body: "a<b &A<c>".into(), dequeued: 3 };
+        let expected = Message {
+            id: "m1".into(),
+            handle: "h1".into(),
+            body: Body::Text("a<b &A<c>".into()),
+            dequeued: 3,
+        };
         assert_eq!(read, [expected]);
         let single = "<Message xmlns=\"x\"><ReceiptHandle>1-a==</ReceiptHandle><MessageId>m</MessageId>\
                       <MessageBody/></Message>";
         let read = read_received(200, single.as_bytes()).expect("readable");
-        assert_eq!((read[0].handle.as_str(), read[0].body.as_str()), ("1-a==", ""));
+        assert_eq!((read[0].handle.as_str(), &read[0].body), ("1-a==", &Body::default()));
         let both = "<Messages><Message><MessageId>1</MessageId><ReceiptHandle>a</ReceiptHandle></Message>\
                     <Message><MessageId>2</MessageId><ReceiptHandle>b</ReceiptHandle></Message></Messages>";
         assert_eq!(read_received(200, both.as_bytes()).map(|read| read.len()), Ok(2));
+    }
+
+    #[test]
+    fn a_body_that_is_no_text_refuses_itself_alone() {
+        let one = |nth: u8, body: &[u8]| {
+            let head = format!(
+                "<Message><MessageId>m{nth}</MessageId><ReceiptHandle>h{nth}</ReceiptHandle><MessageBody>"
+            );
+            [head.as_bytes(), body, b"</MessageBody><DequeueCount>2</DequeueCount></Message>"].concat()
+        };
+        for (odd, wanted) in [
+            (&b"caf\xe9"[..], "not UTF-8"),
+            (b"a & b", "not closed"),
+            (b"a < b", ""),
+            (b"&bomb;", "not predefined"),
+            (b"<a><b>", "ends within"),
+            (b"</Message>", ""),
+            (b"<b/>&x;", "not predefined"),
+        ] {
+            let inner = [one(1, b"first"), one(2, odd), one(3, b"a&lt;b")].concat();
+            let batch = [b"<Messages xmlns=\"x\">".as_slice(), &inner, b"</Messages>\n"].concat();
+            let read = read_received(200, &batch).unwrap_or_else(|error| panic!("{odd:?}: {error}"));
+            let ids = read
+                .iter()
+                .map(|one| (one.id.as_str(), one.handle.as_str(), one.dequeued))
+                .collect::<Vec<_>>();
+            assert_eq!(ids, [("m1", "h1", 2), ("m2", "h2", 2), ("m3", "h3", 2)]);
+            assert_eq!(
+                (&read[0].body, &read[2].body),
+                (&Body::Text("first".to_owned()), &Body::Text("a<b".to_owned()))
+            );
+            let Body::Unreadable { bytes, problem } = &read[1].body else { panic!("{odd:?}: {:?}", read[1]) };
+            assert_eq!(bytes, odd);
+            assert!(problem.contains(wanted), "{odd:?}: {problem}");
+            let cut = &batch[..batch.len() - 20];
+            assert!(read_received(200, cut).is_err(), "what is cut short is received again");
+        }
     }
 
     #[test]

@@ -10,10 +10,10 @@ use super::ledger::{LEDGER_COLUMNS, LEDGER_COLUMNS_UNSUMMED, LedgerRow};
 use super::policy_state;
 use super::readable;
 use super::schedule::{self, States};
-use super::schema::{self, code, stored};
+use super::schema::{self, stored};
 use crate::store::{
-    EventFilter, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, Pause, RunDetail, RunFilter, RunRow,
-    ScheduleKey, ScheduleState, StoreError,
+    EventFilter, EventRow, Firing, LISTED_DEFAULT, LISTED_MAX, Pause, RunDetail, RunRow, ScheduleKey,
+    ScheduleState, StoreError,
 };
 use opsward_core::event::{Event, Transition};
 use opsward_core::guardrail::{Halt, Limit, Spent};
@@ -41,29 +41,6 @@ impl Reader {
         let opened = schema::open_for_reading(path);
         let (conn, format) = opened.map_err(|error| damage::named(error, path))?;
         Ok(Self { conn, format })
-    }
-
-    /// Runs, newest first.
-    pub fn list_runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
-        let mut sql = format!("SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event WHERE true");
-        if filter.policy.is_some() {
-            sql.push_str(" AND r.policy = ?1");
-        } else {
-            sql.push_str(" AND ?1 IS NULL");
-        }
-        if let Some(state) = filter.state {
-            sql.push_str(&format!(" AND r.state = {}", code(state)));
-            if state != RunState::Done {
-                // Lets SQLite use the index of runs that are not done.
-                sql.push_str(" AND r.state <> 3");
-            }
-        }
-        sql.push_str(" ORDER BY r.seq DESC LIMIT ?2");
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let policy = filter.policy.as_ref().map(|p| p.as_str());
-        let row = |row: &Row<'_>| run_row(row).or_else(|_| readable::run_row(row));
-        let rows = statement.query_map(params![policy, rows_max(filter.limit)], row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// What was spent under each scope, newest first.
@@ -336,7 +313,7 @@ pub(super) fn state(row: &Row<'_>, at: usize) -> Result<RunState, rusqlite::Erro
     known.copied().ok_or(rusqlite::Error::IntegralValueOutOfRange(at, stored))
 }
 
-fn rows_max(limit: usize) -> i64 {
+pub(super) fn rows_max(limit: usize) -> i64 {
     stored(if limit == 0 { LISTED_DEFAULT } else { limit.min(LISTED_MAX) })
 }
 

@@ -178,7 +178,7 @@ const STEPS: [&[&str]; 9] = [
     &[GUARDRAILS],
     &[approvals::TABLE, audit::STEP, OUTCOMES],
     &[LEVELS, CURSORS, incidents::TABLE, schedule::STEP, TRUST],
-    &[incidents::TRACKS, hinted::TABLE],
+    &[incidents::TRACKS, hinted::TABLE, RUNS_OF_POLICY],
 ];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;
@@ -211,7 +211,7 @@ const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// - The runs of an event are `first_run .. first_run + runs`, which saves an index.
 /// - A row of `ledger` holds what one transaction had for a run: one or more records, one JSON text a line.
 /// - `raw` is null where it equals `data`.
-/// - Finished runs are in no index but those of their id and ledger.
+/// - Finished runs are in no index but those of their id, policy and ledger.
 /// - `policy_state` has one row with the empty key per policy: the highest version any deleted key had.
 const TABLES: &str = "
 CREATE TABLE events (
@@ -334,6 +334,12 @@ CREATE TABLE cursors (
   source TEXT NOT NULL, key TEXT NOT NULL, cursor TEXT NOT NULL,
   PRIMARY KEY (source, key)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// The runs of a policy in their order: a list of the latest of one that is seldom woken would read all the others' runs. Its rows are
+/// written once and at the end of their policy's.
+const RUNS_OF_POLICY: &str = "
+CREATE INDEX runs_of_policy ON runs (policy, seq);
 ";
 
 /// Has a row in a file that `opsward db backup` made, until a host opens it. Apart from the steps, since a copy of a file of an

@@ -1,7 +1,8 @@
-//! Serves a router on a socket with what `axum::serve` does not offer: a deadline for request heads, a bound on their size,
-//! and bounds on connections. Leaves the routes to its caller. Tested with them.
+//! Serves a router on a socket with what `axum::serve` does not offer: deadlines for request heads and for who reads no answer,
+//! a bound on heads' size, and bounds on connections. Leaves the routes to its caller. Tested with them.
 
 use super::HookLimits;
+use super::impatient::Impatient;
 use super::per_address::PerAddress;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -51,6 +52,7 @@ pub async fn serve(
             continue;
         };
         let service = TowerToHyperService::new(router_for(from));
+        let stream = Impatient::new(stream, limits.write_timeout);
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.read_timeout)

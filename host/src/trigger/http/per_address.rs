@@ -1,13 +1,10 @@
 //! How many connections come from where: one address is not to take all there are. Leaves closing those over the bound to
 //! `listener`. Tested below.
 
-use opsward_core::sender::addresses::AddressRange;
+use opsward_core::sender::addresses::{AddressRange, network_of};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The bits of an IPv6 address that one customer has at least, as 64: whoever has one address has all of them.
-const NETWORK_MASK: u128 = u128::MAX << 64;
 
 /// Counts connections by address.
 pub(super) struct PerAddress {
@@ -33,10 +30,7 @@ impl PerAddress {
         if self.uncounted.iter().any(|range| range.contains(from)) {
             return Some(Counted(None));
         }
-        let from = match from.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK_MASK)),
-            v4 => v4,
-        };
+        let from = network_of(from);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(from).or_default();
         if *count >= self.most {

@@ -2,10 +2,11 @@
 //! then asked to come again: a burst of a cloud's notifications passes, a flood does not, and what one source fills is not another's.
 //! Room is given back when an event is on disk, so that what waits to be written is bounded as well. Tested in `tests`.
 
-use super::HookLimits;
 use super::refusal::Refusal;
+use super::{HookLimits, HookSource};
 use opsward_core::event::BODY_BYTES_MAX;
-use opsward_core::sender::Rate;
+use opsward_core::sender::{AddressRates, Proof, Rate};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -25,6 +26,8 @@ pub(super) struct Room {
 pub(super) struct Share {
     requests: Arc<Semaphore>,
     rate: Mutex<Rate>,
+    /// Of what is not proved yet; none where nothing is to be proved.
+    unproved: Option<Mutex<AddressRates>>,
 }
 
 /// A delivery's place; dropping it gives it back.
@@ -42,13 +45,29 @@ impl Room {
         }
     }
 
-    pub(super) fn share(&self, per_second: u32) -> Share {
+    pub(super) fn share(&self, source: &HookSource) -> Share {
+        let unproved = match source.proof {
+            Proof::None => None,
+            _ => Some(Mutex::new(AddressRates::new(source.rate))),
+        };
         let requests = Arc::new(Semaphore::new(self.limits.source_requests_max));
-        Share { requests, rate: Mutex::new(Rate::new(per_second)) }
+        Share { requests, rate: Mutex::new(Rate::new(source.rate)), unproved }
     }
 
-    /// Takes a turn of the source's rate.
-    pub(super) fn turn(&self, share: &Share) -> Result<(), Refusal> {
+    /// Takes a turn of `from` where the source asks for a proof, which costs to be checked: what strangers send must not take the turns
+    /// of who can prove it. Elsewhere the token was all that is asked for.
+    pub(super) fn turn_before_proof(&self, share: &Share, from: IpAddr) -> Result<(), Refusal> {
+        let Some(unproved) = &share.unproved else { return self.turn(share) };
+        let mut unproved = unproved.lock().unwrap_or_else(PoisonError::into_inner);
+        unproved.take(from, self.began.elapsed()).map_err(Refusal::TooFast)
+    }
+
+    /// Takes a turn of the source's rate where that was not done before the proof.
+    pub(super) fn turn_of_proved(&self, share: &Share) -> Result<(), Refusal> {
+        share.unproved.as_ref().map_or(Ok(()), |_| self.turn(share))
+    }
+
+    fn turn(&self, share: &Share) -> Result<(), Refusal> {
         let mut rate = share.rate.lock().unwrap_or_else(PoisonError::into_inner);
         rate.take(self.began.elapsed()).map_err(Refusal::TooFast)
     }

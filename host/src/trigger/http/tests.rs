@@ -9,10 +9,12 @@ use opsward_core::event::BODY_BYTES_MAX;
 use opsward_core::time::Timestamp;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
 const EVENT: &str = r#"{"id":"1","name":"Instance:SystemFailure.Reboot:Executed","content":{}}"#;
 
 struct World {
@@ -46,8 +48,9 @@ impl World {
         };
         let sources =
             vec![source("cms", SourceKind::AlibabaCloudmonitor), source("ce", SourceKind::Cloudevents)];
+        let accept = Arc::new(accept);
         let receiving =
-            Receiving { accept: Arc::new(accept), certificates: None, proxies: Vec::new(), limits };
+            Receiving { accept, certificates: None, proxies: Vec::new(), refusals: Arc::default(), limits };
         let router = router(sources, receiving);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -189,6 +192,22 @@ async fn a_sender_that_stalls_is_cut_off() {
     let stalled_head = world.raw(b"POST /hooks/cms/t0ken HTTP/1.1\r\nhost").await;
     assert!(matches!(status(&stalled_head), 0 | 408), "{stalled_head}");
     assert_eq!(world.raw(b"").await, "", "an idle connection is closed");
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_no_answer_is_cut_off() {
+    let limits = HookLimits { write_timeout: Duration::from_millis(50), ..HookLimits::default() };
+    let world = World::start(limits).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // Little fits between the two, so that the host soon waits for the peer.
+    socket.set_recv_buffer_size(4096).expect("set");
+    let mut stream = socket.connect(world.address).await.expect("a connection");
+    let asks = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    let cut_off = async { while stream.write_all(&asks).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, cut_off).await.expect("the host hangs up");
+    // Nor does it keep the host from ending.
+    world.stop.send(()).expect("still serving");
+    tokio::time::timeout(PATIENCE, world.served).await.expect("in time").expect("it returned");
 }
 
 #[tokio::test]

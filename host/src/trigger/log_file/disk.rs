@@ -8,12 +8,11 @@ use opsward_core::id::Digest;
 use opsward_core::tail::{MARK_BYTES, Place, is_rotated_name};
 use std::fs::{DirEntry, File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::time::SystemTime;
 
-/// Most entries of the log's directory that are looked at: ten times what a machine keeps of all its logs.
-const ENTRIES_MAX: usize = 10_000;
+/// Most entries of the log's directory: to go through their names takes half a second.
+const ENTRIES_MAX: usize = 1_000_000;
 
 /// An open regular file.
 #[derive(Debug)]
@@ -46,8 +45,13 @@ impl Opened {
         Ok(bytes)
     }
 
+    /// When it was last changed, in nanoseconds since 1970.
+    pub(super) fn changed(&self) -> io::Result<u64> {
+        Ok(changed(&self.file.metadata()?))
+    }
+
     /// What tells the file from others, as of `place`, if it is a place in this file.
-    fn mark(&self, place: &Place) -> io::Result<Option<Mark>> {
+    pub(super) fn mark(&self, place: &Place) -> io::Result<Option<Mark>> {
         let mark = Mark::of(self, place.offset)?;
         Ok((mark.length() == 2 * place.mark_bytes() && mark.digest() == place.mark).then_some(mark))
     }
@@ -119,15 +123,14 @@ pub(super) fn open(path: &Path) -> io::Result<Option<Opened>> {
 
 /// The file that `place` is in, with its mark: the log itself, what it is called by now, or the latest copy of it.
 pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Mark)>> {
-    let mut found: Option<((bool, SystemTime), Opened, Mark)> = None;
-    for (entry, named) in beside(log)? {
-        let is_same = number(&named) == (place.device, place.inode);
-        if !(is_same || is_rotated(log, &entry)) || named.len() < place.offset {
+    let mut found: Option<((bool, u64), Opened, Mark)> = None;
+    for (entry, named) in beside(log, Some(place.inode))? {
+        if named.len() < place.offset {
             continue;
         }
         let Ok(Some(opened)) = open(&entry.path()) else { continue };
         if let Some(mark) = opened.mark(place)? {
-            let rank = (is_same, named.modified()?);
+            let rank = (number(&named) == (place.device, place.inode), changed(&named));
             if found.as_ref().is_none_or(|(best, ..)| *best < rank) {
                 found = Some((rank, opened, mark));
             }
@@ -138,13 +141,25 @@ pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Mark
 
 /// The file that the log was after `old`: the earliest of those that were changed later, or what is at its path.
 pub(super) fn next(log: &Path, old: &Opened) -> io::Result<Option<Opened>> {
-    let ended = old.file.metadata()?.modified()?;
     let begins = old.bytes_at(0, MARK_BYTES)?;
-    let mut next: Option<(SystemTime, Opened)> = None;
-    for (entry, named) in beside(log)? {
-        let changed = named.modified()?;
-        let is_candidate = is_rotated(log, &entry) && named.len() > 0 && number(&named) != old.number;
-        if !is_candidate || changed <= ended {
+    match rotated_after(log, old.changed()?, old.number, &begins)? {
+        Some(opened) => Ok(Some(opened)),
+        None => open(log),
+    }
+}
+
+/// The earliest of the files that were the log and were changed later than `ended`: not the one with that number, nor one that begins as
+/// that does.
+pub(super) fn rotated_after(
+    log: &Path,
+    ended: u64,
+    number_of_old: (u64, u64),
+    begins: &[u8],
+) -> io::Result<Option<Opened>> {
+    let mut next: Option<(u64, Opened)> = None;
+    for (entry, named) in beside(log, None)? {
+        let changed = changed(&named);
+        if named.len() == 0 || number(&named) == number_of_old || changed <= ended {
             continue;
         }
         if next.as_ref().is_some_and(|(earliest, _)| *earliest <= changed) {
@@ -157,18 +172,24 @@ pub(super) fn next(log: &Path, old: &Opened) -> io::Result<Option<Opened>> {
             next = Some((changed, opened));
         }
     }
-    match next {
-        Some((_, opened)) => Ok(Some(opened)),
-        None => open(log),
-    }
+    Ok(next.map(|(_, opened)| opened))
 }
 
-/// The regular files of the log's directory.
-fn beside(log: &Path) -> io::Result<Vec<(DirEntry, Metadata)>> {
+/// The regular files of the log's directory that are called as the log is once it was rotated, and the one with the number `inode`
+/// whatever it is called. No other is looked at: there may be many.
+fn beside(log: &Path, inode: Option<u64>) -> io::Result<Vec<(DirEntry, Metadata)>> {
     let directory = log.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory.unwrap_or(Path::new(".")))?.take(ENTRIES_MAX) {
+    for (nth, entry) in std::fs::read_dir(directory.unwrap_or(Path::new(".")))?.enumerate() {
+        if nth >= ENTRIES_MAX {
+            let problem =
+                format!("its directory has more than {ENTRIES_MAX} entries: let the log have one of its own");
+            return Err(io::Error::other(problem));
+        }
         let entry = entry?;
+        if inode != Some(entry.ino()) && !is_rotated(log, &entry) {
+            continue;
+        }
         // One that is gone since it was listed is none.
         if let Ok(named) = entry.metadata()
             && named.is_file()
@@ -186,4 +207,9 @@ fn is_rotated(log: &Path, entry: &DirEntry) -> bool {
 
 fn number(of: &Metadata) -> (u64, u64) {
     (of.dev(), of.ino())
+}
+
+fn changed(of: &Metadata) -> u64 {
+    let nanoseconds = i128::from(of.mtime()) * 1_000_000_000 + i128::from(of.mtime_nsec());
+    u64::try_from(nanoseconds).unwrap_or(0)
 }

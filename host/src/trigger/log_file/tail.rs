@@ -68,7 +68,7 @@ impl Tail {
     pub fn look(&mut self, lines_max: usize, now: Instant) -> io::Result<Look> {
         let mut look = Look { has_begun: self.progress.is_none(), ..Look::default() };
         if self.reading.is_none() {
-            look.note = self.find(now)?;
+            self.find(now, &mut look)?;
         }
         if let Some(reading) = self.reading.take() {
             self.read(reading, &mut look, lines_max, now)?;
@@ -77,34 +77,83 @@ impl Tail {
         Ok(look)
     }
 
-    /// Opens the file that the place is in; without one, the log. Returns what was lost on the way.
-    fn find(&mut self, now: Instant) -> io::Result<Option<&'static str>> {
-        let Some(Progress { files, place }) = self.progress.clone() else {
-            let log = disk::open(&self.path)?;
-            self.progress = Some(Progress::default());
-            if let Some(log) = log {
-                match self.from {
-                    StartAt::Start => self.reading = Some(Reading::of(log, 1, now)),
-                    StartAt::End => self.begin_at_end(log, now)?,
-                }
-            }
-            return Ok(None);
+    /// Opens the file that the place is in; without one, what was the log after it, or the log.
+    fn find(&mut self, now: Instant, look: &mut Look) -> io::Result<()> {
+        let Some(Progress { files, place, path }) = self.progress.clone() else {
+            return self.begin(0, now);
         };
+        if path.is_some_and(|path| path != self.called()) {
+            return self.find_elsewhere(files, place, now, look);
+        }
         let found = place.as_ref().map(|place| disk::find(&self.path, place)).transpose()?.flatten();
         if let (Some((opened, mark)), Some(place)) = (found, &place) {
-            let (device, inode) = opened.number;
-            let place = Place { device, inode, ..place.clone() };
-            let bytes = place.offset;
-            self.reading = Some(Reading { opened, files, place, mark, bytes, still_since: now });
-            return Ok(None);
+            self.go_on(files, opened, mark, place.clone(), now);
+            return Ok(());
         }
-        let Some(log) = disk::open(&self.path)? else { return Ok(None) };
-        let note = place.map(|place| match log.number == (place.device, place.inode) {
+        let after = |place: &Place| match place.changed {
+            Some(changed) => disk::rotated_after(&self.path, changed, (place.device, place.inode), &[]),
+            None => Ok(None),
+        };
+        let next = match place.as_ref().map(after).transpose()?.flatten() {
+            Some(rotated) => Some(rotated),
+            None => disk::open(&self.path)?,
+        };
+        let Some(next) = next else { return Ok(()) };
+        look.note = place.map(|place| match next.number == (place.device, place.inode) {
             true => CUT_SHORT,
             false => GONE,
         });
-        self.reading = Some(Reading::of(log, files + 1, now));
-        Ok(note)
+        self.reading = Some(Reading::of(next, files + 1, now));
+        Ok(())
+    }
+
+    /// The log has another path than when it was read: it is the same only where the file at that path is. Where it is not, it is a log
+    /// that is seen for the first time.
+    fn find_elsewhere(
+        &mut self,
+        files: u64,
+        place: Option<Place>,
+        now: Instant,
+        look: &mut Look,
+    ) -> io::Result<()> {
+        if let (Some(opened), Some(place)) = (disk::open(&self.path)?, place)
+            && let Some(mark) = opened.mark(&place)?
+        {
+            self.go_on(files, opened, mark, place, now);
+            return Ok(());
+        }
+        (look.has_begun, look.note) = (true, Some(ANOTHER));
+        self.begin(files, now)
+    }
+
+    /// Begins a log after so many files.
+    fn begin(&mut self, files: u64, now: Instant) -> io::Result<()> {
+        let log = disk::open(&self.path)?;
+        self.progress = Some(self.progress(files, None));
+        match (log, self.from) {
+            (Some(log), StartAt::Start) => self.reading = Some(Reading::of(log, files + 1, now)),
+            (Some(log), StartAt::End) => self.begin_at_end(log, files + 1, now)?,
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Reads on in a file behind the place.
+    fn go_on(&mut self, files: u64, opened: Opened, mark: Mark, place: Place, now: Instant) {
+        let (device, inode) = opened.number;
+        let bytes = place.offset;
+        let place = Place { device, inode, ..place };
+        self.reading = Some(Reading { opened, files, place, mark, bytes, still_since: now });
+    }
+
+    fn progress(&self, files: u64, place: Option<Place>) -> Progress {
+        Progress { files, place, path: Some(self.called()) }
+    }
+
+    /// The log's path, however it was written.
+    fn called(&self) -> String {
+        let whole = std::path::absolute(&self.path);
+        whole.as_deref().unwrap_or(&self.path).to_string_lossy().into_owned()
     }
 
     fn read(
@@ -133,8 +182,7 @@ impl Tail {
                 return self.turn_to_next(reading, look, lines_max, now);
             }
         }
-        self.take(reading, &data, found, look);
-        Ok(())
+        self.take(reading, &data, found, look)
     }
 
     /// Goes on with the file after `old`, once there is a line in it. Until then which one it is, is asked anew at each look.
@@ -156,28 +204,30 @@ impl Tail {
         let found = next.split(&data, lines_max, ending);
         match found.taken {
             0 => self.reading = Some(old),
-            _ => self.take(next, &data, found, look),
+            _ => self.take(next, &data, found, look)?,
         }
         Ok(())
     }
 
     /// Takes what was found in `data`, and reads on behind it.
-    fn take(&mut self, mut reading: Reading, data: &[u8], found: Split, look: &mut Look) {
+    fn take(&mut self, mut reading: Reading, data: &[u8], found: Split, look: &mut Look) -> io::Result<()> {
         if found.taken > 0 {
             reading.mark.advance(&data[..found.taken]);
             reading.place.offset += found.taken as u64;
             reading.place.skipping = found.skipping;
             reading.place.mark = reading.mark.digest();
-            self.progress = Some(Progress { files: reading.files, place: Some(reading.place.clone()) });
+            reading.place.changed = Some(reading.opened.changed()?);
+            self.progress = Some(self.progress(reading.files, Some(reading.place.clone())));
         }
         look.files = reading.files;
         look.has_more = found.taken > 0 && (found.taken < data.len() || data.len() == READ_BYTES);
         look.lines = found.lines;
         self.reading = Some(reading);
+        Ok(())
     }
 
-    /// Begins the first file with the line that is being written at its end.
-    fn begin_at_end(&mut self, opened: Opened, now: Instant) -> io::Result<()> {
+    /// Begins a file with the line that is being written at its end.
+    fn begin_at_end(&mut self, opened: Opened, files: u64, now: Instant) -> io::Result<()> {
         let bytes = opened.file.metadata()?.len();
         let from = bytes.saturating_sub(LINE_BYTES_MAX as u64);
         let end = opened.bytes_at(from, LINE_BYTES_MAX)?;
@@ -186,13 +236,14 @@ impl Tail {
             None if from == 0 => (0, false),
             None => (end.len(), true),
         };
-        let mut reading = Reading::of(opened, 1, now);
+        let mut reading = Reading::of(opened, files, now);
         let offset = from + line as u64;
         if offset > 0 {
             reading.mark = Mark::of(&reading.opened, offset)?;
-            reading.place = Place { offset, skipping, mark: reading.mark.digest(), ..reading.place };
+            let changed = Some(reading.opened.changed()?);
+            reading.place = Place { offset, skipping, mark: reading.mark.digest(), changed, ..reading.place };
             reading.bytes = offset;
-            self.progress = Some(Progress { files: 1, place: Some(reading.place.clone()) });
+            self.progress = Some(self.progress(files, Some(reading.place.clone())));
         }
         self.reading = Some(reading);
         Ok(())
@@ -204,7 +255,7 @@ impl Reading {
     fn of(opened: Opened, files: u64, now: Instant) -> Self {
         let (device, inode) = opened.number;
         let mark = Mark::default();
-        let place = Place { device, inode, offset: 0, skipping: false, mark: mark.digest() };
+        let place = Place { device, inode, offset: 0, skipping: false, mark: mark.digest(), changed: None };
         Self { opened, files, place, mark, bytes: 0, still_since: now }
     }
 
@@ -229,3 +280,4 @@ impl Reading {
 const CUT_SHORT: &str =
     "the log was cut short: what was written to it since the last look is lost, if anything was";
 const GONE: &str = "the file that was being read is gone: what was written to it since the last look is lost, if anything was";
+const ANOTHER: &str = "the log has another path, where another file is: it is read from where `from` says, as one that is first seen";

@@ -66,6 +66,65 @@ proptest! {
     }
 }
 
+/// As with `compress` in logrotate: the file that was read is gone, and the log was rotated once more meanwhile.
+#[test]
+fn what_was_rotated_while_the_file_before_was_compressed_is_read() {
+    let mut lab = Lab::new();
+    let steps = [Step::Write(2), Step::Look(9), Step::Rename, Step::Write(2), Step::Rename, Step::Write(2)];
+    steps.iter().for_each(|step| lab.take(step));
+    fs::rename(lab.rotated(2), lab.dir.path().join("app.log.2.gz")).expect("renamed");
+    fs::write(lab.dir.path().join("app.log.2.gz"), "compressed").expect("written");
+    // Older ones were read, and are not read again.
+    fs::write(lab.rotated(3), "older\n").expect("written");
+    let older = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    File::options().append(true).open(lab.rotated(3)).and_then(|file| file.set_modified(older)).expect("set");
+    lab.restart();
+    lab.drain();
+    assert_eq!(lab.shown(&lab.got), lab.shown(&lab.expected()));
+}
+
+/// However many files are beside it, and wherever the system lists them.
+#[test]
+fn a_rotated_log_is_found_among_many_files() {
+    let mut lab = Lab::new();
+    for nth in 0..12_000 {
+        File::create(lab.dir.path().join(format!("session-{nth}"))).expect("made");
+    }
+    let steps = [Step::Write(2), Step::Look(1), Step::Rename, Step::Write(2), Step::Restart];
+    steps.iter().for_each(|step| lab.take(step));
+    lab.drain();
+    assert_eq!(lab.shown(&lab.got), lab.shown(&lab.expected()));
+}
+
+#[test]
+fn a_log_with_another_path_is_another_unless_it_was_moved() {
+    let mut lab = Lab::new();
+    [Step::Write(2), Step::Look(9)].iter().for_each(|step| lab.take(step));
+    let files = |lab: &Lab| lab.recorded.as_ref().map(|recorded| recorded.files);
+    let other = lab.dir.path().join("other.log");
+    let at = |lab: &mut Lab, path: &PathBuf, from| {
+        lab.got.clear();
+        lab.tail = Tail::new(path.clone(), from, lab.recorded.clone());
+        while lab.look(9) && lab.got.len() < 100 {}
+        lab.shown(&lab.got)
+    };
+    // Both are there: the old one is not read on, and the new one as if it were first seen.
+    fs::write(&other, "a\nb\n").expect("written");
+    lab.take(&Step::Write(1));
+    let recorded = lab.recorded.clone();
+    assert_eq!(at(&mut lab, &other, StartAt::Start), ["a", "b"]);
+    assert_eq!(files(&lab), Some(2), "so that its lines have ids of their own");
+    lab.recorded = recorded.clone();
+    assert_eq!(at(&mut lab, &other, StartAt::End), [""; 0]);
+    fs::write(&other, "a\nb\nc\n").expect("written");
+    assert_eq!(at(&mut lab, &other, StartAt::End), ["c"]);
+    // The file itself has another path: it is read on.
+    lab.recorded = recorded;
+    fs::rename(lab.log(), &other).expect("renamed");
+    assert_eq!(at(&mut lab, &other, StartAt::End), ["line 3"]);
+    assert_eq!(files(&lab), Some(1));
+}
+
 struct Lab {
     dir: tempfile::TempDir,
     tail: Tail,

@@ -4,6 +4,7 @@ use super::*;
 use opsward::store::{Acceptance, Once, OnceKey, RunFilter, Standing, StoreError};
 use opsward_core::run::RunState;
 use rusqlite::Connection;
+use std::path::Path;
 use std::task::Poll;
 
 #[tokio::test]
@@ -21,10 +22,10 @@ async fn a_second_host_is_refused_and_told_which_file() {
 async fn a_file_that_is_no_store_of_this_release_is_refused_and_left_alone() {
     let later = <Sqlite>::new();
     later.open_sqlite().close().await.expect("closed");
-    let conn = Connection::open(later.path()).expect("opens");
-    let newest: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("read");
-    conn.pragma_update(None, "user_version", newest + 1).expect("written");
-    drop(conn);
+    let newest = format_of(&later.path());
+    Connection::open(later.path())
+        .and_then(|c| c.pragma_update(None, "user_version", newest + 1))
+        .expect("written");
     let too_new = format!("has format {}; this release knows up to {newest}", newest + 1);
     let other = <Sqlite>::new();
     Connection::open(other.path()).and_then(|c| c.execute_batch("CREATE TABLE t (x)")).expect("written");
@@ -231,7 +232,6 @@ async fn a_file_of_a_format_before_is_brought_up_to_date() {
     let since_2 = "DROP TABLE locks;";
     let since_1 = "DROP TABLE once_keys;";
     let steps = [since_1, since_2, since_3, SINCE_4, SINCE_5, SINCE_6, SINCE_7, SINCE_8];
-    let newest = i64::try_from(steps.len() + 1).expect("few");
     for before in 1..=steps.len() {
         let lab = <Sqlite>::new();
         let store = lab.open_sqlite();
@@ -255,11 +255,16 @@ async fn a_file_of_a_format_before_is_brought_up_to_date() {
             store.append_effect(&claimed.claim, Some(key), vec![], Some(line("x"))).await.expect("asked");
         assert_eq!(asked, Once::First);
         let conn = Connection::open(lab.path()).expect("opens");
-        let format: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("read");
         let unsummed = "SELECT count(*) FILTER (WHERE sum IS NULL), count(sum) FROM ledger";
         let rows: [i64; 2] =
             conn.query_row(unsummed, [], |row| Ok([row.get(0)?, row.get(1)?])).expect("read");
         let expected = if before < 5 { [1, 1] } else { [0, 2] };
-        assert_eq!((format, rows), (newest, expected));
+        assert_eq!((format_of(&lab.path()), rows), (steps.len() as i64 + 1, expected));
     }
+}
+
+/// The format of the file at `path`.
+fn format_of(path: &Path) -> i64 {
+    let conn = Connection::open(path).expect("opens");
+    conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("read")
 }

@@ -38,14 +38,22 @@ pub(super) fn params(region: &str, now: Timestamp, token: Option<&str>) -> Strin
 pub(super) fn read(answer: &str, about: &About<'_>) -> Result<Page, String> {
     let answer: Answer = serde_json::from_str(answer).map_err(|error| error.to_string())?;
     let mut page = Page { next: answer.next_token.filter(|token| !token.is_empty()), ..Page::default() };
-    for remembered in answer.events.list {
+    for event in answer.events.list {
+        let text = event.to_string();
+        let remembered = match serde_json::from_value::<Remembered>(event) {
+            Ok(remembered) => remembered,
+            Err(error) => {
+                page.take(None, Err(error.to_string()), text);
+                continue;
+            }
+        };
         let id = remembered.event_id.clone();
         let body = remembered.notification(about.owner, about.region);
         let delivery = Delivery { headers: &[], body: body.as_bytes() };
         let events = decode(SourceKind::AlibabaCloudmonitor, about.source, &delivery, about.now);
         let event = events.map_err(|error| error.to_string());
         let event = event.and_then(|mut events| events.pop().ok_or_else(|| "it is no event".to_owned()));
-        page.take(&id, event, body);
+        page.take(Some(&id), event, body);
     }
     Ok(page)
 }
@@ -61,7 +69,7 @@ struct Answer {
 #[derive(Deserialize)]
 struct Events {
     #[serde(rename = "InstanceSystemEventType")]
-    list: Vec<Remembered>,
+    list: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -132,8 +140,8 @@ mod tests {
         let (source, now) = ("in".parse().expect("a name"), Timestamp::from_seconds(0));
         let about = About { source: &source, owner: "12345", region: "cn-hangzhou", now };
         let page = read(&answer.to_string(), &about).expect("readable");
-        assert_eq!((page.past.len(), page.next.as_deref(), page.problems.len()), (1, Some("t"), 0));
-        let event = &page.past[0].event;
+        assert_eq!((page.events.len(), page.next.as_deref()), (1, Some("t")));
+        let event = &page.events[0].as_ref().expect("documented").event;
         assert_eq!(event.kind, "Instance:SystemFailure.Reboot:Executed");
         assert_eq!(
             (event.incident.as_deref(), event.transition),
@@ -145,6 +153,25 @@ mod tests {
             ("e-1 executed", "2018-06-08T01:25:37Z")
         );
         assert!(read("{}", &about).is_err());
+    }
+
+    #[test]
+    fn one_that_is_not_documented_is_told_and_the_others_are_read() {
+        let good = json!({ "EventId": "e-1", "InstanceId": "i-1", "EventType": { "Name": "SystemFailure.Reboot" },
+            "EventCycleStatus": { "Name": "Executed" } });
+        let mut odd = good.clone();
+        odd["EventCycleStatus"] = json!("Executed");
+        let answer = json!({ "InstanceSystemEventSet": { "InstanceSystemEventType": [odd, 7, good] } });
+        let (source, now) = ("in".parse().expect("a name"), Timestamp::from_seconds(0));
+        let about = About { source: &source, owner: "1", region: "cn-hangzhou", now };
+        let page = read(&answer.to_string(), &about).expect("readable");
+        let [Err(first), Err(second), Ok(past)] = &page.events[..] else { panic!("{page:?}") };
+        assert_eq!((past.event.id.as_str(), second.text.as_str()), ("e-1 executed", "7"));
+        assert!(
+            first.problem.contains("invalid type: string \"Executed\"") && first.id != second.id,
+            "{first:?}"
+        );
+        assert_eq!(read(&answer.to_string(), &about), Ok(page));
     }
 
     #[test]
