@@ -34,9 +34,10 @@ const POLICIES: [(&str, &str, &str); 5] = [
     ("logger", "hostile", "log-flood"),
     ("blocker", "slow", "many-calls"),
 ];
-/// Turns of each, and events of a turn, one each tick: some seconds.
-const TURNS: usize = 7;
-const EVENTS: usize = 600;
+/// Turns of each, and events of a turn, one each tick: two seconds. What else the machine does now and then makes one turn's p99
+/// ten times another's, so that it takes many.
+const TURNS: usize = 25;
+const EVENTS: usize = 400;
 const TICK: Duration = Duration::from_millis(5);
 /// How long the slow cloud takes for an answer.
 const SLOW: Duration = Duration::from_secs(1);
