@@ -307,5 +307,6 @@ pub(crate) const SINCE_7: &str =
     DROP TABLE cursors;
     DROP TABLE incidents; DROP INDEX firings_queued; DROP TABLE pauses;";
 /// And since format 8: all that only the newest has.
-pub(crate) const SINCE_8: &str = "ALTER TABLE incidents DROP COLUMN since; ALTER TABLE incidents DROP COLUMN gravity; DROP TABLE hinted;
+pub(crate) const SINCE_8: &str =
+    "ALTER TABLE incidents DROP COLUMN since; ALTER TABLE incidents DROP COLUMN gravity; DROP TABLE hinted;
      DROP INDEX runs_of_policy;";
