@@ -4,7 +4,7 @@
 use super::NewEvent;
 use opsward_core::audit::Change;
 use opsward_core::id::PolicyName;
-use opsward_core::schedule::Decision;
+use opsward_core::schedule::{CLOCK_JUMP_MAX, Decision};
 use opsward_core::time::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
@@ -134,12 +134,12 @@ impl ScheduleState {
         self.pause.as_ref().filter(|pause| pause.until.is_none())
     }
 
-    /// Fire times up to here came during a pause, as is known at `now`. A pause that was ended later than that was ended under a clock
-    /// that ran ahead: it is over all the same.
+    /// Fire times up to here came during a pause, as is known at `now`. A pause that was ended long after that was ended under a clock
+    /// that ran ahead: it is over all the same. Clocks of two processes may differ by less.
     pub fn paused_until(&self, now: Timestamp) -> Timestamp {
         match self.pause.as_ref().map(|pause| pause.until) {
             Some(None) => Timestamp::from_ms(i64::MAX),
-            Some(Some(until)) if until <= now => until,
+            Some(Some(until)) if until <= now + CLOCK_JUMP_MAX => until,
             _ => Timestamp::default(),
         }
     }

@@ -110,15 +110,17 @@ async fn tasks_of_cvm_are_events_of_their_own_and_wake_once_at_each_step() {
     let host = restarted(&world, host).await;
     asked(&world, 2).await;
     assert_eq!(world.runs(&host).await.len(), 1);
-    let over =
-        json!({ "rep-1": task("ap-shanghai", 3, 0, true), "rep-old": task("ap-shanghai", 3, 3600, true) });
+    let over = json!({
+        "rep-1": task("ap-shanghai", 3, 0, true), "rep-old": task("ap-shanghai", 3, 3600, true),
+        "rep-agreed": task("ap-shanghai", 4, 5 * 86_400, false),
+    });
     world.patch_state(json!({ "tencent": { "tasks": over } })).await;
-    let runs = world.settled_runs(&host, 3).await;
+    let runs = world.settled_runs(&host, 4).await;
     let ids: std::collections::BTreeSet<&str> =
         runs.iter().filter_map(|run| run["event_id"].as_str()).collect();
     assert_eq!(
         ids.into_iter().collect::<Vec<_>>(),
-        ["rep-1 executed", "rep-1 inquiring", "rep-old executed"]
+        ["rep-1 executed", "rep-1 inquiring", "rep-agreed scheduled", "rep-old executed"]
     );
     let listed = events(&world, &host).await;
     let event = listed.iter().find(|row| row["event"]["id"] == "rep-1 executed").expect("listed");

@@ -31,9 +31,12 @@ pub fn repair_task(
     let time = |key: &str| scalar(&body, key).and_then(|text| parse_local(&text)).filter(|at| *at <= now);
     // Permission may be given for a time to come, and stands there while it is only asked for.
     let permitted = time("AuthTime").filter(|_| transition == Some(Transition::Executing));
+    // When a time was agreed on is not told. It counts from when it is first seen: what lies ahead is told of however old the task is.
+    let asked = time("CreateTime")
+        .filter(|_| !matches!(transition, Some(Transition::Scheduled | Transition::Executing)));
     let event = Event {
         subject: scalar(&body, "InstanceId"),
-        time: time("EndTime").or(permitted).or(time("CreateTime")).unwrap_or(now),
+        time: time("EndTime").or(permitted).or(asked).unwrap_or(now),
         incident: Some(incident_key("tencent", &["task", &task])),
         account: Some(owner.to_owned()),
         region: Some(region.to_owned()),
@@ -78,7 +81,7 @@ mod tests {
     fn a_task_is_an_event_of_its_own_that_goes_forward_with_its_status() {
         for (status, transition, end, time) in [
             (1, Some(Transition::Inquiring), Value::Null, "2023-03-08T04:00:00Z"),
-            (4, Some(Transition::Scheduled), Value::Null, "2023-03-08T04:00:00Z"),
+            (4, Some(Transition::Scheduled), Value::Null, "2023-03-10T05:00:00Z"),
             (2, Some(Transition::Executing), Value::Null, "2023-03-10T04:00:00Z"),
             (3, Some(Transition::Executed), json!("2023-03-10 12:30:00"), "2023-03-10T04:30:00Z"),
             (5, Some(Transition::Canceled), Value::Null, "2023-03-08T04:00:00Z"),

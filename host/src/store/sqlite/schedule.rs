@@ -57,7 +57,8 @@ impl<'c> Statements<'c> {
     pub(super) fn is_paused(&mut self, new: &NewFiring) -> Result<bool, rusqlite::Error> {
         let Firing { policy, schedule, decision, .. } = &new.firing;
         let may_wait = *decision == Decision::Fired || *decision == Decision::Queued;
-        Ok(may_wait && self.state.pause(policy, schedule)?.is_some_and(|pause| pause.until.is_none()))
+        // Of pauses that are over, none was at the beginning of time.
+        Ok(may_wait && self.state.pause(policy, schedule, Timestamp::from_ms(i64::MIN))?.is_some())
     }
 
     /// Whether it would start a run beside one that has not ended, and may not.
@@ -79,7 +80,8 @@ impl<'c> States<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> Result<Self, rusqlite::Error> {
         const OF_IT: &str = "FROM firings WHERE policy = ?1 AND schedule = ?2";
         // One that lasts before one that is over, and of these the latest.
-        let pause = "SELECT by, why, at, until FROM pauses WHERE policy = ?1 AND schedule IN ('', ?2)
+        let pause = "SELECT by, why, at, until FROM pauses
+                     WHERE policy = ?1 AND schedule IN ('', ?2) AND (until IS NULL OR until <= ?3)
                      ORDER BY until IS NOT NULL, until DESC LIMIT 1";
         Ok(Self {
             last: conn.prepare(&format!(
@@ -112,7 +114,7 @@ impl<'c> States<'c> {
             last_fire: self.last.query_row(all, |row| time(row, 0)).optional()?,
             waiting: self.waiting.query_row(all, |row| time(row, 0)).optional()?,
             unfinished: self.unfinished(policy, schedule)?,
-            pause: self.pause(policy, schedule)?,
+            pause: self.pause(policy, schedule, up_to)?,
             latest: self.latest.query_row(all, firing_row).optional()?,
         })
     }
@@ -121,9 +123,15 @@ impl<'c> States<'c> {
         Ok(self.unfinished.query_row([policy.as_str(), schedule], |_| Ok(())).optional()?.is_some())
     }
 
-    fn pause(&mut self, policy: &PolicyName, schedule: &str) -> Result<Option<Pause>, rusqlite::Error> {
+    /// The pause in force, or the latest that was ended up to `up_to`.
+    fn pause(
+        &mut self,
+        policy: &PolicyName,
+        schedule: &str,
+        up_to: Timestamp,
+    ) -> Result<Option<Pause>, rusqlite::Error> {
         let Some(statement) = &mut self.pause else { return Ok(None) };
-        statement.query_row([policy.as_str(), schedule], |row| pause_at(row, 0)).optional()
+        statement.query_row(params![policy.as_str(), schedule, up_to.ms()], |row| pause_at(row, 0)).optional()
     }
 }
 

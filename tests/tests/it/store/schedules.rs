@@ -125,6 +125,8 @@ pub(super) async fn nothing_is_fired_by_the_clock_while_a_pause_lasts_also_throu
     assert!(!resume().await.expect("asked"), "it is over");
     let state = state_of(store, NIGHTLY).await;
     assert_eq!((state.paused(), state.paused_until(after(3 * DAY))), (None, after(2 * DAY)));
+    let behind = state.paused_until(after(2 * DAY - 1_000));
+    assert_eq!(behind, after(2 * DAY), "ended by a clock that was a little ahead");
     let set_back = state.paused_until(after(DAY));
     assert_eq!(set_back, Timestamp::default(), "ended under a clock that ran ahead, it is over");
     let fired = fire(store, firing(NIGHTLY, 3 * DAY, Decision::Fired), Some(event("f4", NOW, &["a"]))).await;
@@ -156,6 +158,12 @@ pub(super) async fn a_pause_of_a_policy_is_one_of_all_that_it_has_and_ends_with_
         let state = state_of(store, schedule).await;
         assert_eq!((state.paused(), state.paused_until(after(3 * DAY))), (None, after(2 * DAY)));
     }
+    // Ended under a clock a year ahead, which has been set right since.
+    store.pause_schedule(all(), pause("all")).await.expect("paused");
+    let ahead = store.resume_schedule(all(), "bob".to_owned(), after(365 * DAY));
+    assert!(ahead.await.expect("resumed"));
+    let state = state_of(store, NIGHTLY).await;
+    assert_eq!(state.paused_until(after(3 * DAY)), after(2 * DAY), "hides none that was ended in time");
 }
 
 pub(super) async fn no_run_starts_beside_one_that_may_not_be_overlapped<L: Lab>() {

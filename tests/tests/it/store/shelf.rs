@@ -148,7 +148,7 @@ impl Shelf {
         let NewFiring { firing, event, overlaps, .. } = new;
         let key = ScheduleKey { policy: firing.policy.clone(), schedule: firing.schedule.as_str().into() };
         let may_wait = [Decision::Fired, Decision::Queued].contains(&firing.decision);
-        if may_wait && self.pause(&key).is_some_and(|pause| pause.until.is_none()) {
+        if may_wait && self.pause(&key, Timestamp::from_ms(i64::MIN)).is_some() {
             return Recorded::Paused;
         }
         if firing.decision.starts_a_run() && !overlaps && self.unfinished(&key) {
@@ -187,10 +187,11 @@ impl Shelf {
         paused.map(|(_, pause)| pause.until = Some(at)).count() > 0
     }
 
-    /// One that lasts before one that is over, and of these the latest.
-    fn pause(&self, key: &ScheduleKey) -> Option<&Pause> {
+    /// One that lasts before one that was over by `up_to`, and of these the latest.
+    fn pause(&self, key: &ScheduleKey, up_to: Timestamp) -> Option<&Pause> {
         let all = self.pauses.get(&ScheduleKey::all_of(key.policy.clone()));
         let pauses = all.into_iter().chain(self.pauses.get(key));
+        let pauses = pauses.filter(|pause| pause.until.is_none_or(|until| until <= up_to));
         pauses.max_by_key(|pause| (pause.until.is_none(), pause.until))
     }
 
@@ -437,7 +438,7 @@ impl Shelf {
                 .max(),
             waiting: waiting.map(|firing| firing.fire_at).min(),
             unfinished: self.unfinished(key),
-            pause: self.pause(key).cloned(),
+            pause: self.pause(key, up_to).cloned(),
             latest: by_then().max_by_key(|firing| firing.fire_at).map(|firing| (*firing).clone()),
         }
     }
