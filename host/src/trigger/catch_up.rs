@@ -8,7 +8,7 @@ use super::accept::Accept;
 use super::pulling::{PullError, Reported};
 use crate::cloud::CloudClient;
 use crate::failpoint::haste;
-use crate::store::Cursor;
+use crate::store::{Acceptance, Cursor};
 use opsward_core::config::CatchUp;
 use opsward_core::id::SourceName;
 use opsward_core::sender::Trust;
@@ -139,13 +139,16 @@ impl CatchUpSource {
                 return Ok(());
             }
         };
-        tracing::warn!(
-            source = %self.name, event = id,
-            "the cloud's history has what cannot be read, and it is recorded as it is: {problem}"
-        );
-        self.accept.seen.count(&self.name, "undecodable", now);
         let event = undecodable(&self.name, &id, &problem, text.len(), now);
-        self.accept.accept(vec![event], text.as_bytes(), Trust::Proved).await?;
+        let accepted = self.accept.accept(vec![event], text.as_bytes(), Trust::Proved).await?;
+        // The history shows it for weeks, also to the next host.
+        if accepted.iter().any(|one| matches!(one, Acceptance::New { .. })) {
+            tracing::warn!(
+                source = %self.name, event = id,
+                "the cloud's history has what cannot be read, and it is recorded as it is: {problem}"
+            );
+            self.accept.seen.count(&self.name, "undecodable", now);
+        }
         Ok(())
     }
 
