@@ -3,9 +3,7 @@
 //! by itself. Leaves who may ask to the host, and what may be called where to the operator's grants. Tested natively against the
 //! SDK's fake host, in `tests/`.
 
-use opsward_policy::{
-    Call, Description, Event, Failure, NoConfig, Outcome, Policy, Run, Value, json,
-};
+use opsward_policy::{Call, Description, Event, Failure, NoConfig, Outcome, Policy, Run, Value, json};
 use serde::Deserialize;
 
 /// The policy.
@@ -108,7 +106,8 @@ fn set_up(asked: &Setup, run: &Run<NoConfig>) -> Result<Outcome, Failure> {
     let answer = run.call(call).map_err(|error| Failure::from(error).during(&doing))?;
     refused_targets(&answer.json()?, &doing)?;
     let made = if put.simulated { "would make" } else { "made" };
-    let summary = format!("{made} the rule {rule} for {}; its target: the queue {}", taken(names), queue.name);
+    let summary =
+        format!("{made} the rule {rule} for {}; its target: the queue {}", taken(names), queue.name);
     Ok(Outcome::new(summary).details(&json!({ "rule": rule, "queue": queue.name, "names": names })))
 }
 

@@ -122,7 +122,6 @@ fn a_drill_sends_the_event_as_it_is_given() {
 fn what_is_not_asked_so_is_told() {
     let outcome = handle(&host(), &asks("opsward.other", json!({}))).expect("nothing to do");
     assert!(outcome.summary.starts_with("nothing to do: opsward.other is neither"), "{}", outcome.summary);
-    let failure =
-        handle(&host(), &asks("opsward.source.setup", json!({ "rule": 1 }))).expect_err("no");
+    let failure = handle(&host(), &asks("opsward.source.setup", json!({ "rule": 1 }))).expect_err("no");
     assert_eq!(failure.code, "opsward.InvalidEvent");
 }
