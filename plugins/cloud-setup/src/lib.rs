@@ -3,9 +3,7 @@
 //! by itself. Leaves who may ask to the host, and what may be called where to the operator's grants. Tested natively against the
 //! SDK's fake host, in `tests/`.
 
-use opsward_policy::{
-    Call, Description, ErrorKind, Event, Failure, NoConfig, Outcome, Policy, Run, Value, json,
-};
+use opsward_policy::{Call, Description, Event, Failure, NoConfig, Outcome, Policy, Run, Value, json};
 use serde::Deserialize;
 
 /// The policy.
@@ -35,7 +33,6 @@ impl Policy for CloudSetup {
         )
         .on([SETUP, DRILL])
         .asks("cms:PutEventRule", "to make or change the rule that takes the events which policies want")
-        .asks("cms:DescribeEventRuleTargetList", "to see whether the rule sends to the queue already")
         .asks("cms:PutEventRuleTargets", "to have the rule send to the queue that this host reads")
         .asks("cms:SendDryRunSystemEvent", "to have a test event sent through the rules")
     }
@@ -98,21 +95,19 @@ fn set_up(asked: &Setup, run: &Run<NoConfig>) -> Result<Outcome, Failure> {
         .param("EventPattern", vec![pattern]);
     let put =
         run.call(put).map_err(|error| Failure::from(error).during(&format!("making the rule {rule}")))?;
-    let is_there = sends_already(asked, run)?;
-    if !is_there {
-        let target = json!({ "Id": rule, "Queue": queue.name, "Region": queue.region });
-        let call = Call::new("cms", "PutEventRuleTargets")
-            .region(region)
-            .param("RegionId", region.as_str())
-            .param("RuleName", rule.as_str())
-            .param("MnsParameters", vec![target]);
-        let doing = format!("having the rule {rule} send to the queue {}", queue.name);
-        let answer = run.call(call).map_err(|error| Failure::from(error).during(&doing))?;
-        refused_targets(&answer.json()?, &doing)?;
-    }
+    // Always: the same id is overwritten, and reading what is there would show the secrets in the addresses of other targets.
+    let target = json!({ "Id": rule, "Queue": queue.name, "Region": queue.region });
+    let call = Call::new("cms", "PutEventRuleTargets")
+        .region(region)
+        .param("RegionId", region.as_str())
+        .param("RuleName", rule.as_str())
+        .param("MnsParameters", vec![target]);
+    let doing = format!("having the rule {rule} send to the queue {}", queue.name);
+    let answer = run.call(call).map_err(|error| Failure::from(error).during(&doing))?;
+    refused_targets(&answer.json()?, &doing)?;
     let made = if put.simulated { "would make" } else { "made" };
-    let target = if is_there { "which it sends to already" } else { "its target" };
-    let summary = format!("{made} the rule {rule} for {}; {target}: the queue {}", taken(names), queue.name);
+    let summary =
+        format!("{made} the rule {rule} for {}; its target: the queue {}", taken(names), queue.name);
     Ok(Outcome::new(summary).details(&json!({ "rule": rule, "queue": queue.name, "names": names })))
 }
 
@@ -122,29 +117,6 @@ fn taken(names: &[String]) -> String {
         some if (2..=NAMES_MAX).contains(&some) => format!("{some} events"),
         _ => "all events".to_owned(),
     }
-}
-
-/// Whether the rule has the queue as its target. A second call could do no harm, but what it does to a list of targets no document says.
-fn sends_already(asked: &Setup, run: &Run<NoConfig>) -> Result<bool, Failure> {
-    let Setup { rule, region, queue, .. } = asked;
-    let call = Call::new("cms", "DescribeEventRuleTargetList")
-        .region(region)
-        .param("RegionId", region.as_str())
-        .param("RuleName", rule.as_str());
-    let answer = match run.call(call) {
-        Ok(answer) => answer.json()?,
-        // In a dry run the rule has not been made.
-        Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
-        Err(error) => {
-            return Err(Failure::from(error).during(&format!("reading the targets of the rule {rule}")));
-        }
-    };
-    let queues = answer["MnsParameters"]["MnsParameter"].as_array();
-    let is_it = |target: &Value| {
-        let is = |key: &str, value: &str| target[key] == value;
-        is("Id", rule) && is("Queue", &queue.name) && is("Region", &queue.region)
-    };
-    Ok(queues.is_some_and(|all| all.iter().any(is_it)))
 }
 
 /// CloudMonitor answers a target that it does not take, such as a queue that is not there, with success and a list.

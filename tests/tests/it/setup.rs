@@ -1,6 +1,7 @@
 //! `opsward source setup --apply` and `opsward source drill`: the cloud is pointed at a queue and asked for a test event by runs of a
 //! policy, judged by what the clouds saw and by what then comes.
 
+use crate::canary::scanner::Scanner;
 use crate::harness::{World, eventually};
 use crate::pulled::world_with_queue;
 use crate::sim::lab::real_time;
@@ -76,10 +77,10 @@ async fn the_cloud_is_pointed_at_a_queue_by_a_run_and_its_events_come() {
     assert_eq!(world.effects("CreateSnapshot").await.len(), disks.len());
 
     let (code, out, err) = source(&world, &APPLY).await;
-    assert!(code == Some(0) && out.contains("which it sends to already"), "{out}\n{err}");
+    assert!(code == Some(0) && out.contains("done: made the rule opsward-events"), "{out}\n{err}");
     let counts =
         (asked(&world, "PutEventRule").await.len(), asked(&world, "PutEventRuleTargets").await.len());
-    assert_eq!(counts, (2, 1));
+    assert_eq!(counts, (2, 2));
     assert_eq!(host.terminate().await, Some(0));
     world.audited().await;
 }
@@ -88,7 +89,7 @@ async fn the_cloud_is_pointed_at_a_queue_by_a_run_and_its_events_come() {
 async fn a_drill_sends_a_test_event_that_comes_through_the_rule() {
     let world = world("enforce").await;
     let host = world.start().await;
-    let (code, out, err) = source(&world, &["drill", "events", "--wait", "1"]).await;
+    let (code, out, err) = source(&world, &["drill", "events", "--wait", "1", "--yes"]).await;
     assert_eq!(code, Some(1), "{out}\n{err}");
     assert!(out.contains(&format!("sent a test of {EXECUTED} through the rules")), "{out}");
     assert!(
@@ -97,17 +98,21 @@ async fn a_drill_sends_a_test_event_that_comes_through_the_rule() {
     );
 
     source(&world, &APPLY).await;
-    let (code, out, err) = source(&world, &["drill", "events", "--wait", "60"]).await;
+    let (code, out, err) = source(&world, &["drill", "events", "--wait", "60", "--yes"]).await;
     assert_eq!(code, Some(0), "{out}\n{err}");
     assert!(out.contains(&format!(": {EXECUTED} opsward-drill-")), "{out}");
     assert!(out.contains("instance/i-opsward-drill"), "{out}");
     let sent = asked(&world, "SendDryRunSystemEvent").await;
     assert_eq!((sent.len(), &sent[0]["params"]["EventName"]), (2, &json!(EXECUTED)));
+    // Nobody is asked, and nothing is sent.
+    let (code, out, err) = source(&world, &["drill", "events"]).await;
+    assert!(code == Some(70) && err.contains("nobody is there to be asked"), "{out}\n{err}");
     // By hand nothing is sent, and each test has an id of its own.
     let (code, out, _) = source(&world, &["drill", "events", "--wait", "1", "--by-hand"]).await;
     assert!(code == Some(1) && out.contains("aliyun cms SendDryRunSystemEvent --Product ECS"), "{out}");
     assert_eq!(asked(&world, "SendDryRunSystemEvent").await.len(), 2);
-    let (code, out, err) = source(&world, &["drill", "events", "--event", "Disk:Stalled:Executing"]).await;
+    let (code, out, err) =
+        source(&world, &["drill", "events", "--event", "Disk:Stalled:Executing", "--yes"]).await;
     assert!(code == Some(1) && err.contains("has not sent it (failed)"), "{out}\n{err}");
     assert_eq!(host.terminate().await, Some(0));
 }
@@ -117,8 +122,13 @@ async fn nothing_is_sent_by_a_policy_that_may_not_or_for_a_target_with_a_secret(
     let world = world("dry-run").await;
     let host = world.start().await;
     let (code, out, err) = source(&world, &APPLY).await;
-    assert!(code == Some(0) && out.contains("would make the rule opsward-events"), "{out}\n{err}");
-    let (code, out, err) = source(&world, &["drill", "events", "--wait", "1"]).await;
+    assert!(code == Some(1) && out.contains("would make the rule opsward-events"), "{out}\n{err}");
+    assert!(err.contains("nothing was made: the policy is in dry-run; write mode = \"enforce\""), "{err}");
+    assert!(!out.contains("source drill"), "{out}");
+    let (code, out, _) = source(&world, &[&APPLY[..], &["-o", "json"]].concat()).await;
+    let told: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &told["made"], &told["run"]["state"]), (Some(1), &json!(false), &json!("done")));
+    let (code, out, err) = source(&world, &["drill", "events", "--wait", "1", "--yes"]).await;
     assert!(code == Some(1) && out.contains("is in mode dry-run"), "{out}\n{err}");
     let (code, out, err) = source(&world, &["setup", "cloudmonitor", "--apply", "--yes"]).await;
     assert_eq!(code, Some(1), "{out}\n{err}");
@@ -220,6 +230,62 @@ async fn ask_cloud(world: &World, action: &str, params: Value) {
     assert_eq!(answer.status().as_u16(), 200, "{action}");
 }
 
+/// The address of a webhook that the rule has as well holds the path token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_of_another_target_of_the_rule_comes_into_no_file() {
+    use crate::harness::TOKEN;
+    let world = world("enforce").await;
+    let host = world.start().await;
+    ask_cloud(
+        &world,
+        "PutEventRule",
+        json!({ "RuleName": "opsward-events", "EventPattern": [{ "Product": "ECS" }] }),
+    )
+    .await;
+    let url = format!("https://ops.example.com/hooks/cloudmonitor/{TOKEN}");
+    let target = json!([{ "Id": "1", "Protocol": "http", "Method": "POST", "Url": url }]);
+    let params = json!({ "RuleName": "opsward-events", "WebhookParameters": target });
+    ask_cloud(&world, "PutEventRuleTargets", params).await;
+    let (code, out, err) = source(&world, &APPLY).await;
+    assert_eq!(code, Some(0), "{out}\n{err}");
+    let run = world.settled_runs(&host, 1).await.remove(0);
+    let id = run["id"].as_str().expect("an id");
+    let shown = world.command(&["run", "show", id, "-o", "json"]).output().await.expect("it runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("PutEventRuleTargets") && !shown.contains(TOKEN), "{shown}");
+    assert_eq!(host.terminate().await, Some(0));
+    let scanner = Scanner::new([("the path token", TOKEN)]);
+    let files = std::fs::read_dir(world.dir.path()).expect("a directory").flatten();
+    let mut looked = 0;
+    for file in files.map(|file| file.path()).filter(|path| path.is_file()) {
+        assert_eq!(scanner.find(&std::fs::read(&file).expect("readable")), None, "{}", file.display());
+        looked += usize::from(file.to_string_lossy().contains("opsward.db"));
+    }
+    assert!(looked > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_event_is_not_taken_for_the_test_event() {
+    let world = world("enforce").await;
+    let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
+    let account = "provider = \"alibaba\"";
+    world.write("opsward.toml", &settings.replace(account, &format!("{account}\nregion = \"cn-hangzhou\"")));
+    let host = world.start().await;
+    let mut drill = world.command(&["source", "drill", "cloudmonitor", "--wait", "5", "--yes"]);
+    let drill = drill.env("LANG", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let drill = drill.spawn().expect("starts");
+    // It has looked by then which event is the latest. No rule sends it anywhere.
+    eventually("a test event that is sent", async || {
+        (!asked(&world, "SendDryRunSystemEvent").await.is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(world.post(&host, crate::harness::EXECUTED).await, Some(200));
+    let told = drill.wait_with_output().await.expect("ends");
+    let err = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.code() == Some(1) && err.contains("nothing came within 5 s"), "{err}");
+    assert_eq!(host.terminate().await, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drill_of_a_url_callback_comes_to_the_url() {
     let world = world("enforce").await;
@@ -233,7 +299,7 @@ async fn a_drill_of_a_url_callback_comes_to_the_url() {
     let target = json!([{ "Id": "1", "Protocol": "http", "Method": "POST", "Url": url }]);
     ask_cloud(&world, "PutEventRuleTargets", json!({ "RuleName": "by-hand", "WebhookParameters": target }))
         .await;
-    let (code, out, err) = source(&world, &["drill", "cloudmonitor", "--wait", "60"]).await;
+    let (code, out, err) = source(&world, &["drill", "cloudmonitor", "--wait", "60", "--yes"]).await;
     assert_eq!(code, Some(0), "{out}\n{err}");
     assert!(out.contains("instance/i-opsward-drill"), "{out}");
     assert_eq!(host.terminate().await, Some(0));

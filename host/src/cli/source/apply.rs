@@ -34,6 +34,19 @@ pub(super) fn not_made(source: &SourceSettings) -> Option<&'static str> {
     }
 }
 
+/// What came of asking.
+pub(super) struct Applied {
+    pub(super) run: RunDetail,
+    /// The one that it ran in, or is to run in.
+    mode: Mode,
+}
+
+impl Applied {
+    pub(super) fn is_made(&self) -> bool {
+        ask::is_made(&self.run)
+    }
+}
+
 /// Has the running host make the rule and its target; the run, unless the person says no.
 pub(super) async fn apply(
     source: &SourceSettings,
@@ -42,7 +55,7 @@ pub(super) async fn apply(
     live: &PolicySet,
     store: &Path,
     yes: bool,
-) -> anyhow::Result<Option<RunDetail>> {
+) -> anyhow::Result<Option<Applied>> {
     let Comes::Queue(queue) = &source.comes else { bail!("the source reads from no queue") };
     if wanted.names.is_empty() {
         bail!("no enabled policy wants events of ECS from `{}`: nothing was sent", source.name);
@@ -71,29 +84,50 @@ pub(super) async fn apply(
     let run = ask::begin(socket, name, source, ask::SETUP, &data).await?;
     // A person takes longer than anybody waits at the terminal.
     let patience = if mode == Mode::Approve { Duration::ZERO } else { ask::PATIENCE };
-    Ok(Some(ask::ended(store, &run, patience).await?))
+    let run = ask::ended(store, &run, patience).await?;
+    let mode = ask::mode_of(&run).unwrap_or(mode);
+    Ok(Some(Applied { run, mode }))
 }
 
 /// Says how the run ended, and what is next.
-pub(super) fn tell(run: &RunDetail, source: &SourceSettings, out: &mut dyn Write) -> std::io::Result<()> {
+pub(super) fn tell(applied: &Applied, source: &SourceSettings, out: &mut dyn Write) -> std::io::Result<()> {
+    let Applied { run, mode } = applied;
     let id = cut(run.row.id.as_str(), ID_CHARS);
     let state = run.row.state;
     let note = run.row.note.as_deref().map(one_line).unwrap_or_default();
     match state.is_final() || state == RunState::Held {
         true => writeln!(out, "{}: {note}", state.as_str())?,
-        false => writeln!(out, "not ended: `opsward approval ls` shows what waits for a person")?,
+        false if *mode == Mode::Approve => {
+            writeln!(out, "not ended: `opsward approval ls` shows what waits for a person")?
+        }
+        false => {
+            let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+            writeln!(out, "not ended ({}){note}: `opsward halt --list` shows what is halted", state.as_str())?
+        }
     }
     writeln!(out, "  run {id}: `opsward run show {id}`")?;
-    if state == RunState::Done {
+    if applied.is_made() {
         writeln!(out, "  `opsward source drill {}` has a test event sent through it", source.name)?;
     }
     Ok(())
 }
 
+/// Says so where the run is done and the cloud is as it was.
+pub(super) fn tell_not_made(applied: &Applied) -> std::io::Result<()> {
+    if applied.run.row.state != RunState::Done || applied.is_made() {
+        return Ok(());
+    }
+    let why = match applied.mode {
+        Mode::DryRun => "the policy is in dry-run; write mode = \"enforce\"",
+        _ => "the policy made no call that changes anything",
+    };
+    writeln!(std::io::stderr(), "opsward: nothing was made: {why}")
+}
+
 /// What programs are told of the run.
-pub(super) fn shown(run: Option<&RunDetail>) -> Value {
-    run.map_or(
+pub(super) fn shown(applied: Option<&Applied>) -> Value {
+    applied.map_or(
         Value::Null,
-        |run| json!({ "id": run.row.id, "state": run.row.state.as_str(), "note": run.row.note }),
+        |Applied { run, .. }| json!({ "id": run.row.id, "state": run.row.state.as_str(), "note": run.row.note }),
     )
 }

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use opsward_core::config::{HostSettings, SourceSettings};
 use opsward_core::event::{Event, manual_source};
 use opsward_core::id::PolicyName;
-use opsward_core::run::{Mode, RunState};
+use opsward_core::run::{Entry, Mode, RunState};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,6 +93,20 @@ pub(super) async fn begin(
     let page = format!("/api/v1/policies/{policy}/invoke");
     let told = host_admin::post(socket, &page, &json!({ "event": event })).await?;
     Ok(told["run"].as_str().context("the host names no run")?.to_owned())
+}
+
+/// The mode that the host ran it in, which is not always that of the policy's file by now; `None` where it has not begun.
+pub(super) fn mode_of(run: &RunDetail) -> Option<Mode> {
+    run.ledger.iter().rev().find_map(|record| match record.entry {
+        Entry::Started { mode, .. } => Some(mode),
+        _ => None,
+    })
+}
+
+/// Whether it is done, and the cloud has taken something from it: a dry run is done as well.
+pub(super) fn is_made(run: &RunDetail) -> bool {
+    let taken = |entry: &Entry| matches!(entry, Entry::Result { reply: Ok(_), .. });
+    run.row.state == RunState::Done && run.ledger.iter().any(|record| taken(&record.entry))
 }
 
 /// The run once it has ended or is held; as it stands where that takes longer than `patience`.

@@ -6,19 +6,21 @@ use super::apply::ID_CHARS;
 use super::steps::{self, Lang};
 use super::{ask, find, setup};
 use crate::cli::Config;
+use crate::cli::enable::confirmed;
 use crate::cli::host_admin::{self, Taker};
 use crate::cli::runs::Output;
 use crate::cli::text::{cut, print_json, span};
 use crate::clock::{Clock as _, SystemClock};
 use crate::service::read_settings;
-use crate::store::Store as _;
 use crate::store::sqlite::{Reader, SqliteStore};
+use crate::store::{RunDetail, Store as _};
 use anyhow::bail;
 use opsward_core::config::{Comes, HostSettings, SourceSettings};
 use opsward_core::event::Event;
 use opsward_core::id::{PolicyName, SourceName};
 use opsward_core::line::one_line;
-use opsward_core::run::{Mode, RunState};
+use opsward_core::run::{Mode, RunState, has_acted};
+use opsward_core::source::UNDECODABLE;
 use opsward_core::time::Timestamp;
 use serde_json::json;
 use std::io::Write;
@@ -39,9 +41,12 @@ pub struct DrillArgs {
     /// The name of the event that is sent: one that the rule takes
     #[arg(long, value_name = "NAME", default_value = "Instance:SystemFailure.Reboot:Executed")]
     event: String,
-    /// Send nothing: say how to, and wait for any event
+    /// Send nothing: say how to, and wait for any event of the source
     #[arg(long)]
     by_hand: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
     /// The language of what is printed, if not that of the terminal
     #[arg(long, value_enum)]
     lang: Option<Lang>,
@@ -96,8 +101,8 @@ pub(super) async fn drill(args: &DrillArgs, out: &mut dyn Write) -> anyhow::Resu
         Sent::Not => None,
     });
     if is_table {
-        let what = if id.is_some() { "it" } else { "an event" };
-        writeln!(out, "waiting {} s for {what} from {} ...", args.wait, source.name)?;
+        let what = if id.is_some() { "it to come from" } else { "any event of the source" };
+        writeln!(out, "waiting {} s for {what} {} ...", args.wait, source.name)?;
         out.flush()?;
     }
     let begun = Instant::now();
@@ -151,6 +156,13 @@ async fn send(
             source.name
         );
     };
+    let question = format!(
+        "have the policy `{policy}` send a test event through every rule of the account that takes {}?",
+        args.event
+    );
+    if !confirmed(args.yes, &question)? {
+        return Ok(Sent::Not);
+    }
     let id = format!("opsward-drill-{}", SystemClock.now().ms());
     let content = steps::test_event(&args.event, region, &id);
     let data = json!({ "region": region, "product": "ECS", "name": args.event, "content": content });
@@ -158,18 +170,40 @@ async fn send(
     let run = ask::ended(store, &run, ask::PATIENCE).await?;
     let note = run.row.note.as_deref().map(one_line).unwrap_or_default();
     let shown = cut(run.row.id.as_str(), ID_CHARS);
-    if run.row.state != RunState::Done {
-        writeln!(
-            std::io::stderr(),
-            "opsward: the policy `{policy}` has not sent it ({}): {note}\n  `opsward run show {shown}` shows why",
-            run.row.state.as_str()
-        )?;
+    if !ask::is_made(&run) {
+        let why = unsent(&run, policy, &note);
+        writeln!(std::io::stderr(), "opsward: {why}\n  `opsward run show {shown}` shows why")?;
         return Ok(Sent::Not);
     }
     if args.output == Output::Table {
         writeln!(out, "{note}, as {id}: `opsward run show {shown}`")?;
     }
     Ok(Sent::As(id))
+}
+
+/// What is known of a test event that is not known to be sent. Never that it was not, where it may have been.
+fn unsent(run: &RunDetail, policy: &PolicyName, note: &str) -> String {
+    let state = run.row.state;
+    let name = state.as_str();
+    let mode = ask::mode_of(run);
+    if state == RunState::Done {
+        let mode = mode.map_or("no mode", Mode::as_str);
+        return format!("the host ran it in {mode}: nothing was sent ({note})");
+    }
+    if state == RunState::Held || (mode != Some(Mode::DryRun) && has_acted(&run.ledger)) {
+        return format!("it may have been sent by the policy `{policy}` ({name}): {note}");
+    }
+    if state.is_final() {
+        return format!("the policy `{policy}` has not sent it ({name}): {note}");
+    }
+    format!(
+        "the run has not ended ({name}): it sends the event when it goes on; `opsward halt --policy {policy}` keeps it from that"
+    )
+}
+
+/// Whether it is the event that is waited for: the one with that id, or any where there is none. Of what cannot be read nobody knows.
+fn is_awaited(event: &Event, id: Option<&str>) -> bool {
+    event.kind != UNDECODABLE && id.is_none_or(|id| event.data.contains(id))
 }
 
 /// The event with that id among those that come, or any where there is none; `None` where it is not there in time.
@@ -180,11 +214,10 @@ async fn arrival(
     id: Option<&str>,
 ) -> anyhow::Result<Option<(Event, Timestamp)>> {
     let begun = Instant::now();
-    let is_it = |event: &Event| id.is_none_or(|id| event.data.contains(id));
     let mut after = before;
     loop {
         while let Some((seq, event, received)) = store.next_event(&args.name, after)? {
-            if is_it(&event) {
+            if is_awaited(&event, id) {
                 return Ok(Some((event, received)));
             }
             after = seq;
@@ -233,4 +266,36 @@ fn tell_arrived(
     writeln!(out, "arrived after {}: {} {}", span(took), one_line(&event.kind), one_line(&event.id))?;
     let subject = event.subject.as_deref().unwrap_or("-");
     writeln!(out, "  subject {}, of {} ({age} ago)", one_line(subject), event.time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_event_is_not_the_one_that_was_sent_and_what_cannot_be_read_is_none() {
+        let event = |kind: &str, data: &str| Event {
+            source: "in".parse().expect("a name"),
+            id: "1".to_owned(),
+            kind: kind.to_owned(),
+            subject: None,
+            time: Timestamp::from_seconds(0),
+            data: data.to_owned(),
+            incident: None,
+            account: None,
+            region: None,
+            level: None,
+            transition: None,
+        };
+        let ours = Some("opsward-drill-1");
+        for (kind, data, id, is) in [
+            ("a", r#"{"id":"opsward-drill-1"}"#, ours, true),
+            ("a", r#"{"id":"opsward-drill-2"}"#, ours, false),
+            ("a", "{}", None, true),
+            (UNDECODABLE, "opsward-drill-1", ours, false),
+            (UNDECODABLE, "{}", None, false),
+        ] {
+            assert_eq!(is_awaited(&event(kind, data), id), is, "{kind} {data} {id:?}");
+        }
+    }
 }

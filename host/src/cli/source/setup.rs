@@ -13,7 +13,7 @@ use opsward_core::catalog::ecs_events;
 use opsward_core::config::{Comes, HostSettings, SourceSettings};
 use opsward_core::event::SourceKind;
 use opsward_core::id::{PolicyName, SourceName};
-use opsward_core::run::{Mode, RunState};
+use opsward_core::run::Mode;
 use opsward_core::secret::SecretRef;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -77,27 +77,33 @@ pub(super) async fn setup(args: &SetupArgs, out: &mut dyn Write) -> anyhow::Resu
     if let Some(why) = refusal {
         writeln!(std::io::stderr(), "opsward: nothing was sent: {why}")?;
     }
-    let run = match args.apply && refusal.is_none() {
+    let applied = match args.apply && refusal.is_none() {
         true => {
             let store = host_admin::store_of(&args.config.config, &settings)?;
             apply::apply(&source, &wanted, region, &live, &store, args.yes).await?
         }
         false => None,
     };
-    match (&run, args.output) {
-        (run, Output::Json) => {
+    let is_made = applied.as_ref().is_some_and(apply::Applied::is_made);
+    match (&applied, args.output) {
+        (applied, Output::Json) => {
             let calls: Vec<Value> = calls.iter().map(Call::json).collect();
             let mut told = json!({ "source": source.name, "policies": wanted.policies, "calls": calls });
             match args.apply {
-                true => told["run"] = apply::shown(run.as_ref()),
+                true => {
+                    told["run"] = apply::shown(applied.as_ref());
+                    told["made"] = is_made.into();
+                }
                 false => told["steps"] = steps.into(),
             }
             print_json(&told, out)?;
         }
-        (Some(run), Output::Table) => apply::tell(run, &source, out)?,
+        (Some(applied), Output::Table) => apply::tell(applied, &source, out)?,
         (None, Output::Table) => {}
     }
-    let is_made = run.is_some_and(|run| run.row.state == RunState::Done);
+    if let Some(applied) = &applied {
+        apply::tell_not_made(applied)?;
+    }
     Ok(ExitCode::from(u8::from(args.apply && !is_made)))
 }
 

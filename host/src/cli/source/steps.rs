@@ -149,15 +149,16 @@ aliyun cms SendDryRunSystemEvent --Product ECS \
   --EventName '{name}' \
   --EventContent '{event}'
 
-It wakes the policies that match; the instance it names does not exist. `aliyun ecs CreateSimulatedSystemEvents` makes events of real
-instances; with TriggerRealOps it really stops or reboots them: leave that out."#;
+It goes through every rule of the account that takes it, as CRITICAL: people may be called. It wakes the policies that match; the instance
+it names does not exist. `aliyun ecs CreateSimulatedSystemEvents` makes events of real instances; with TriggerRealOps it really stops or
+reboots them: leave that out."#;
 const DRY_RUN_ZH: &str = r#"用以下命令让云监控经由其规则发送测试事件:
 
 aliyun cms SendDryRunSystemEvent --Product ECS \
   --EventName '{name}' \
   --EventContent '{event}'
 
-它会唤醒匹配的策略;其中的实例并不存在。`aliyun ecs CreateSimulatedSystemEvents` 可为真实实例模拟事件;带 TriggerRealOps 时会真的停止或重启实例:请不要使用该参数。"#;
+它会以 CRITICAL 级别经过账号下所有匹配的规则,可能会通知到人;它会唤醒匹配的策略;其中的实例并不存在。`aliyun ecs CreateSimulatedSystemEvents` 可为真实实例模拟事件;带 TriggerRealOps 时会真的停止或重启实例:请不要使用该参数。"#;
 
 #[cfg(test)]
 mod tests {
