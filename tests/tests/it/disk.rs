@@ -62,6 +62,7 @@ async fn after_a_failed_sync_nothing_is_answered_and_the_host_ends() {
             // One in five is a failing write, of which there are a few for each sync.
             let disk = match round % 5 {
                 4 => format!("eio-write:{}", 50 + next(&mut random) % 300),
+                3 => format!("eio-sync-once:{}", 5 + next(&mut random) % 60),
                 _ => format!("eio-sync:{}", 5 + next(&mut random) % 60),
             };
             met += u64::from(meet_a_disk_error(&world, &mut sender, &disk).await);
