@@ -9,6 +9,7 @@ use crate::failpoint::wrong;
 use crate::store::StoreError;
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -64,6 +65,8 @@ pub(super) fn open_to_copy(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = connect(path, flags)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
+    // Only the writer says when what was copied may be dropped from the WAL.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(conn)
 }
 

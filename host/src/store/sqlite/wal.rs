@@ -28,7 +28,8 @@ thread_local! {
 /// The writer's end.
 pub(super) struct Wal {
     copier: Arc<Copier>,
-    thread: Option<JoinHandle<()>>,
+    /// Ends with SQLite's code of a disk error, where it met one.
+    thread: Option<JoinHandle<Result<(), c_int>>>,
     /// Pages that make it due to be copied.
     due: u32,
     /// Pages in it when it was looked at last.
@@ -75,14 +76,27 @@ impl Wal {
         self.due = pages + schema::checkpoint_pages() / AGAIN_AFTER;
         copy(conn).map_err(failure)
     }
+
+    /// Ends the thread. After an error what is in the WAL is to stay there, as after one of `tend`.
+    pub(super) fn end(mut self) -> Result<(), rusqlite::Error> {
+        self.join().map_err(failure)
+    }
+
+    fn join(&mut self) -> Result<(), c_int> {
+        self.copier.set(Stage::Ended);
+        self.thread.take().map_or(Ok(()), |thread| {
+            thread.join().unwrap_or_else(|_| {
+                tracing::error!("the thread that copies the WAL panicked");
+                Ok(())
+            })
+        })
+    }
 }
 
 impl Drop for Wal {
     fn drop(&mut self) {
-        self.copier.set(Stage::Ended);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread that copies the WAL panicked");
-        }
+        // Whoever drops it has met another error.
+        self.join().ok();
     }
 }
 
@@ -103,14 +117,14 @@ struct Copier {
 }
 
 impl Copier {
-    fn copy_when_told(&self, conn: &Connection) {
+    fn copy_when_told(&self, conn: &Connection) -> Result<(), c_int> {
         // Whatever ends this thread, the writer does not wait for it.
         let _end = End(self);
         loop {
             let waits = |stage: &mut Stage| matches!(stage, Stage::Idle | Stage::Copied);
             let stage = *self.changed.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
             if stage != Stage::Copying {
-                return;
+                return Ok(());
             }
             // SQLite leaves the sync to the copy that finds nothing committed meanwhile: the writer's, which is to be short.
             let copied = copy(conn).and_then(|()| sync(conn));
@@ -119,6 +133,8 @@ impl Copier {
                 *stage = copied.map_or_else(Stage::Failed, |()| Stage::Copied);
                 self.changed.notify_all();
             }
+            drop(stage);
+            copied?;
         }
     }
 
@@ -258,5 +274,17 @@ mod tests {
         let bound = u64::from((FALLS_BEHIND + 1) * schema::checkpoint_pages() * PAGE_BYTES);
         assert!(wal_bytes(dir.path()) < kept.max(bound), "it has begun anew");
         assert!(count() > seen);
+    }
+
+    #[test]
+    fn a_copy_that_failed_is_told_of_at_the_next_commit_or_else_at_the_end() {
+        let dir = tempfile::tempdir().expect("made");
+        let (conn, mut wal) = file(dir.path());
+        wal.join().expect("has met no error");
+        wal.thread = Some(std::thread::spawn(|| Err(ffi::SQLITE_IOERR_FSYNC)));
+        wal.copier.set(Stage::Failed(ffi::SQLITE_IOERR_FSYNC));
+        wal.due = 0;
+        assert!(is_fatal(&wal.tend(&conn).expect_err("failed")));
+        assert!(is_fatal(&wal.end().expect_err("failed")));
     }
 }

@@ -175,11 +175,11 @@ pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, parts: Parts
     let opened = Ledgers::open(&conn, late, chain);
     let ended =
         opened.and_then(|ledgers| write_until_closed(&conn, queue, ledgers, (reserve, early, &mut wal)));
+    let ended = ended.and_then(|is_checkpointed| wal.end().map(|()| is_checkpointed));
     if let Err(error) = &ended {
         tracing::error!(error = error as &dyn std::error::Error, "store closed after a disk error");
         queue.fail(&error.to_string());
     }
-    drop(wal);
     if queue.has_failed() {
         // What is in the WAL stays there for the next start: this disk is not to be trusted with a copy.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).ok();
