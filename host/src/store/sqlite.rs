@@ -44,6 +44,7 @@ mod schema;
 mod sources;
 mod standing;
 mod statements;
+mod wal;
 mod writer;
 
 pub use audit_check::{AuditReport, Expected, FirstBad, read_checkpoints, verify_audit};

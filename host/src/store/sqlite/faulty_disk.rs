@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `lossy:<seed>` | loses what is not synced, save for sectors that the seed lets through early, in any order |
 //! | `eio-sync:<n>` | fails the n-th sync and every later one; what they were to save is lost |
+//! | `eio-sync-once:<n>` | fails the n-th sync alone; what it was to save is lost, and passes for saved, as on Linux |
 //! | `eio-write:<n>` | fails the n-th write and every later one |
 //! | `full:<file>` | has room for as many bytes as that file is long; without the file there is no bound |
 //!
@@ -32,7 +33,7 @@ pub(super) fn has_room(bytes: u64) -> bool {
 }
 
 /// Pages of WAL that make SQLite copy them into the file on a faulty disk: few, so that a short test meets the copying.
-pub(super) const CHECKPOINT_PAGES: i64 = 64;
+pub(super) const CHECKPOINT_PAGES: u32 = 64;
 const VFS_NAME: &CStr = c"opsward-faulty";
 /// What a disk writes whole or not at all, in bytes.
 const SECTOR: usize = 512;
@@ -50,6 +51,7 @@ fn disk_of_environment() -> Option<&'static Disk> {
 enum Fault {
     Lossy { seed: u64 },
     SyncFails { from: u64 },
+    OneSyncFails { nth: u64 },
     WriteFails { from: u64 },
     Full { as_long_as: PathBuf },
 }
@@ -61,6 +63,7 @@ impl Fault {
         Some(match kind {
             "lossy" => Self::Lossy { seed: number()? },
             "eio-sync" => Self::SyncFails { from: number()? },
+            "eio-sync-once" => Self::OneSyncFails { nth: number()? },
             "eio-write" => Self::WriteFails { from: number()? },
             "full" => Self::Full { as_long_as: value.into() },
             _ => return None,
@@ -148,7 +151,12 @@ impl Disk {
         if matches!(self.fault, Fault::SyncFails { from } if state.syncs >= from) {
             return Err(SQLITE_IOERR_FSYNC);
         }
-        state.files.get_mut(path).expect(OPENED).sync(real, flags)?;
+        let file = state.files.get_mut(path).expect(OPENED);
+        if matches!(self.fault, Fault::OneSyncFails { nth } if state.syncs == nth) {
+            file.unsynced.clear();
+            return Err(SQLITE_IOERR_FSYNC);
+        }
+        file.sync(real, flags)?;
         if also == Also::Directory {
             for path in std::mem::take(&mut state.removed) {
                 state.files.remove(&path);

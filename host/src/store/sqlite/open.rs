@@ -7,7 +7,9 @@ use super::late::{self, Late};
 use super::queue::Queue;
 use super::read::{Reader, Readers};
 use super::reserve::Reserve;
-use super::{SqliteStore, copy, damage, schema, writer};
+use super::wal::Wal;
+use super::writer::{self, Parts};
+use super::{SqliteStore, copy, damage, schema};
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::StoreError;
 use rusqlite::Connection;
@@ -60,14 +62,21 @@ impl SqliteStore {
             tracing::info!(runs = released, "runs of a host that died will be continued");
         }
         let queue = Arc::new(Queue::new());
-        let (of_writer, early) = (queue.clone(), Early::after(was_closed));
+        let wal = Wal::of(&conn, path)?;
+        let parts = Parts { late, reserve, early: Early::after(was_closed), chain, wal };
+        let of_writer = queue.clone();
         let writer = std::thread::Builder::new()
             .name("opsward-store".to_owned())
-            .spawn(move || writer::run(conn, lock, &of_writer, late, reserve, early, chain))
+            .spawn(move || writer::run(conn, lock, &of_writer, parts))
             .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
-        let taking_up = tokio::sync::Mutex::default();
-        Ok(Arc::new(Self { queue, readers, taking_up, writer: Mutex::new(Some(writer)), restored }))
+        Ok(Arc::new(Self {
+            queue,
+            readers,
+            taking_up: tokio::sync::Mutex::default(),
+            writer: Mutex::new(Some(writer)),
+            restored,
+        }))
     }
 
     /// Opens the store at `path` for questions only, whether or not a host has it open.

@@ -9,6 +9,7 @@ use crate::failpoint::wrong;
 use crate::store::StoreError;
 use opsward_core::run::RunState;
 use opsward_core::time::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -42,7 +43,6 @@ pub(super) fn open_for_writing(
     conn.pragma_update(None, "foreign_keys", "OFF")?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    conn.pragma_update(None, "wal_autocheckpoint", checkpoint_pages())?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     Ok((conn, lock))
 }
@@ -60,6 +60,16 @@ pub(super) fn open_for_reading(path: &Path) -> Result<(Connection, i64), StoreEr
     Ok((conn, format))
 }
 
+/// Opens the file for what copies the WAL into it, beside the writer.
+pub(super) fn open_to_copy(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = connect(path, flags)?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    // Only the writer says when what was copied may be dropped from the WAL.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(conn)
+}
+
 /// Opens the file on the disk that it is on, or on the faulty one that a test has put under it.
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
     #[cfg(feature = "failpoints")]
@@ -69,7 +79,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error>
     Connection::open_with_flags(path, flags)
 }
 
-fn checkpoint_pages() -> i64 {
+/// Pages of WAL that make it due to be copied into the file.
+pub(super) fn checkpoint_pages() -> u32 {
     #[cfg(feature = "failpoints")]
     if faulty_disk::vfs().is_some() {
         return faulty_disk::CHECKPOINT_PAGES;
@@ -201,8 +212,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_BYTES: i64 = 8192;
 /// Page cache of the writer: holds the index of known events up to a million of them, its inner pages far beyond.
 const CACHE_KIB: i64 = 32 * 1024;
-/// WAL pages that make the writer copy them into the file: 32 MiB, so that a hot page is copied once for many changes.
-const CHECKPOINT_PAGES: i64 = 4096;
+/// 32 MiB, so that a hot page is copied once for many changes.
+const CHECKPOINT_PAGES: u32 = 4096;
 /// A WAL that a long read let grow is cut back to this.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 

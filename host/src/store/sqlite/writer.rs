@@ -19,6 +19,7 @@ use super::once;
 use super::queue::Queue;
 use super::reserve::{Reserve, Room};
 use super::statements::Statements;
+use super::wal::Wal;
 use crate::failpoint;
 use crate::store::{
     Acceptance, Claim, Cursor, NewEvent, NewFiring, OnceKey, Pause, Recorded, Retained, RetainedUpTo,
@@ -29,6 +30,7 @@ use opsward_core::guardrail::{Halt, Over};
 use opsward_core::id::{AccountName, PolicyName, RunId};
 use opsward_core::run::{RunState, StateOp, StateReply};
 use opsward_core::time::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
 use std::sync::Arc;
@@ -156,31 +158,34 @@ pub(super) enum Answer {
     Written,
 }
 
+/// What the writer has beside the file.
+pub(super) struct Parts {
+    pub(super) late: Late,
+    pub(super) reserve: Reserve,
+    pub(super) early: Early,
+    pub(super) chain: Chain,
+    pub(super) wal: Wal,
+}
+
 /// The body of the writer thread. Ends when the queue is closed and empty, or at a disk error.
-pub(super) fn run(
-    conn: Connection,
-    lock: File,
-    queue: &Arc<Queue>,
-    late: Late,
-    reserve: Reserve,
-    early: Early,
-    chain: Chain,
-) {
+pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, parts: Parts) {
     // Whatever ends this thread, nobody is left waiting.
     let _fail_on_exit = FailOnExit(queue);
-    let ended = write_until_closed(&conn, queue, late, reserve, early, chain);
-    let is_checkpointed = match ended {
-        Ok(is_checkpointed) => is_checkpointed,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "store closed after a disk error");
-            queue.fail(&error.to_string());
-            return;
-        }
-    };
+    let Parts { late, reserve, early, chain, mut wal } = parts;
+    let opened = Ledgers::open(&conn, late, chain);
+    let ended =
+        opened.and_then(|ledgers| write_until_closed(&conn, queue, ledgers, (reserve, early, &mut wal)));
+    let ended = ended.and_then(|is_checkpointed| wal.end().map(|()| is_checkpointed));
+    if let Err(error) = &ended {
+        tracing::error!(error = error as &dyn std::error::Error, "store closed after a disk error");
+        queue.fail(&error.to_string());
+    }
     if queue.has_failed() {
-        // It was a reader that met a disk error.
+        // What is in the WAL stays there for the next start: this disk is not to be trusted with a copy.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).ok();
         return;
     }
+    let is_checkpointed = ended.is_ok_and(|is_checkpointed| is_checkpointed);
     // A store that counts as closed ends with a checkpoint.
     if is_checkpointed && let Err(error) = damage::note_closed(&conn) {
         tracing::warn!(%error, "the store is not marked as closed; the next start checks it");
@@ -197,13 +202,11 @@ pub(super) fn run(
 fn write_until_closed(
     conn: &Connection,
     queue: &Queue,
-    late: Late,
-    reserve: Reserve,
-    early: Early,
-    chain: Chain,
+    ledgers: Ledgers,
+    (reserve, early, wal): (Reserve, Early, &mut Wal),
 ) -> Result<bool, rusqlite::Error> {
-    let (sql, ledgers) = (Statements::prepare(conn)?, Ledgers::open(conn, late, chain)?);
-    let mut writer = Writer { conn, sql, ledgers, reserve, early, revoked: Vec::new(), wrote: false };
+    let sql = Statements::prepare(conn)?;
+    let mut writer = Writer { conn, sql, ledgers, reserve, early, wal, revoked: Vec::new(), wrote: false };
     while let Some(jobs) = queue.take() {
         writer.reserve.restore();
         writer.release_revoked()?;
@@ -225,6 +228,7 @@ struct Writer<'c> {
     ledgers: Ledgers,
     reserve: Reserve,
     early: Early,
+    wal: &'c mut Wal,
     /// Runs whose claim is over because a write of it failed: to be made ready as soon as the disk takes it.
     revoked: Vec<i64>,
     /// Whether the latest transaction changed anything.
@@ -248,7 +252,7 @@ impl Writer<'_> {
                 for claim in self.early.written() {
                     self.revoke(&claim);
                 }
-                Ok(())
+                self.wal.tend(self.conn)
             }
             Err(error) => {
                 self.roll_back()?;
@@ -393,7 +397,7 @@ pub(super) fn is_full(error: &rusqlite::Error) -> bool {
 }
 
 /// Whether it is unknown what the disk holds after `error`.
-fn is_fatal(error: &rusqlite::Error) -> bool {
+pub(super) fn is_fatal(error: &rusqlite::Error) -> bool {
     let other = [
         ErrorCode::ReadOnly,
         ErrorCode::CannotOpen,
