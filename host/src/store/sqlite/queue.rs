@@ -137,10 +137,11 @@ impl Queue {
 
     /// Takes nothing more and drops what is queued: the verbs that wait for it get `Closed`.
     pub(super) fn fail(&self, reason: &str) {
+        // First, so that no end is taken for a good one.
+        self.lock().failed = true;
         self.close(reason);
         let dropped = {
             let mut state = self.lock();
-            state.failed = true;
             state.waited_for = 0;
             std::mem::take(&mut state.jobs)
         };
