@@ -12,8 +12,8 @@ use crate::cli::runs::Output;
 use crate::cli::text::{cut, print_json, span};
 use crate::clock::{Clock as _, SystemClock};
 use crate::service::read_settings;
+use crate::store::Store as _;
 use crate::store::sqlite::{Reader, SqliteStore};
-use crate::store::{RunDetail, Store as _};
 use anyhow::bail;
 use opsward_core::config::{Comes, HostSettings, SourceSettings};
 use opsward_core::event::Event;
@@ -171,7 +171,8 @@ async fn send(
     let note = run.row.note.as_deref().map(one_line).unwrap_or_default();
     let shown = cut(run.row.id.as_str(), ID_CHARS);
     if !ask::is_made(&run) {
-        let why = unsent(&run, policy, &note);
+        let may_be = has_acted(&run.ledger);
+        let why = unsent(run.row.state, ask::mode_of(&run), may_be, policy, &note);
         writeln!(std::io::stderr(), "opsward: {why}\n  `opsward run show {shown}` shows why")?;
         return Ok(Sent::Not);
     }
@@ -182,15 +183,13 @@ async fn send(
 }
 
 /// What is known of a test event that is not known to be sent. Never that it was not, where it may have been.
-fn unsent(run: &RunDetail, policy: &PolicyName, note: &str) -> String {
-    let state = run.row.state;
+fn unsent(state: RunState, mode: Option<Mode>, has_acted: bool, policy: &PolicyName, note: &str) -> String {
     let name = state.as_str();
-    let mode = ask::mode_of(run);
     if state == RunState::Done {
         let mode = mode.map_or("no mode", Mode::as_str);
         return format!("the host ran it in {mode}: nothing was sent ({note})");
     }
-    if state == RunState::Held || (mode != Some(Mode::DryRun) && has_acted(&run.ledger)) {
+    if state == RunState::Held || (mode != Some(Mode::DryRun) && has_acted) {
         return format!("it may have been sent by the policy `{policy}` ({name}): {note}");
     }
     if state.is_final() {
@@ -296,6 +295,42 @@ mod tests {
             (UNDECODABLE, "{}", None, false),
         ] {
             assert_eq!(is_awaited(&event(kind, data), id), is, "{kind} {data} {id:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_sent_is_never_said_to_be_unsent() {
+        let policy: PolicyName = "cloud-setup".parse().expect("a name");
+        for (state, mode, has_acted, said) in [
+            (RunState::Done, Mode::DryRun, true, "the host ran it in dry-run: nothing was sent (why)"),
+            (
+                RunState::Held,
+                Mode::Enforce,
+                false,
+                "it may have been sent by the policy `cloud-setup` (held): why",
+            ),
+            (
+                RunState::Failed,
+                Mode::Enforce,
+                true,
+                "it may have been sent by the policy `cloud-setup` (failed): why",
+            ),
+            (
+                RunState::Running,
+                Mode::Enforce,
+                true,
+                "it may have been sent by the policy `cloud-setup` (running): why",
+            ),
+            (RunState::Failed, Mode::DryRun, true, "the policy `cloud-setup` has not sent it (failed): why"),
+            (RunState::Dead, Mode::Enforce, false, "the policy `cloud-setup` has not sent it (dead): why"),
+            (
+                RunState::Ready,
+                Mode::Enforce,
+                false,
+                "the run has not ended (ready): it sends the event when it goes on; `opsward halt --policy cloud-setup` keeps it from that",
+            ),
+        ] {
+            assert_eq!(unsent(state, Some(mode), has_acted, &policy, "why"), said);
         }
     }
 }
