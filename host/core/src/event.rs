@@ -13,6 +13,7 @@ mod cloudmonitor;
 mod cloudmonitor_alarm;
 mod generic;
 mod gravity;
+mod hinted;
 mod incident;
 pub(crate) mod json;
 mod kind;
@@ -26,6 +27,8 @@ mod tencent_scf;
 mod tencent_task;
 mod transition;
 
+pub use gravity::gravity_of;
+pub use hinted::{Hinted, Meeting, Proof};
 pub use incident::{Incident, News, Transitions, Wants, Woken};
 pub use kind::{Route, SourceKind, UnknownSourceKind};
 pub use logline::{LinePattern, LinePatternError, ReadFrom};

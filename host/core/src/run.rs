@@ -8,7 +8,7 @@ mod settle;
 mod token;
 
 pub use host_call::{HostReply, HostRequest, LogLevel, StateEntry, StateError, StateOp, StateReply, Stop};
-pub use ledger::{Answered, Entry, RECORD_VERSION, Record, answer_bytes, has_acted};
+pub use ledger::{Answered, Entry, RECORD_VERSION, Record, answer_bytes, effects, has_acted};
 pub use replay::{Next, OpenEffect, Replay};
 pub use settle::{SettleError, Settled, Settlement, Tries, retry, settle, tries};
 pub use token::{InvalidParams, TokenInput, canonical_params, parse_params};

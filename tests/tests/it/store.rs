@@ -134,6 +134,8 @@ macro_rules! keeps_its_promises {
                 a_hint_keeps_no_proved_notice_from_waking
                 a_hint_that_has_made_an_effect_stands_for_the_proved_notice
                 a_hints_run_gives_way_to_that_of_the_proved_notice
+                no_later_hint_makes_what_one_has_done_be_done_again
+                a_hint_about_another_resource_silences_nobody
                 a_hint_is_judged_by_what_proved_senders_told_too);
             promises!($lab, policy_state:
                 a_policys_state_keeps_within_its_bounds
@@ -309,4 +311,4 @@ pub(crate) const SINCE_7: &str =
 /// And since format 8: all that only the newest has.
 pub(crate) const SINCE_8: &str =
     "ALTER TABLE incidents DROP COLUMN since; ALTER TABLE incidents DROP COLUMN gravity; DROP TABLE hinted;
-     DROP INDEX runs_of_policy;";
+     ALTER TABLE runs DROP COLUMN effects; DROP INDEX runs_of_policy;";

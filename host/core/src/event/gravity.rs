@@ -16,10 +16,14 @@ const WORDS: [&[&str]; 5] = [
 impl Event {
     /// How grave its level is, from 1; 0 where it has none, or one in a word that is not known.
     pub fn gravity(&self) -> u8 {
-        let level = self.level.as_deref().unwrap_or_default();
-        let is_it = |word: &&str| word.eq_ignore_ascii_case(level);
-        (1..).zip(WORDS).find(|(_, words)| words.iter().any(is_it)).map_or(0, |(gravity, _)| gravity)
+        gravity_of(self.level.as_deref())
     }
+}
+
+/// How grave a level is.
+pub fn gravity_of(level: Option<&str>) -> u8 {
+    let is_it = |word: &&str| word.eq_ignore_ascii_case(level.unwrap_or_default());
+    (1..).zip(WORDS).find(|(_, words)| words.iter().any(is_it)).map_or(0, |(gravity, _)| gravity)
 }
 
 #[cfg(test)]

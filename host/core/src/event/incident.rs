@@ -1,6 +1,6 @@
 //! Incidents: the notices of one happening share a key, and come late, out of order, repeatedly and by several ways. What is decided
 //! here is where an incident stands after a notice, and whether a policy is woken by it. Leaves remembering both to the store,
-//! finding the key to the decoders, and how grave a level is to `gravity`. Tested in `incident/tests.rs`.
+//! finding the key to the decoders, how grave a level is to `gravity`, and the runs of hints to `hinted`. Tested in `incident/tests.rs`.
 //!
 //! A policy is woken by each transition of an incident once, by an alarm once more where that fires graver; and, unless its entry
 //! names the transition, only if the incident is not past it.
@@ -86,20 +86,6 @@ impl Incident {
         let (Some(a), Some(b)) = (one, other) else { return one.or(other) };
         let b_is_later = b.heard > a.heard || b.heard == a.heard && a.transition.precedes(b.transition);
         Some(if b_is_later { b } else { a })
-    }
-
-    /// Whether a hint of `transition` at `hinted` was of the happening that a proved notice of it at `at` tells of, which comes after
-    /// it to an incident that stands at `proved`, by hints at `by_hints`.
-    pub fn is_same_happening(
-        proved: Option<Self>,
-        by_hints: Option<Self>,
-        transition: Transition,
-        hinted: Timestamp,
-        at: Timestamp,
-    ) -> bool {
-        let begins = |before, at| Self::after(before, transition, at).1 == News::Begins;
-        let both_begin = proved.is_none() || begins(proved, at) == begins(proved, hinted);
-        both_begin && !begins(by_hints, at)
     }
 }
 

@@ -9,7 +9,6 @@ use crate::catalog::Class;
 use crate::id::{AccountName, ApproverName, Digest, RunId};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// Version written into each record.
 pub const RECORD_VERSION: u8 = 1;
@@ -43,22 +42,19 @@ pub fn answer_bytes(ledger: &[Record]) -> usize {
     ledger.iter().map(bytes).sum()
 }
 
-/// Whether an effect was made, may have been, or was shown by a dry run.
+/// Whether an effect was made, or may have been.
 pub fn has_acted(ledger: &[Record]) -> bool {
-    // A try after it counts positions from 0 again: what was made is made, what is open is settled before.
-    let mut open = BTreeSet::new();
-    for record in ledger {
-        match &record.entry {
-            Entry::Intent { position, .. } => drop(open.insert(*position)),
-            Entry::Result { reply: Ok(_), .. } => return true,
-            Entry::Result { position, .. } | Entry::NotExecuted { position, .. } => {
-                open.remove(position);
-            }
-            Entry::Call { reply: Ok(_), answered, .. } if answered.is_simulated() => return true,
-            _ => {}
-        }
+    ledger.iter().map(|record| effects(&record.entry)).sum::<i64>() > 0
+}
+
+/// What a record adds to the number of effects that its run has made or may have made: an intent one, and that it came to nothing takes
+/// it back. No position has two intents without a result between them. What a dry run shows is none.
+pub fn effects(entry: &Entry) -> i64 {
+    match entry {
+        Entry::Intent { .. } => 1,
+        Entry::Result { reply: Err(_), .. } | Entry::NotExecuted { .. } => -1,
+        _ => 0,
     }
-    !open.is_empty()
 }
 
 /// What happened. `position` counts the guest's recorded host calls from 0; each request of a `call-all` has its own.
@@ -300,7 +296,7 @@ mod tests {
             (vec![], false),
             (vec![call(made(), Answered::Cloud)], false),
             (vec![call(refused(), Answered::Host)], false),
-            (vec![call(made(), Answered::Simulated)], true),
+            (vec![call(made(), Answered::Simulated)], false),
             (vec![call(refused(), Answered::CloudDryRun)], false),
             (vec![intent(1)], true),
             (vec![intent(1), result(1, made())], true),

@@ -193,7 +193,8 @@ fn tell(
             (None, _) => None,
             (Some(notice), None) => Some(Past { notice, history: &history, is_done: false }),
             (Some(notice), Some(store)) => {
-                let is_done = history.is_done(store, &policy.settings.name, &notice)?;
+                let is_done =
+                    history.is_done(store, &policy.settings.name, &notice, event.subject.as_deref())?;
                 Some(Past { notice, history: &history, is_done })
             }
         };

@@ -1,9 +1,9 @@
 //! What came of an incident, as the store has it: what each notice was to it, where it stands, and whom its transitions have woken.
-//! Leaves what that means to `opsward_core::event::Incident`, and printing to the parent.
+//! Leaves what that means to `opsward_core::event`, and printing to the parent.
 
 use crate::store::sqlite::Reader;
 use crate::store::{EventFilter, EventRow, LISTED_MAX, StoreError};
-use opsward_core::event::{Event, Incident, News, Transition, Woken, manual_source};
+use opsward_core::event::{Event, Hinted, Incident, Meeting, News, Proof, Transition, Woken, manual_source};
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::run::has_acted;
 use opsward_core::sender::Trust;
@@ -114,8 +114,8 @@ impl History {
         let by = |trust: Trust| {
             let begins = notice.after(self.track(trust).incident).1 == News::Begins;
             let woken = self
-                .runs(policy, trust)
-                .fold(Woken::default(), |woken, (told, _)| woken.with(told.transition, told.gravity));
+                .runs(policy, trust, self.track(trust).begun)
+                .fold(Woken::default(), |woken, (_, told, _)| woken.with(told.transition, told.gravity));
             !begins && woken.has(notice.transition, notice.gravity)
         };
         by(Trust::Proved) || notice.trust == Trust::Hint && by(Trust::Hint)
@@ -127,27 +127,38 @@ impl History {
         store: &Reader,
         policy: &PolicyName,
         notice: &Notice,
+        subject: Option<&str>,
     ) -> Result<bool, StoreError> {
         let Notice { trust: Trust::Proved, transition, gravity, at } = *notice else { return Ok(false) };
-        let same = self.runs(policy, Trust::Hint).filter(|(told, _)| told.transition == transition).last();
-        let Some((hint, run)) = same else { return Ok(false) };
-        let is_as_grave = transition != Transition::Firing || hint.gravity >= gravity;
-        let (proved, hints) = (self.proved.incident, self.hints.incident);
-        if !is_as_grave || !Incident::is_same_happening(proved, hints, transition, hint.at, at) {
-            return Ok(false);
+        let (proved, by_hints) = (self.proved.incident, self.hints.incident);
+        let proof = Proof { proved, by_hints, transition, gravity, at, subject };
+        for (row, hint, run) in
+            self.runs(policy, Trust::Hint, 0).filter(|(_, hint, _)| hint.transition == transition)
+        {
+            let subject = row.event.subject.clone();
+            let hinted = Hinted { gravity: hint.gravity, at: hint.at, subject, acted: true };
+            let would_stand = hinted.meets(&proof) == Meeting::Done;
+            if would_stand
+                && store.find_runs(run.as_str(), 1)?.first().is_some_and(|run| has_acted(&run.ledger))
+            {
+                return Ok(true);
+            }
         }
-        Ok(store.find_runs(run.as_str(), 1)?.first().is_some_and(|run| has_acted(&run.ledger)))
+        Ok(false)
     }
 
-    /// What has woken the policy in the present happening, with its runs.
-    fn runs(&self, policy: &PolicyName, trust: Trust) -> impl Iterator<Item = (Notice, RunId)> {
-        self.rows.iter().skip(self.track(trust).begun).filter(move |row| row.trust == trust).filter_map(
-            move |row| {
-                let run = RunId::derive(&row.event.source, &row.event.id, policy);
-                let notice = Notice::of(&row.event, row.trust, row.received)?;
-                row.runs.contains(&run).then_some((notice, run))
-            },
-        )
+    /// What has woken the policy, from the row at `begun` on, with its runs.
+    fn runs(
+        &self,
+        policy: &PolicyName,
+        trust: Trust,
+        begun: usize,
+    ) -> impl Iterator<Item = (&EventRow, Notice, RunId)> {
+        self.rows.iter().skip(begun).filter(move |row| row.trust == trust).filter_map(move |row| {
+            let run = RunId::derive(&row.event.source, &row.event.id, policy);
+            let notice = Notice::of(&row.event, row.trust, row.received)?;
+            row.runs.contains(&run).then_some((row, notice, run))
+        })
     }
 }
 

@@ -116,7 +116,7 @@ impl Ledgers {
                 Ok(Answer::Resumed(resumed))
             }
             Op::Append { claim, records, ends, progress } => {
-                let live = self.append(claim, records)?;
+                let live = self.append(sql, claim, records)?;
                 end_effect(sql, claim, *ends)?;
                 if *progress && live.is_suspect {
                     self.clear(sql, claim, live)?;
@@ -148,7 +148,7 @@ impl Ledgers {
                 self.check(claim)?;
                 let reply = policy_state::perform(&mut sql.policy_state, policy, op)?;
                 let live =
-                    self.append(claim, &policy_state::record(&claim.run, *position, op, &reply, *at))?;
+                    self.append(sql, claim, &policy_state::record(&claim.run, *position, op, &reply, *at))?;
                 if live.is_suspect {
                     self.clear(sql, claim, live)?;
                 }
@@ -182,7 +182,7 @@ impl Ledgers {
         }
         let mut heard = notice.as_ref().map(|notice| sql.incidents.hear(notice, new)).transpose()?;
         if let Some(heard) = &mut heard {
-            self.settle_hinted(sql, heard, &new.runs, new.received)?;
+            self.settle_hinted(sql, heard, new)?;
         }
         let starts = |at: usize| heard.as_ref().is_none_or(|heard| heard.starts(at));
         let runs = (0..new.runs.len()).filter(|at| starts(*at)).count();
@@ -280,13 +280,18 @@ impl Ledgers {
         Ok(claimed)
     }
 
-    pub(super) fn append(&mut self, claim: &Claim, records: &Lines) -> Result<Live, StoreError> {
+    pub(super) fn append(
+        &mut self,
+        sql: &mut Statements<'_>,
+        claim: &Claim,
+        records: &Lines,
+    ) -> Result<Live, StoreError> {
         let mut live = self.check(claim)?;
         if records.account.is_some() {
             live.account.clone_from(&records.account);
             self.change(&claim.run, Some(live.clone()));
         }
-        self.add(live.seq, records, live.account.as_ref());
+        self.add(sql, live.seq, records, live.account.as_ref())?;
         Ok(live)
     }
 
@@ -302,9 +307,18 @@ impl Ledgers {
         Ok(())
     }
 
-    /// Adds records of a run, and what the audit chain says of them.
-    pub(super) fn add(&mut self, run: i64, lines: &Lines, account: Option<&AccountName>) {
+    /// Adds records of a run, and what the audit chain and the count of its effects say of them.
+    pub(super) fn add(
+        &mut self,
+        sql: &mut Statements<'_>,
+        run: i64,
+        lines: &Lines,
+        account: Option<&AccountName>,
+    ) -> Result<(), rusqlite::Error> {
         self.chain.add_records(run, lines, account);
+        if lines.effects != 0 {
+            sql.incidents.hinted.act(run, lines.effects)?;
+        }
         let records = lines.text.as_str();
         if !records.is_empty() {
             let row = self.rows.entry(run).or_default();
@@ -313,11 +327,7 @@ impl Ledgers {
             }
             row.push_str(records);
         }
-    }
-
-    /// What this transaction has for the ledger of run `seq` so far.
-    pub(super) fn rows_of(&self, seq: i64) -> &str {
-        self.rows.get(&seq).map_or("", String::as_str)
+        Ok(())
     }
 
     fn retain(

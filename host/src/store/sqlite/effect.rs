@@ -37,7 +37,7 @@ impl Ledgers {
         {
             return Ok(Answer::Over(over));
         }
-        self.append(claim, records)?;
+        self.append(sql, claim, records)?;
         if let Some((key, change)) = key {
             sql.once.perform(&claim.run, key, change)?;
         }

@@ -1,103 +1,98 @@
-//! Runs that hints have woken: which of them stands for the run that a proved notice of the same would start, and which gives way to
-//! that. Nobody knows who sent a hint, so that it may be refused for that, name another resource, or come too early: a proved notice
-//! wakes the policy as well, but for one thing. A hint's run that has made an effect has done what the proved notice asks for, and is not
-//! done again; one that has made none ends before the proved notice's run begins, so that never both make it. Leaves where incidents
-//! stand to `incidents`, and what is an effect to `opsward_core::run::has_acted`. Tested by the conformance suite.
+//! Runs that hints have woken, remembered by what has woken them; and what becomes of them when a proved notice of the same comes: one
+//! stands for the notice's run, another ends before that begins. Leaves which does what to `opsward_core::event::Hinted`, and where
+//! incidents stand to `incidents`. Tested by the conformance suite.
 
 use super::apply::Ledgers;
 use super::approvals::Waits;
 use super::incidents::Heard;
 use super::late::EventKey;
-use super::ledger::{LEDGER_COLUMNS, LedgerRow, Lines};
+use super::ledger::Lines;
 use super::note::note;
 use super::statements::Statements as Sql;
 use crate::failpoint::wrong;
-use crate::store::{Claim, NewRun, Standing, StoreError};
-use opsward_core::event::{Transition, Transitions};
+use crate::store::{Claim, NewEvent, NewRun, Standing, StoreError};
+use opsward_core::event::{Hinted, Meeting, Proof, Transition, Transitions, gravity_of};
 use opsward_core::id::{PolicyName, RunId};
-use opsward_core::run::{Entry, Record, RunState, has_acted};
+use opsward_core::run::{Entry, Record, RunState};
 use opsward_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Statement, params};
+use rusqlite::{Connection, Row, Statement, params};
 
-/// A row for each run that a hint has woken, the latest of its transition, with how grave the hint was and its time by the sender. An
-/// incident's rows go with those of `incidents`.
+/// A row for each run that a hint has woken, of those of one transition the newest few. An incident's rows go with those of `incidents`.
+/// `effects` counts those that a run has made, or may have.
 pub(super) const TABLE: &str = "
 CREATE TABLE hinted (
   incident BLOB NOT NULL, policy TEXT NOT NULL, transition INTEGER NOT NULL, run INTEGER NOT NULL,
-  gravity INTEGER NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (incident, policy, transition)
+  PRIMARY KEY (incident, policy, transition, run)
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE runs ADD COLUMN effects INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// A run that a hint has woken.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Hinted {
-    pub(super) run: i64,
-    pub(super) gravity: u8,
-    pub(super) at: Timestamp,
+/// Runs that are remembered of one transition of an incident, for each policy.
+const RUNS_MAX: i64 = 8;
+
+/// A run that a hint has woken, as it stands.
+struct Woken {
+    seq: i64,
+    claim: Claim,
+    /// None where the file says what was never written.
+    state: Option<RunState>,
+    hinted: Hinted,
+}
+
+impl Woken {
+    fn read(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
+        let id = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?).into_owned();
+        let [state, epoch, effects, time, received]: [i64; 5] =
+            [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
+        let level: Option<String> = row.get(8)?;
+        let at = Timestamp::from_ms(time.min(received));
+        let gravity = gravity_of(level.as_deref());
+        Ok(Self {
+            seq: row.get(0)?,
+            claim: Claim { run: RunId::from_text(id), epoch: epoch.unsigned_abs() },
+            state: usize::try_from(state).ok().and_then(|at| RunState::ALL.get(at)).copied(),
+            hinted: Hinted { gravity, at, subject: row.get(7)?, acted: effects > 0 },
+        })
+    }
 }
 
 impl Ledgers {
-    /// Settles for each of `runs`, of a proved notice received at `at`, what a hint has woken of the same.
+    /// Settles for each of the event's runs that start what hints have woken of the same.
     pub(super) fn settle_hinted(
         &mut self,
         sql: &mut Sql<'_>,
         heard: &mut Heard<'_>,
-        runs: &[NewRun],
-        at: Timestamp,
+        new: &NewEvent,
     ) -> Result<(), StoreError> {
-        for (place, run) in runs.iter().enumerate() {
-            if let Some(hinted) = heard.hinted(place)
-                && self.stands_for(sql, &hinted, &run.id, at)?
-            {
+        let Some((track, proof)) = heard.proof(&new.event) else { return Ok(()) };
+        for (place, run) in new.runs.iter().enumerate() {
+            if heard.starts(place) && self.is_done(sql, &track, &proof, run, new.received)? {
                 heard.is_done(place);
             }
         }
         Ok(())
     }
 
-    /// Whether what a hint has woken stands for the run `to`; where it does not, it is over from here on.
-    fn stands_for(
+    /// Whether what a hint has woken has done what `run` would; where nothing has, those of its runs that give way end.
+    fn is_done(
         &mut self,
         sql: &mut Sql<'_>,
-        hinted: &Hinted,
-        to: &RunId,
+        track: &EventKey,
+        proof: &Proof<'_>,
+        run: &NewRun,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
-        if wrong("hint-for-proof") {
+        let woken = sql.incidents.hinted.find(track, &run.policy, proof.transition)?;
+        let is = |meeting| move |one: &&Woken| one.hinted.meets(proof) == meeting;
+        if woken.iter().any(|one| is(Meeting::Done)(&one)) || !woken.is_empty() && wrong("hint-for-proof") {
             return Ok(true);
         }
-        let found = sql.incidents.hinted.run.query_row([hinted.run], |row| {
-            let id = String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned();
-            Ok((id, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-        });
-        // One that is gone ended long ago.
-        let Some((id, state, epoch)) = found.optional()? else { return Ok(false) };
-        if self.acted(sql, hinted.run)? {
-            return Ok(true);
-        }
-        let state = usize::try_from(state).ok().and_then(|at| RunState::ALL.get(at)).copied();
-        if let Some(state) = state.filter(|state| !state.is_final()) {
-            let claim = Claim { run: RunId::from_text(id), epoch: epoch.unsigned_abs() };
-            self.give_way(sql, (&claim, hinted.run), state, to, at)?;
-        }
-        Ok(false)
-    }
-
-    /// Whether a run has made an effect, as far as its ledger says; one that cannot be read may have.
-    fn acted(&self, sql: &mut Sql<'_>, run: i64) -> Result<bool, rusqlite::Error> {
-        let mut ledger = Vec::new();
-        let mut rows = sql.incidents.hinted.ledger.query([run])?;
-        while let Some(row) = rows.next()? {
-            match LedgerRow::read(row, 0)?.records() {
-                Ok(records) => ledger.extend(records),
-                Err(_) => return Ok(true),
+        for Woken { seq, claim, state, .. } in woken.iter().filter(is(Meeting::GivesWay)) {
+            if let Some(state) = state.filter(|state| !state.is_final()) {
+                self.give_way(sql, (claim, *seq), state, &run.id, at)?;
             }
         }
-        // What this transaction has for it is not in the table yet.
-        let lines = self.rows_of(run).lines();
-        ledger.extend(lines.filter_map(|line| serde_json::from_str::<Record>(line).ok()));
-        Ok(has_acted(&ledger))
+        Ok(false)
     }
 
     /// Ends a run that has made no effect. Its worker has lost the claim, and writes nothing more: no intent either.
@@ -111,7 +106,7 @@ impl Ledgers {
     ) -> Result<(), StoreError> {
         let record = Record::new(at, Entry::GaveWay { to: to.clone() });
         let told = note(&record);
-        self.add(seq, &Lines::of(&claim.run, &[record]), None);
+        self.add(sql, seq, &Lines::of(&claim.run, &[record]), None)?;
         self.change(&claim.run, None);
         self.stand(sql, claim, seq, (from, Standing::Done), (told.as_deref(), Waits::Not), Some(at))
     }
@@ -119,59 +114,71 @@ impl Ledgers {
 
 pub(super) struct Statements<'c> {
     put: Statement<'c>,
+    keep_few: Statement<'c>,
     find: Statement<'c>,
     forget: Statement<'c>,
-    run: Statement<'c>,
-    ledger: Statement<'c>,
+    act: Statement<'c>,
 }
 
 impl<'c> Statements<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> Result<Self, rusqlite::Error> {
+        let of_one = "hinted.incident = ?1 AND hinted.policy = ?2 AND hinted.transition = ?3";
         Ok(Self {
             put: conn.prepare(
-                "INSERT OR REPLACE INTO hinted (incident, policy, transition, run, gravity, at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT OR REPLACE INTO hinted (incident, policy, transition, run) VALUES (?1, ?2, ?3, ?4)",
             )?,
-            find: conn.prepare(
-                "SELECT run, gravity, at FROM hinted WHERE incident = ?1 AND policy = ?2 AND transition = ?3",
-            )?,
+            // Of those before the newest, one that has made no effect goes first, then the oldest.
+            keep_few: conn.prepare(&format!(
+                "DELETE FROM hinted WHERE {of_one} AND run IN (
+                   SELECT run FROM hinted LEFT JOIN runs ON runs.seq = run
+                   WHERE {of_one} AND run <> ?4
+                   ORDER BY coalesce(effects, 0) > 0 DESC, run DESC LIMIT -1 OFFSET {})",
+                RUNS_MAX - 1
+            ))?,
+            find: conn.prepare(&format!(
+                "SELECT run, runs.id, state, epoch, effects, time, events.received, subject, level
+                 FROM hinted JOIN runs ON runs.seq = run JOIN events ON events.seq = runs.event
+                 WHERE {of_one} ORDER BY run"
+            ))?,
             forget: conn.prepare("DELETE FROM hinted WHERE incident = ?1")?,
-            run: conn.prepare("SELECT id, state, epoch FROM runs WHERE seq = ?1")?,
-            ledger: conn
-                .prepare(&format!("SELECT {LEDGER_COLUMNS} FROM ledger WHERE run = ?1 ORDER BY seq"))?,
+            act: conn.prepare("UPDATE runs SET effects = effects + ?2 WHERE seq = ?1")?,
         })
     }
 
-    /// Notes down the run that a hint has woken.
+    /// Notes down a run that a hint has woken, which is newer than all that are there.
     pub(super) fn put(
         &mut self,
         incident: &EventKey,
         policy: &PolicyName,
         transition: Transition,
-        hinted: &Hinted,
+        run: i64,
     ) -> Result<(), rusqlite::Error> {
-        let Hinted { run, gravity, at } = hinted;
-        self.put.execute(params![incident, policy.as_str(), bit(transition), run, gravity, at.ms()])?;
+        let row = params![incident, policy.as_str(), bit(transition), run];
+        self.put.execute(row)?;
+        self.keep_few.execute(row)?;
         Ok(())
     }
 
-    /// The latest run that a hint of this transition has woken.
-    pub(super) fn find(
+    /// What hints of this transition have woken, as far as it is there yet.
+    fn find(
         &mut self,
         incident: &EventKey,
         policy: &PolicyName,
         transition: Transition,
-    ) -> Result<Option<Hinted>, rusqlite::Error> {
-        let found = self.find.query_row(params![incident, policy.as_str(), bit(transition)], |row| {
-            let gravity = u8::try_from(row.get::<_, i64>(1)?).unwrap_or(u8::MAX);
-            Ok(Hinted { run: row.get(0)?, gravity, at: Timestamp::from_ms(row.get(2)?) })
-        });
-        found.optional()
+    ) -> Result<Vec<Woken>, rusqlite::Error> {
+        let found = self.find.query_map(params![incident, policy.as_str(), bit(transition)], Woken::read)?;
+        found.collect()
     }
 
     /// Forgets what hints of the incident have woken.
     pub(super) fn forget(&mut self, incident: &EventKey) -> Result<(), rusqlite::Error> {
         self.forget.execute([incident])?;
+        Ok(())
+    }
+
+    /// Counts what a run's records say of its effects.
+    pub(super) fn act(&mut self, run: i64, effects: i64) -> Result<(), rusqlite::Error> {
+        self.act.execute([run, effects])?;
         Ok(())
     }
 }

@@ -2,11 +2,11 @@
 //! notice with its runs. An incident has a track for what is proved and one for hints; what they mean is decided by
 //! `opsward_core::event::Incident`. Leaves runs that hints have woken to `hinted`. Tested by the conformance suite.
 
-use super::hinted::{self, Hinted};
+use super::hinted;
 use super::late::EventKey;
 use crate::failpoint::wrong;
 use crate::store::{NewEvent, NewRun};
-use opsward_core::event::{Event, Incident, News, Transition, Transitions, Woken, manual_source};
+use opsward_core::event::{Event, Incident, News, Proof, Transition, Transitions, Woken, manual_source};
 use opsward_core::id::{Digest, PolicyName};
 use opsward_core::sender::Trust;
 use opsward_core::time::Timestamp;
@@ -23,10 +23,11 @@ CREATE TABLE incidents (
 ";
 
 /// `since` is when the happening began, and `gravity` how grave the alarm was that has woken the policy. Rows from before it count as
-/// told by proved senders, and as begun when they were last heard.
+/// told by proved senders, as begun when they were last heard, and as of the gravest alarms: one that goes on is not to wake again.
 pub(super) const TRACKS: &str = "
 ALTER TABLE incidents ADD COLUMN since INTEGER;
 ALTER TABLE incidents ADD COLUMN gravity INTEGER NOT NULL DEFAULT 0;
+UPDATE incidents SET since = heard, gravity = 255;
 ";
 
 /// Names the track of what proved senders tell of an incident: half a SHA-256 of its key, of fixed size.
@@ -82,6 +83,9 @@ pub(super) struct Heard<'n> {
     /// What it is to its own track, and where that stands with it.
     incident: Incident,
     news: News,
+    /// Where the tracks stand before it.
+    proved: Option<Incident>,
+    by_hints: Option<Incident>,
     /// For each run of the event, what it does to its policy; none where it does not wake that.
     wakes: Vec<Option<Wake>>,
 }
@@ -114,8 +118,6 @@ impl Stands {
 struct Wake {
     /// What has woken the policy, with this notice included.
     woken: Woken,
-    /// A run of the policy that a hint of the same has woken.
-    hinted: Option<Hinted>,
     /// Whether the event's own run starts.
     starts: bool,
 }
@@ -126,12 +128,15 @@ impl Heard<'_> {
         self.wakes.get(at).and_then(Option::as_ref).is_some_and(|wake| wake.starts)
     }
 
-    /// What a hint has woken of the same policy by the same.
-    pub(super) fn hinted(&self, at: usize) -> Option<Hinted> {
-        self.wakes.get(at).and_then(Option::as_ref).and_then(|wake| wake.hinted)
+    /// The track of hints, where they may have woken a policy that this proved notice wakes; and what the notice is to their runs.
+    pub(super) fn proof<'e>(&self, event: &'e Event) -> Option<(EventKey, Proof<'e>)> {
+        let Self { proved, by_hints, notice, .. } = *self;
+        let Notice { hints, trust, transition, gravity, at, .. } = *notice;
+        let proof = Proof { proved, by_hints, transition, gravity, at, subject: event.subject.as_deref() };
+        (trust == Trust::Proved && by_hints.is_some()).then_some((hints, proof))
     }
 
-    /// The hint's run stands for the event's.
+    /// A hint's run stands for the event's.
     pub(super) fn is_done(&mut self, at: usize) {
         if let Some(Some(wake)) = self.wakes.get_mut(at) {
             wake.starts = false;
@@ -204,23 +209,15 @@ impl<'c> Statements<'c> {
                 wakes.push(None);
                 continue;
             }
-            let mut same = None;
-            if notice.trust == Trust::Proved && by_hints.is_some() {
-                let is_same = |one: &Hinted| {
-                    let is_as_grave = transition != Transition::Firing || one.gravity >= gravity;
-                    is_as_grave && Incident::is_same_happening(proved, by_hints, transition, one.at, at)
-                };
-                same = self.hinted.find(&notice.hints, policy, transition)?.filter(is_same);
-            }
             let woken = had.with(transition, gravity);
-            wakes.push(Some(Wake { woken, hinted: same, starts: true }));
+            wakes.push(Some(Wake { woken, starts: true }));
         }
         if is_damaged {
             let Event { id, source, incident, .. } = &new.event;
             let problem = "what is recorded of the incident cannot be read: policies may be woken once more";
             tracing::warn!(event = id, %source, incident = incident.as_deref(), "{problem}");
         }
-        Ok(Heard { notice, incident, news, wakes })
+        Ok(Heard { notice, incident, news, proved, by_hints, wakes })
     }
 
     /// Where a track stands.
@@ -255,14 +252,11 @@ impl<'c> Statements<'c> {
         seq: i64,
         first_run: i64,
     ) -> Result<(), rusqlite::Error> {
-        let Heard { notice, incident, news, wakes } = heard;
-        let Notice { transition, gravity, at, trust, .. } = **notice;
+        let Heard { notice, incident, news, wakes, .. } = heard;
+        let Notice { transition, trust, .. } = **notice;
         let track = notice.own();
         if *news == News::Begins {
             self.begin_anew.execute([track])?;
-            if trust == Trust::Hint {
-                self.hinted.forget(track)?;
-            }
         }
         let stands = Transitions::default().with(incident.transition);
         let (heard, since) = (incident.heard.ms(), incident.since.ms());
@@ -274,7 +268,7 @@ impl<'c> Statements<'c> {
             let (bits, policy) = (woken.transitions.bits(), run.policy.as_str());
             self.put.execute(params![track, policy, bits, nothing, nothing, nothing, woken.gravity])?;
             if trust == Trust::Hint {
-                self.hinted.put(track, &run.policy, transition, &Hinted { run: next_run, gravity, at })?;
+                self.hinted.put(track, &run.policy, transition, next_run)?;
             }
             next_run += i64::from(*starts);
         }

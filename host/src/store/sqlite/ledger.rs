@@ -4,7 +4,7 @@
 
 use opsward_core::audit;
 use opsward_core::id::{AccountName, RunId};
-use opsward_core::run::{Entry, Record};
+use opsward_core::run::{Entry, Record, effects};
 use ring::digest::{Context, SHA256};
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -88,6 +88,8 @@ pub(super) struct Lines {
     pub(super) audit: Vec<audit::Entry>,
     /// Whose account the calls of this claim go to, where a record says so.
     pub(super) account: Option<AccountName>,
+    /// What they add to the number of effects that the run has made or may have made.
+    pub(super) effects: i64,
 }
 
 impl Lines {
@@ -100,6 +102,7 @@ impl Lines {
             if let Entry::Started { account, .. } = &record.entry {
                 lines.account.clone_from(account);
             }
+            lines.effects += effects(&record.entry);
             lines.text.push_str(if lines.text.is_empty() { "" } else { "\n" });
             lines.text.push_str(&text);
         }

@@ -23,7 +23,7 @@ impl Ledgers {
         (note, waits): (Option<&str>, Waits),
         at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let live = self.append(claim, records)?;
+        let live = self.append(sql, claim, records)?;
         self.stand(sql, claim, live.seq, (RunState::Running, to), (note, waits), at)?;
         self.change(&claim.run, None);
         Ok(())
@@ -42,7 +42,7 @@ impl Ledgers {
         let stands =
             found.optional()?.filter(|(_, state, epoch)| (*state, *epoch) == (code(*from), claim.epoch));
         let Some((seq, ..)) = stands else { return Err(StoreError::Lost(claim.run.clone())) };
-        self.add(seq, records, None);
+        self.add(sql, seq, records, None)?;
         sql.forgive.execute([seq])?;
         self.stand(sql, claim, seq, (*from, *to), (note.as_deref(), *waits), Some(*at))?;
         if let Some((key, change)) = key {

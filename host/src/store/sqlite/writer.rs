@@ -193,6 +193,8 @@ pub(super) fn run(conn: Connection, lock: File, queue: &Arc<Queue>, parts: Parts
     // One round is bounded by the size of the WAL; what a reader keeps from being copied is copied at the next opening.
     if let Err(error) = conn.execute_batch("PRAGMA busy_timeout = 500; PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!(%error, "checkpoint at shutdown failed; the next start makes up for it");
+        // A second try would take for written what the first could not sync, and delete the WAL.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).ok();
     }
     drop(conn);
     drop(lock);

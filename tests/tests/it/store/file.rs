@@ -241,7 +241,9 @@ async fn a_file_of_a_format_before_is_brought_up_to_date() {
         store.close().await.expect("closed");
         drop(store);
         let undone: String = steps[before - 1..].iter().rev().copied().collect();
-        let older = format!("{undone} PRAGMA user_version = {before}");
+        let alarm = "INSERT INTO incidents (incident, policy, transitions, heard, event) VALUES (x'01', '', 128, 5, 1), (x'01', 'a', 128, NULL, NULL);";
+        let alarm = if before == 8 { alarm } else { "" };
+        let older = format!("{undone} {alarm} PRAGMA user_version = {before}");
         Connection::open(lab.path()).and_then(|c| c.execute_batch(&older)).expect("written");
         let reader = SqliteStore::open_read_only(&lab.path()).expect("a reader takes it as it is");
         let found = reader.find_runs("", 9).expect("found");
@@ -260,6 +262,9 @@ async fn a_file_of_a_format_before_is_brought_up_to_date() {
             conn.query_row(unsummed, [], |row| Ok([row.get(0)?, row.get(1)?])).expect("read");
         let expected = if before < 5 { [1, 1] } else { [0, 2] };
         assert_eq!((format_of(&lab.path()), rows), (steps.len() as i64 + 1, expected));
+        let kept = "SELECT count(*) FROM incidents WHERE gravity = 255 AND since IS heard";
+        let kept: i64 = conn.query_row(kept, [], |row| row.get(0)).expect("read");
+        assert_eq!(kept, if before == 8 { 2 } else { 0 }, "an alarm that goes on is not graver");
     }
 }
 

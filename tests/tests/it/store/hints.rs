@@ -98,6 +98,77 @@ pub(super) async fn a_hint_that_has_made_an_effect_stands_for_the_proved_notice<
     assert_eq!(woken(&*store, notices).await, ["", "a", "", "a"]);
 }
 
+/// Records a hint that fires, with its run's effect where it makes one.
+async fn fired(store: &dyn Store, ms: i64, id: &str, level: &str, acts: bool) {
+    let mut new = hint(at(ms, notice(id, "alarm", Firing, &["a"])));
+    new.event.level = Some(level.to_owned());
+    assert_eq!(woken(store, vec![new]).await, ["a"], "{id}");
+    if acts {
+        let claimed = store.claim(99, after(ms)).await.expect("claimed");
+        let claim = claimed.into_iter().find(|run| run.event.id == id).expect("claimed").claim;
+        store.append_effect(&claim, None, vec![], Some(intent(0))).await.expect("appended");
+        store.append_effect(&claim, None, vec![], Some(done(0, "s-1"))).await.expect("appended");
+        store.finish(&claim, vec![], Standing::Done).await.expect("finished");
+    }
+}
+
+pub(super) async fn no_later_hint_makes_what_one_has_done_be_done_again<L: Lab>() {
+    let proof = |ms: i64, level: &str| {
+        let mut new = at(ms, notice(&format!("bus/{ms}"), "alarm", Firing, &["a"]));
+        new.event.level = Some(level.to_owned());
+        new
+    };
+    let resolved = |ms: i64| hint(at(ms, notice(&format!("hook/over{ms}"), "alarm", Resolved, &[])));
+    // A graver one after it.
+    let lab = L::new();
+    let store = lab.open();
+    fired(&*store, 0, "hook/1", "WARN", true).await;
+    fired(&*store, 1, "hook/2", "CRITICAL", false).await;
+    assert_eq!(woken(&*store, vec![proof(2, "WARN")]).await, [""]);
+    let graver = claim_at(&*store, after(9)).await;
+    assert_eq!(graver.event.id, "hook/2", "what is graver goes on");
+    // One after another has begun.
+    let lab = L::new();
+    let store = lab.open();
+    fired(&*store, 0, "hook/1", "WARN", true).await;
+    assert_eq!(woken(&*store, vec![resolved(5)]).await, [""]);
+    fired(&*store, 9, "hook/2", "WARN", false).await;
+    assert_eq!(woken(&*store, vec![proof(0, "WARN")]).await, [""]);
+    let ends = at(5, notice("bus/over", "alarm", Resolved, &[]));
+    assert_eq!(woken(&*store, vec![ends, proof(9, "WARN")]).await, ["", "a"], "the other has not acted");
+    // Many, of which one has acted, around a kill.
+    let lab = L::new();
+    let store = lab.open();
+    for n in 0..30 {
+        fired(&*store, 10 * n, &format!("hook/f{n}"), "WARN", n == 2).await;
+        assert_eq!(woken(&*store, vec![resolved(10 * n + 5)]).await, [""]);
+    }
+    let killed = lab.killed();
+    for store in [&store, &killed.open()] {
+        assert_eq!(woken(&**store, vec![proof(20, "WARN")]).await, [""], "the third has acted");
+    }
+}
+
+pub(super) async fn a_hint_about_another_resource_silences_nobody<L: Lab>() {
+    let lab = L::new();
+    let store = lab.open();
+    for (key, subject, expected) in [
+        ("other", "acs:ecs:cn-hangzhou:1:instance/i-2", "a"),
+        ("same", "acs:ecs:cn-hangzhou:1:instance/i-1", ""),
+    ] {
+        let mut new = hint(notice(&format!("hook/{key}"), key, Executed, &["a"]));
+        new.event.subject = Some(subject.to_owned());
+        assert_eq!(woken(&*store, vec![new]).await, ["a"]);
+        let claim = claim_one(&*store).await.claim;
+        store.append_effect(&claim, None, vec![], Some(intent(0))).await.expect("appended");
+        assert_eq!(proved(&*store, key).await, [expected, ""], "{key}");
+        assert!(store.finish(&claim, vec![], Standing::Done).await.is_ok(), "it goes on");
+        for run in store.claim(9, after(1000)).await.expect("claimed") {
+            store.finish(&run.claim, vec![], Standing::Done).await.expect("finished");
+        }
+    }
+}
+
 pub(super) async fn a_hints_run_gives_way_to_that_of_the_proved_notice<L: Lab>() {
     let lab = L::new();
     let store = lab.open();

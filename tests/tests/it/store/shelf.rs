@@ -9,6 +9,7 @@ use opsward::store::{
     Acceptance, Claim, Claimed, Cursor, Decision, Firing, NewEvent, NewFiring, NewRun, Once, OnceKey, Pause,
     Recorded, SUSPECT_AT, ScheduleKey, ScheduleState, Standing, StoreError, Work,
 };
+use opsward_core::event::{Hinted, Meeting, Proof};
 use opsward_core::guardrail::{Halt, Halts, Limit, Spent};
 use opsward_core::id::{AccountName, PolicyName, RunId, SourceName};
 use opsward_core::run::{Answered, Entry, Record, RunState, StateOp, StateReply, has_acted};
@@ -103,7 +104,7 @@ impl Shelf {
         }
         let received = new.received;
         let mut incidents = std::mem::take(&mut self.incidents);
-        incidents.hear(&mut new, |hinted, to| self.stands_for(hinted, to, received));
+        incidents.hear(&mut new, |hinted, to, proof| self.is_done(hinted, to, proof, received));
         self.incidents = incidents;
         for run in &new.runs {
             self.places.insert(run.id.as_str().to_owned(), self.runs.len());
@@ -129,17 +130,26 @@ impl Shelf {
         Acceptance::New { runs }
     }
 
-    /// Whether what a hint has woken stands for the run `to`; where it has made no effect, it is over.
-    fn stands_for(&mut self, hinted: &RunId, to: &RunId, received: Timestamp) -> bool {
-        let Some(&at) = self.places.get(hinted.as_str()) else { return false };
-        if has_acted(&self.runs[at].ledger) {
+    /// Whether what hints have woken has done what the run `to` would; where nothing has, what gives way is over.
+    fn is_done(&mut self, hinted: &[&RunId], to: &RunId, proof: &Proof<'_>, received: Timestamp) -> bool {
+        let places: Vec<usize> =
+            hinted.iter().filter_map(|run| self.places.get(run.as_str())).copied().collect();
+        let meets = |shelf: &Self, at: usize| {
+            let Run { event, ledger, .. } = &shelf.runs[at];
+            let (NewEvent { event, received, .. }, _) = &shelf.events[*event];
+            let (gravity, at, subject) = (event.gravity(), event.time.min(*received), event.subject.clone());
+            Hinted { gravity, at, subject, acted: has_acted(ledger) }.meets(proof)
+        };
+        if places.iter().any(|&at| meets(self, at) == Meeting::Done) {
             return true;
         }
-        if !self.runs[at].state.is_final() {
-            let records = [Record::new(received, Entry::GaveWay { to: to.clone() })];
-            self.write(at, &records);
-            self.runs[at].claimed = false;
-            self.stand(at, &records, Standing::Done);
+        for at in places {
+            if meets(self, at) == Meeting::GivesWay && !self.runs[at].state.is_final() {
+                let records = [Record::new(received, Entry::GaveWay { to: to.clone() })];
+                self.write(at, &records);
+                self.runs[at].claimed = false;
+                self.stand(at, &records, Standing::Done);
+            }
         }
         false
     }

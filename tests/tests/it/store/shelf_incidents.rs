@@ -2,10 +2,9 @@
 //! becomes of these runs to `shelf`. Tested by the conformance suite.
 
 use opsward::store::NewEvent;
-use opsward_core::event::{Incident, News, Transition, Woken, manual_source};
+use opsward_core::event::{Incident, News, Proof, Transition, Woken, manual_source};
 use opsward_core::id::{PolicyName, RunId};
 use opsward_core::sender::Trust;
-use opsward_core::time::Timestamp;
 use std::collections::BTreeMap;
 
 /// By incident and trust.
@@ -16,21 +15,18 @@ pub(super) struct Incidents(BTreeMap<(String, bool), Known>);
 struct Known {
     incident: Option<Incident>,
     woken: BTreeMap<PolicyName, Woken>,
-    /// Of hints: by what each run was woken.
-    runs: Vec<(PolicyName, Transition, Hint)>,
-}
-
-#[derive(Clone)]
-struct Hint {
-    run: RunId,
-    gravity: u8,
-    at: Timestamp,
+    /// Of hints: by what each run was woken, whatever the firing.
+    runs: Vec<(PolicyName, Transition, RunId)>,
 }
 
 impl Incidents {
-    /// Notes down what an event says of its incident, and leaves those of its runs that it starts. `stands_for` is asked whether the
-    /// run of a hint stands for a run.
-    pub(super) fn hear(&mut self, new: &mut NewEvent, mut stands_for: impl FnMut(&RunId, &RunId) -> bool) {
+    /// Notes down what an event says of its incident, and leaves those of its runs that it starts. `is_done` is asked whether runs of
+    /// hints have done what a run would.
+    pub(super) fn hear(
+        &mut self,
+        new: &mut NewEvent,
+        mut is_done: impl FnMut(&[&RunId], &RunId, &Proof<'_>) -> bool,
+    ) {
         let event = &new.event;
         let (Some(key), Some(transition)) = (&event.incident, event.transition) else { return };
         if event.source == manual_source() {
@@ -44,7 +40,7 @@ impl Incidents {
         let mut own = if is_proved { proved.clone() } else { hints.clone() };
         let (incident, news) = after(own.incident);
         if news == News::Begins {
-            own = Known::default();
+            own = Known { runs: own.runs, ..Known::default() };
         }
         own.incident = Some(incident);
         let judged = match is_proved {
@@ -62,16 +58,14 @@ impl Incidents {
             let woken = own.woken.entry(run.policy.clone()).or_default();
             *woken = woken.with(transition, gravity);
             if !is_proved {
-                own.runs.push((run.policy.clone(), transition, Hint { run: run.id.clone(), gravity, at }));
+                own.runs.push((run.policy.clone(), transition, run.id.clone()));
                 return true;
             }
-            let same = hints.runs.iter().rev().find(|one| (&one.0, one.1) == (&run.policy, transition));
-            let same = same.map(|(.., hint)| hint).filter(|hint| {
-                let is_as_grave = transition != Transition::Firing || hint.gravity >= gravity;
-                let (proved, hints) = (proved.incident, hints.incident);
-                is_as_grave && Incident::is_same_happening(proved, hints, transition, hint.at, at)
-            });
-            same.is_none_or(|hint| !stands_for(&hint.run, &run.id))
+            let same = hints.runs.iter().filter(|one| (&one.0, one.1) == (&run.policy, transition));
+            let same: Vec<&RunId> = same.map(|one| &one.2).collect();
+            let subject = event.subject.as_deref();
+            let (proved, by_hints) = (proved.incident, hints.incident);
+            !is_done(&same, &run.id, &Proof { proved, by_hints, transition, gravity, at, subject })
         });
         self.0.insert((key.clone(), is_proved), own);
     }

@@ -71,25 +71,6 @@ fn a_hint_is_judged_by_what_was_heard_later() {
 }
 
 #[test]
-fn a_hint_of_an_earlier_firing_is_of_another_happening() {
-    let hours = |hours: u64| AT + Duration::from_secs(hours * 3600);
-    let at = |transition, hour| Some(Incident { transition, since: hours(hour), heard: hours(hour) });
-    for (proved, by_hints, hinted, notice, expected) in [
-        (None, at(Firing, 1), 1, 1, true),
-        (at(Resolved, 1), at(Firing, 2), 2, 2, true),
-        (at(Firing, 2), at(Firing, 2), 2, 3, true),
-        (None, at(Resolved, 1), 0, 2, false),
-        (at(Resolved, 1), at(Firing, 0), 0, 2, false),
-        (at(Firing, 0), at(Firing, 0), 0, 48, false),
-    ] {
-        let is_same = Incident::is_same_happening(proved, by_hints, Firing, hours(hinted), hours(notice));
-        assert_eq!(is_same, expected, "{proved:?}, {by_hints:?}, {hinted}, {notice}");
-    }
-    let scheduled = at(Scheduled, 0);
-    assert!(Incident::is_same_happening(scheduled, at(Executed, 5), Executed, hours(5), hours(6)));
-}
-
-#[test]
 fn an_alarm_wakes_once_more_where_it_fires_graver() {
     let warned = Woken::default().with(Firing, 3);
     assert!(warned.has(Firing, 3) && warned.has(Firing, 1) && warned.has(Firing, 0));
