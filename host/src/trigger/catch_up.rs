@@ -143,10 +143,12 @@ impl CatchUpSource {
         let accepted = self.accept.accept(vec![event], text.as_bytes(), Trust::Proved).await?;
         // The history shows it for weeks, also to the next host.
         if accepted.iter().any(|one| matches!(one, Acceptance::New { .. })) {
-            tracing::warn!(
-                source = %self.name, event = id,
-                "the cloud's history has what cannot be read, and it is recorded as it is: {problem}"
-            );
+            if self.accept.seen.is_first(&self.name, "undecodable") {
+                tracing::warn!(
+                    source = %self.name, event = id,
+                    "the cloud's history has what cannot be read, and it is recorded as it is: {problem}"
+                );
+            }
             self.accept.seen.count(&self.name, "undecodable", now);
         }
         Ok(())

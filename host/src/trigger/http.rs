@@ -20,10 +20,8 @@ mod listener;
 mod per_address;
 mod refusal;
 mod room;
-mod told;
 
 pub use listener::serve;
-pub use told::Refusals;
 
 use super::accept::Accept;
 use crate::cloud::Certificates;
@@ -86,8 +84,6 @@ pub struct Receiving {
     pub certificates: Option<Certificates>,
     /// The proxies in front, whose word on who asks is believed.
     pub proxies: Vec<AddressRange>,
-    /// Tells of what is refused.
-    pub refusals: Arc<Refusals>,
     /// The listener's bounds.
     pub limits: HookLimits,
 }
@@ -221,8 +217,10 @@ async fn deliver(
     match receive(&hooks, hook, peer, request).await {
         Ok(answer) => answer,
         Err(refusal) => {
-            let Receiving { accept, refusals, .. } = &hooks.receiving;
-            refusals.tell(&hook.source.name, &refusal);
+            let accept = &hooks.receiving.accept;
+            if accept.seen.is_first(&hook.source.name, refusal.result()) {
+                refusal.tell(&hook.source.name);
+            }
             // What the store refuses is counted where it failed.
             if !matches!(refusal, Refusal::Store(_)) {
                 accept.seen.count(&hook.source.name, refusal.result(), accept.clock.now());
