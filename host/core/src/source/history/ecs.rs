@@ -10,21 +10,18 @@ use crate::event::{Delivery, SourceKind, decode};
 use crate::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// The action that is asked.
 pub(super) const ACTION: &str = "DescribeInstanceHistoryEvents";
-/// How far back the cloud remembers, by the time an event was first announced.
-const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Without them the cloud shows ended events alone.
 const STATUSES: [&str; 7] =
     ["Inquiring", "Scheduled", "Executing", "Executed", "Avoided", "Canceled", "Failed"];
 /// The most that one page shows.
 const PAGE_SIZE: u32 = 100;
 
-/// The parameters of the call for `region`, of its first page or of that which `token` names.
-pub(super) fn params(region: &str, now: Timestamp, token: Option<&str>) -> String {
-    let start = (now - REMEMBERED).to_iso_seconds();
+/// The parameters of the call for what was announced in `region` since then, of its first page or of that which `token` names.
+pub(super) fn params(region: &str, since: Timestamp, token: Option<&str>) -> String {
+    let start = since.to_iso_seconds();
     let mut params = json!({
         "RegionId": region, "MaxResults": PAGE_SIZE, "InstanceEventCycleStatus": STATUSES,
         "EventPublishTime": { "Start": start },
