@@ -222,7 +222,7 @@ impl Parts {
 
 /// How the public listener listens.
 struct Listening {
-    certificates: Option<Certificates>,
+    certificates: Option<Arc<Certificates>>,
     proxies: Vec<AddressRange>,
     uncounted: Vec<AddressRange>,
     limits: HookLimits,
@@ -233,7 +233,7 @@ impl Listening {
         let reaches: Vec<_> = sources.iter().filter_map(|source| source.proof.reach()).collect();
         let certificates = match reaches.is_empty() {
             true => None,
-            false => Some(Certificates::new(reaches, clock.clone())?),
+            false => Some(Arc::new(Certificates::new(reaches, clock.clone())?)),
         };
         let proxies = settings.server_proxies.clone();
         let of_operator = settings.server_connections_per_address;

@@ -81,7 +81,7 @@ pub struct Receiving {
     /// Records what is taken.
     pub accept: Arc<Accept>,
     /// Of senders that sign with them; where none does, none.
-    pub certificates: Option<Certificates>,
+    pub certificates: Option<Arc<Certificates>>,
     /// The proxies in front, whose word on who asks is believed.
     pub proxies: Vec<AddressRange>,
     /// The listener's bounds.
