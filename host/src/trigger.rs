@@ -10,3 +10,4 @@ mod pulling;
 pub mod queue;
 pub mod seen;
 pub mod timer;
+mod told;

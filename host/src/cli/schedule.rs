@@ -206,6 +206,9 @@ fn list(config: &Path, now: Timestamp, output: Output, out: &mut impl Write) -> 
             }
             for (key, pause) in &unseen {
                 let what = match key.is_all() {
+                    true if policies.iter().any(|policy| policy.name == key.policy) => {
+                        "all its schedules, of which it has none now".to_owned()
+                    }
                     true => "all its schedules, of which none can be read now".to_owned(),
                     false => format!("`{}`, which is not in its file", key.schedule),
                 };

@@ -1,6 +1,6 @@
-//! Certificates of senders that sign: fetched from the place that `opsward_core::sender` has judged, kept for a while; one fetch at a
-//! time of each, so that one that is slow holds no other. Never follows a redirect, so that nobody but the place itself says what the certificate is. Leaves what is done with the key
-//! to its caller. Tested in `tests/tests/it/senders.rs`.
+//! Certificates of senders that sign: fetched from the place that `opsward_core::sender` has judged, kept for a while, and renewed while
+//! the old one serves; one fetch at a time of each, so that one that is slow holds no other. Never follows a redirect, so that nobody but the place itself says what the certificate is. Leaves what is done with the key
+//! to its caller. Tested below and in `tests/tests/it/senders.rs`.
 
 use super::egress::Clients;
 use crate::clock::Clock;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// How long a certificate is used before it is looked at again: a key that was taken back is gone within the hour.
+/// How long a certificate is used before the next event has it looked at again: a key that was taken back serves until that was done.
 const FRESH: Duration = Duration::from_secs(3600);
 /// How long it is used where it cannot be looked at again: a day without the vendor's store loses no event.
 const USABLE: Duration = Duration::from_secs(24 * 3600);
@@ -49,6 +49,12 @@ struct Kept {
     failed: Option<Timestamp>,
 }
 
+impl Kept {
+    fn just_failed(&self, now: Timestamp) -> bool {
+        self.failed.is_some_and(|at| now.since(at) < FAILED_PAUSE)
+    }
+}
+
 /// Why there is no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
@@ -81,18 +87,41 @@ impl Certificates {
     ///
     /// # Errors
     /// Where it cannot be had now: the sender is to try again.
-    pub async fn key(&self, certificate: &Certificate) -> Result<Arc<RsaPublicKey>, CertificateError> {
+    pub async fn key(
+        self: &Arc<Self>,
+        certificate: &Certificate,
+    ) -> Result<Arc<RsaPublicKey>, CertificateError> {
+        let flight = self.flight(&certificate.url);
         if let Some(known) = self.known(&certificate.url) {
+            self.renew_aside(flight, certificate);
             return known;
         }
-        let flight = self.flight(&certificate.url);
         let turn = async { (flight.lock().await, self.slots.acquire().await) };
         let turn = tokio::time::timeout(FETCH_TIMEOUT, turn);
         let _turn = turn.await.map_err(|_| CertificateError::NotNow)?;
         // Whoever had the turn before may have fetched it.
-        if let Some(known) = self.known(&certificate.url) {
-            return known;
+        match self.known(&certificate.url) {
+            Some(known) => known,
+            None => self.fetched(certificate).await,
         }
+    }
+
+    /// Has one that is due fetched while the old one serves, unless somebody does so already.
+    fn renew_aside(self: &Arc<Self>, flight: Arc<Flight>, certificate: &Certificate) {
+        let Ok(turn) = flight.try_lock_owned() else { return };
+        if !self.is_due(&certificate.url) {
+            return;
+        }
+        let (certificates, certificate) = (self.clone(), certificate.clone());
+        tokio::spawn(async move {
+            let _turn = (turn, certificates.slots.acquire().await);
+            // What came of it is kept, and told where it failed.
+            drop(certificates.fetched(&certificate).await);
+        });
+    }
+
+    /// Fetches it, for whoever has the turn.
+    async fn fetched(&self, certificate: &Certificate) -> Result<Arc<RsaPublicKey>, CertificateError> {
         let fetched = match tokio::time::timeout(FETCH_TIMEOUT, self.fetch(certificate)).await {
             Ok(fetched) => fetched,
             Err(_) => Err("no answer in time".to_owned()),
@@ -117,12 +146,18 @@ impl Certificates {
         let now = self.clock.now();
         let kept = self.kept();
         let found = kept.get(url)?;
-        let just_failed = found.failed.is_some_and(|at| now.since(at) < FAILED_PAUSE);
         match &found.key {
-            Some(key) if now.since(found.at) < FRESH => Some(Ok(key.clone())),
-            Some(key) if just_failed && now.since(found.at) < USABLE => Some(Ok(key.clone())),
-            _ => just_failed.then_some(Err(CertificateError::NotNow)),
+            Some(key) if now.since(found.at) < USABLE => Some(Ok(key.clone())),
+            _ => found.just_failed(now).then_some(Err(CertificateError::NotNow)),
         }
+    }
+
+    /// Whether there is a key that is to be fetched anew.
+    fn is_due(&self, url: &str) -> bool {
+        let now = self.clock.now();
+        let is_due =
+            |kept: &Kept| kept.key.is_some() && now.since(kept.at) >= FRESH && !kept.just_failed(now);
+        self.kept().get(url).is_some_and(is_due)
     }
 
     fn keep(
@@ -193,5 +228,62 @@ fn make_room(kept: &mut HashMap<String, Kept>) {
         kept.iter().min_by_key(|(_, kept)| (kept.key.is_some(), kept.at)).map(|(url, _)| url.clone());
     if let Some(url) = oldest {
         kept.remove(&url);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use opsward_core::endpoint::Endpoint;
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    const PEM: &str = include_str!("../../../tests/keys/bridge.pem");
+
+    /// A server that gives the certificate once and is silent then, and how often it was asked.
+    async fn once() -> (Certificate, Arc<Mutex<usize>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let asked = Arc::new(Mutex::new(0));
+        let count = asked.clone();
+        tokio::spawn(async move {
+            let mut silent = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                drop(stream.read(&mut [0; 4096]).await);
+                *count.lock().expect("whole") += 1;
+                if silent.is_empty() {
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", PEM.len());
+                    stream.write_all((head + PEM).as_bytes()).await.expect("sent");
+                }
+                silent.push(stream);
+            }
+        });
+        let url = format!("http://{address}");
+        (Certificate { endpoint: Endpoint::parse(&url).expect("loopback"), url: url + "/x509.pem" }, asked)
+    }
+
+    #[tokio::test]
+    async fn an_old_key_serves_while_it_is_renewed_aside() {
+        let (certificate, asked) = once().await;
+        let began = Timestamp::from_seconds(1_700_000_000);
+        let clock = Arc::new(ManualClock::at(began));
+        let certificates = Certificates::new([certificate.endpoint.reach()], clock.clone()).expect("TLS");
+        let certificates = Arc::new(certificates);
+        certificates.key(&certificate).await.expect("fetched");
+        clock.set(began + FRESH);
+        let asking = Instant::now();
+        for _ in 0..9 {
+            certificates.key(&certificate).await.expect("the old one");
+        }
+        assert!(asking.elapsed() < FETCH_TIMEOUT, "nobody waits for the silent server");
+        while *asked.lock().expect("whole") < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        certificates.key(&certificate).await.expect("the old one");
+        assert_eq!(*asked.lock().expect("whole"), 2, "one asks for all");
+        clock.set(began + USABLE);
+        assert_eq!(certificates.key(&certificate).await, Err(CertificateError::NotNow), "one is under way");
     }
 }

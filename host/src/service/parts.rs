@@ -19,7 +19,7 @@ use crate::store::sqlite::{SqliteStore, in_use};
 use crate::telemetry;
 use crate::trigger::accept::Accept;
 use crate::trigger::catch_up::CatchUpSource;
-use crate::trigger::http::{self, HookLimits, HookSource, Peer, Receiving, Refusals};
+use crate::trigger::http::{self, HookLimits, HookSource, Peer, Receiving};
 use crate::trigger::log_file;
 use crate::trigger::log_store::LogStoreSource;
 use crate::trigger::queue::QueueSource;
@@ -147,10 +147,7 @@ impl Parts {
         let socket = admin_listeners.path().to_owned();
         in_use::name_admin(&file, &socket).context("cannot write beside the store")?;
         let Listening { certificates, proxies, uncounted, limits } = listening;
-        let refusals = Arc::<Refusals>::default();
-        let accepting = accept.clone();
-        let receiving =
-            Receiving { accept: accepting, certificates, proxies, refusals: refusals.clone(), limits };
+        let receiving = Receiving { accept: accept.clone(), certificates, proxies, limits };
         let router = http::router(secrets.sources, receiving);
         let router_for = move |from| router.clone().layer(Extension(Peer(from)));
         let (stop, stopping) = watch::channel(false);
@@ -181,8 +178,8 @@ impl Parts {
                 }
             }
         }
-        let telling = stopping.clone();
-        tasks.spawn(named("refusals", async move { refusals.run(telling).await }));
+        let (telling, told) = (stopping.clone(), accept.seen.clone());
+        tasks.spawn(named("refusals", async move { told.tell(telling).await }));
         tasks.spawn(named("timer", timer.run(stopping.clone())));
         for log in logs {
             tasks.spawn(named("log", log.run(stopping.clone())));
@@ -225,7 +222,7 @@ impl Parts {
 
 /// How the public listener listens.
 struct Listening {
-    certificates: Option<Certificates>,
+    certificates: Option<Arc<Certificates>>,
     proxies: Vec<AddressRange>,
     uncounted: Vec<AddressRange>,
     limits: HookLimits,
@@ -236,7 +233,7 @@ impl Listening {
         let reaches: Vec<_> = sources.iter().filter_map(|source| source.proof.reach()).collect();
         let certificates = match reaches.is_empty() {
             true => None,
-            false => Some(Certificates::new(reaches, clock.clone())?),
+            false => Some(Arc::new(Certificates::new(reaches, clock.clone())?)),
         };
         let proxies = settings.server_proxies.clone();
         let of_operator = settings.server_connections_per_address;

@@ -12,7 +12,7 @@ use crate::store::{Acceptance, Cursor};
 use opsward_core::config::CatchUp;
 use opsward_core::id::SourceName;
 use opsward_core::sender::Trust;
-use opsward_core::source::history::{About, Odd, Past};
+use opsward_core::source::history::{About, Odd, Past, REMEMBERED};
 use opsward_core::source::undecodable;
 use opsward_core::time::Timestamp;
 use std::collections::{BTreeMap, HashSet};
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 const EVERY: Duration = Duration::from_secs(300);
 /// The oldest that is still told: what a policy does about a machine is seldom right days later, and somebody has looked by then.
 const AGE_MAX: Duration = Duration::from_secs(72 * 3600);
-/// Most pages of one region: 5,000 events in a month.
+/// Most pages of one region, of 100 events each.
 const PAGES_MAX: usize = 50;
 /// The cursor that tells since when the source catches up: what had happened before is nobody's.
 const SINCE: &str = "catch-up/since";
@@ -92,7 +92,8 @@ impl CatchUpSource {
         Ok(())
     }
 
-    /// Hands on what a region remembers, but for what `told` has, and makes `told` that.
+    /// Hands on what a region remembers, but for what `told` has, and makes `told` that. Of a history that is too long at least the
+    /// latest part is read, and the rest is told of.
     async fn look_at(
         &self,
         region: &str,
@@ -100,15 +101,36 @@ impl CatchUpSource {
         (since, now): (Timestamp, Timestamp),
         told: &mut HashSet<String>,
     ) -> Result<(), PullError> {
+        let about = About { source: &self.name, owner, region, now };
+        let mut seen = HashSet::new();
+        let is_whole = self.read(&about, now - REMEMBERED, since, (&mut *told, &mut seen)).await?;
+        let is_latest = is_whole || self.read(&about, now - AGE_MAX, since, (&mut *told, &mut seen)).await?;
+        // What the history no longer has need not be remembered.
+        *told = seen;
+        if is_whole {
+            return Ok(());
+        }
+        self.accept.seen.count(&self.name, "history-too-long", now);
+        let of = if is_latest { "what was announced more than 72 hours ago" } else { "all that there is" };
+        Err(PullError::TooLong { pages: PAGES_MAX, of })
+    }
+
+    /// Hands on what was announced after `from` and has happened after `since`, but for what `told` has; whether that was all.
+    async fn read(
+        &self,
+        about: &About<'_>,
+        from: Timestamp,
+        since: Timestamp,
+        (told, seen): (&mut HashSet<String>, &mut HashSet<String>),
+    ) -> Result<bool, PullError> {
         let CatchUp { account, history, .. } = &self.catch_up;
         let (service, action) = history.action();
-        let mut seen = HashSet::new();
+        let About { region, now, .. } = *about;
         let mut token = None;
         for _ in 0..PAGES_MAX {
-            let params = history.params(region, now, token.as_deref());
+            let params = history.params(region, (from, now), token.as_deref());
             let answer = self.cloud.read(account, service, action, region, &params).await?;
-            let about = About { source: &self.name, owner, region, now };
-            let page = history.read(&answer, &about, token.as_deref()).map_err(PullError::History)?;
+            let page = history.read(&answer, about, token.as_deref()).map_err(PullError::History)?;
             for event in page.events {
                 let id = match &event {
                     Ok(past) if past.event.time < since => continue,
@@ -123,12 +145,10 @@ impl CatchUpSource {
             }
             token = page.next;
             if token.is_none() {
-                break;
+                return Ok(true);
             }
         }
-        // What the history no longer has need not be remembered.
-        *told = seen;
-        Ok(())
+        Ok(false)
     }
 
     async fn hand_on(&self, event: Result<Past, Odd>, now: Timestamp) -> Result<(), PullError> {
@@ -143,10 +163,12 @@ impl CatchUpSource {
         let accepted = self.accept.accept(vec![event], text.as_bytes(), Trust::Proved).await?;
         // The history shows it for weeks, also to the next host.
         if accepted.iter().any(|one| matches!(one, Acceptance::New { .. })) {
-            tracing::warn!(
-                source = %self.name, event = id,
-                "the cloud's history has what cannot be read, and it is recorded as it is: {problem}"
-            );
+            if self.accept.seen.is_first(&self.name, "undecodable") {
+                tracing::warn!(
+                    source = %self.name, event = id,
+                    "the cloud's history has what cannot be read, and it is recorded as it is: {problem}"
+                );
+            }
             self.accept.seen.count(&self.name, "undecodable", now);
         }
         Ok(())

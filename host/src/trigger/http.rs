@@ -20,10 +20,8 @@ mod listener;
 mod per_address;
 mod refusal;
 mod room;
-mod told;
 
 pub use listener::serve;
-pub use told::Refusals;
 
 use super::accept::Accept;
 use crate::cloud::Certificates;
@@ -83,11 +81,9 @@ pub struct Receiving {
     /// Records what is taken.
     pub accept: Arc<Accept>,
     /// Of senders that sign with them; where none does, none.
-    pub certificates: Option<Certificates>,
+    pub certificates: Option<Arc<Certificates>>,
     /// The proxies in front, whose word on who asks is believed.
     pub proxies: Vec<AddressRange>,
-    /// Tells of what is refused.
-    pub refusals: Arc<Refusals>,
     /// The listener's bounds.
     pub limits: HookLimits,
 }
@@ -99,6 +95,8 @@ pub struct HookLimits {
     pub requests_max: usize,
     /// Those of one source: an eighth, so that a flood leaves room for the others, and more than a cloud sends at once.
     pub source_requests_max: usize,
+    /// Those of one address, or one /64 of IPv6, of which nothing is proved yet: an eighth of the source's.
+    pub unproved_per_address: usize,
     /// Bytes of bodies at a time, those of which the store has not said yet that they are on disk included. One source at its bound
     /// takes a quarter.
     pub body_bytes_max: usize,
@@ -123,6 +121,7 @@ impl Default for HookLimits {
         Self {
             requests_max: 512,
             source_requests_max: 64,
+            unproved_per_address: 8,
             body_bytes_max: 64 << 20,
             connections_max: 2048,
             connections_per_address: 2048,
@@ -221,8 +220,10 @@ async fn deliver(
     match receive(&hooks, hook, peer, request).await {
         Ok(answer) => answer,
         Err(refusal) => {
-            let Receiving { accept, refusals, .. } = &hooks.receiving;
-            refusals.tell(&hook.source.name, &refusal);
+            let accept = &hooks.receiving.accept;
+            if accept.seen.is_first(&hook.source.name, refusal.result()) {
+                refusal.tell(&hook.source.name);
+            }
             // What the store refuses is counted where it failed.
             if !matches!(refusal, Refusal::Store(_)) {
                 accept.seen.count(&hook.source.name, refusal.result(), accept.clock.now());
@@ -236,7 +237,9 @@ async fn receive(hooks: &Hooks, hook: &Hook, peer: IpAddr, request: Request) -> 
     let (head, body) = request.into_parts();
     let from = hooks.sender(peer, &head.headers);
     hook.source.lets_in(from)?;
-    hooks.room.turn_before_proof(&hook.share, from.unwrap_or(peer))?;
+    let sender = from.unwrap_or(peer);
+    hooks.room.turn_before_proof(&hook.share, sender)?;
+    let unproved = hooks.room.place_before_proof(&hook.share, sender).await?;
     let place = hooks.room.place(&hook.share, body::announced(&head.headers)).await?;
     let headers = wanted_headers(&hook.source.proof, &head.headers)?;
     let body = tokio::time::timeout(hooks.receiving.limits.read_timeout, body::read(&head.headers, body))
@@ -244,6 +247,7 @@ async fn receive(hooks: &Hooks, hook: &Hook, peer: IpAddr, request: Request) -> 
         .map_err(|_| Refusal::TooSlow)??;
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     let trust = hooks.believe(hook, &Delivered { headers: &headers, target, body: &body }).await?;
+    drop(unproved);
     hooks.room.turn_of_proved(&hook.share)?;
     let delivery = Delivery { headers: &headers, body: &body };
     let HookSource { kind, name, map, is_mixed, .. } = &hook.source;

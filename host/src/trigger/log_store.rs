@@ -28,8 +28,10 @@ use tokio::task::{AbortHandle, JoinSet};
 const LIST_EVERY: Duration = Duration::from_secs(60);
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Shards of one log store read at a time: what bounds the memory for pages, and leaves turns for the others where one hangs.
-const READING_MAX: usize = 4;
+/// Pages of one log store fetched at a time.
+const FETCHING_MAX: usize = 4;
+/// Pages of one log store in memory, until their records are on disk.
+const PAGES_MAX: usize = 2 * FETCHING_MAX;
 /// The cursor that tells since when the source is read, in seconds since 1970: where a shard begins that has none of its own.
 const SINCE: &str = "since";
 /// The cursor that tells which log store the source read first: those of another have its name before theirs.
@@ -60,7 +62,10 @@ struct Reading {
     /// What stands before the keys of cursors and the ids of records.
     prefix: String,
     since: i64,
+    /// To fetch a page.
     turns: Semaphore,
+    /// To have one.
+    pages: Semaphore,
 }
 
 impl LogStoreSource {
@@ -80,7 +85,8 @@ impl LogStoreSource {
             reported.tell(&self.name, &self.store.name, known.as_ref().err());
             match known {
                 Ok((prefix, since)) => {
-                    break Reading { source: self, prefix, since, turns: Semaphore::new(READING_MAX) };
+                    let [turns, pages] = [FETCHING_MAX, PAGES_MAX].map(Semaphore::new);
+                    break Reading { source: self, prefix, since, turns, pages };
                 }
                 Err(_) => tokio::time::sleep(haste(pace.pause_after(Polled::Failed))).await,
             }

@@ -16,6 +16,11 @@ pub(super) enum PullError {
     Answer(#[from] AnswerError),
     #[error("the history cannot be read: {0}")]
     History(String),
+    #[error(
+        "there is more than {pages} pages: of {of}, events that stand behind them may be passed over, unless somebody looks in the \
+         cloud's console"
+    )]
+    TooLong { pages: usize, of: &'static str },
     #[error("cannot be recorded")]
     Record(#[from] StoreError),
 }

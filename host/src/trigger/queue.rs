@@ -115,10 +115,12 @@ impl QueueSource {
             }
         };
         let events = decoded.unwrap_or_else(|problem| {
-            tracing::warn!(
-                source = %self.name, message = message.id, dequeued = message.dequeued, bytes = raw.len(),
-                "a message cannot be decoded, and is recorded as it is: {problem}"
-            );
+            if self.accept.seen.is_first(&self.name, "undecodable") {
+                tracing::warn!(
+                    source = %self.name, message = message.id, dequeued = message.dequeued, bytes = raw.len(),
+                    "a message cannot be decoded, and is recorded as it is: {problem}"
+                );
+            }
             self.accept.seen.count(&self.name, "undecodable", received);
             vec![undecodable(&self.name, &message.id, &problem, raw.len(), received)]
         });

@@ -1,6 +1,8 @@
 //! What has come from each source since the host began: how much was taken, and why the rest was not. Counted in memory, for the
-//! metrics and for `GET /api/v1/sources`. Leaves what is counted to the triggers. Tested below.
+//! metrics and for `GET /api/v1/sources`. Leaves what is counted to the triggers, and how often the log tells of it to `told`. Tested
+//! below.
 
+use super::told::Refusals;
 use opsward_core::config::{Comes, HostSettings, SourceSettings};
 use opsward_core::event::SourceKind;
 use opsward_core::id::SourceName;
@@ -9,11 +11,15 @@ use opsward_core::time::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// The sources that the host has, with what came from them. Their names are those of the configuration: whoever may invent names
 /// could fill the memory with them.
 #[derive(Default)]
-pub struct Seen(BTreeMap<SourceName, Watched>);
+pub struct Seen {
+    sources: BTreeMap<SourceName, Watched>,
+    told: Refusals,
+}
 
 struct Watched {
     kind: SourceKind,
@@ -61,14 +67,25 @@ pub struct SeenRow {
 impl Seen {
     /// The sources of a configuration.
     pub fn of(settings: &HostSettings) -> Self {
-        Self(settings.sources.values().map(|source| (source.name.clone(), Watched::of(source))).collect())
+        let sources = settings.sources.values().map(|source| (source.name.clone(), Watched::of(source)));
+        Self { sources: sources.collect(), told: Refusals::default() }
+    }
+
+    /// Whether the log is to tell of this one, which is refused or makes no sense; of the others `tell` says how many there are.
+    pub(super) fn is_first(&self, source: &SourceName, reason: &'static str) -> bool {
+        self.told.is_first(source, reason)
+    }
+
+    /// Tells the log of them now and then, until `stopping` turns true.
+    pub async fn tell(&self, stopping: watch::Receiver<bool>) {
+        self.told.run(stopping).await;
     }
 
     /// Counts one event of `source`, or one delivery that is none. `result` is `accepted`, `duplicate`, or why it is neither.
     pub fn count(&self, source: &SourceName, result: &'static str, now: Timestamp) {
         metrics::counter!("opsward_events_total", "source" => source.as_str().to_owned(), "result" => result)
             .increment(1);
-        let Some(watched) = self.0.get(source) else { return };
+        let Some(watched) = self.sources.get(source) else { return };
         let mut came = watched.came.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             "accepted" => came.accepted += 1,
@@ -101,7 +118,7 @@ impl Seen {
                 events_per_minute: came.minutes.at(now),
             }
         };
-        self.0.iter().map(row).collect()
+        self.sources.iter().map(row).collect()
     }
 }
 

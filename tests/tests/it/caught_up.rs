@@ -142,6 +142,35 @@ async fn asked(world: &World, times: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_longer_than_is_read_is_told_of_and_its_latest_part_is_read() {
+    let world = grants::world().await;
+    let settings = std::fs::read_to_string(world.dir.path().join("opsward.toml")).expect("readable");
+    let monitor = "\n[sources.monitor]\nkind = \"tencent-monitor\"\naccount = \"lab\"\ntoken = { env = \"TEST_TOKEN\" }\n\
+        catch-up = [\"ap-shanghai\"]\n";
+    world.write("opsward.toml", &(settings + monitor));
+    let task = |days_ago: u64| {
+        let created = real_time() - Duration::from_secs(days_ago * 86_400);
+        json!({ "instance_id": "ins-1", "region": "ap-shanghai", "kind": 107, "status": 1, "created": created })
+    };
+    let old: serde_json::Map<_, _> = (0..5_000).map(|nth| (format!("rep-{nth}"), task(20))).collect();
+    world.patch_state(json!({ "tencent": { "tasks": old } })).await;
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    asked(&world, 50).await;
+    // As many as are read are all that there are: nothing is amiss.
+    let log = || std::fs::read_to_string(world.dir.path().join("host.log")).expect("a log");
+    assert!(!log().contains("passed over"), "{}", log());
+    eventually("a later second", async || {
+        world.patch_state(json!({ "tencent": { "tasks": { "rep-new": task(0) } } })).await;
+        (!events(&world, &host).await.is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(log().matches("may be passed over").count(), 1, "told once: {}", log());
+    let shown = world.command(&["source", "status", "monitor"]).output().await.expect("it runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(" history-too-long"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_region_that_refuses_holds_no_other_up() {
     let world = world_that_catches_up("\"cn-beijing\", \"cn-hangzhou\"").await;
     let (instance, _) = world.machine(3).await;

@@ -111,6 +111,31 @@ async fn a_record_that_cannot_be_decoded_is_recorded_wakes_nobody_and_blocks_not
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_what_cannot_be_decoded_costs_few_commits_and_one_line_of_the_log() {
+    let world = world_with_log_store("").await;
+    let odd = |nth: usize| {
+        let mut odd = record("i-1", &format!("e-odd-{nth}"));
+        odd["name"] = json!("Instance:\u{1}:Executed");
+        odd
+    };
+    write(&world, &(0..512).map(odd).collect::<Vec<_>>()).await;
+    let host = world.start_with(&[HASTE]).await.expect("ready");
+    let events = eventually("all of them", async || {
+        let events = events(&world, &host).await;
+        (events.len() == 512).then_some(events)
+    })
+    .await;
+    assert!(events.iter().all(|row| row["event"]["type"] == UNDECODABLE));
+    let page = world.http.get(format!("http://{}/metrics", host.admin)).send().await.expect("metrics");
+    let page = String::from_utf8_lossy(&page.bytes().await.expect("a body")).into_owned();
+    let commits = page.lines().find_map(|line| line.strip_prefix("opsward_store_commit_seconds_count "));
+    let commits: usize = commits.and_then(|count| count.parse().ok()).expect("commits are counted");
+    assert!(commits < 512 / 4, "{commits} commits");
+    let log = std::fs::read_to_string(world.dir.path().join("host.log")).expect("a log");
+    assert_eq!(log.matches("cannot be decoded").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_is_refused_neither_holds_nor_slows_another() {
     let world = world_with_log_store("").await;
     let (instance, _) = world.machine(3).await;

@@ -81,13 +81,16 @@ async fn what_cannot_be_decoded_is_recorded_wakes_nobody_and_blocks_nothing() {
     let world = world_with_queue().await;
     let host = world.start().await;
     let (instance, _) = world.machine(3).await;
-    send(&world, &["certainly no event".to_owned(), executed(&instance, "e-after")]).await;
-    emptied(&world, 2).await;
+    let odd = ["certainly no event", "nor this one", "nor this"].map(str::to_owned);
+    send(&world, &[&odd[..], &[executed(&instance, "e-after")]].concat()).await;
+    emptied(&world, 4).await;
     let runs = world.settled_runs(&host, 1).await;
     assert_eq!((runs.len(), runs[0]["state"].as_str()), (1, Some("done")));
     let events = events(&world, &host).await;
     let odd = events.iter().find(|row| row["event"]["type"] == UNDECODABLE).expect("it is recorded");
-    assert_eq!((odd["runs"].as_array().map(Vec::len), events.len()), (Some(0), 2), "{events:#?}");
+    assert_eq!((odd["runs"].as_array().map(Vec::len), events.len()), (Some(0), 4), "{events:#?}");
+    let log = std::fs::read_to_string(world.dir.path().join("host.log")).expect("a log");
+    assert_eq!(log.matches("cannot be decoded").count(), 1, "{log}");
     let data: Value = serde_json::from_str(odd["event"]["data"].as_str().expect("text")).expect("JSON");
     assert!(
         data["problem"].as_str().is_some_and(|problem| problem.contains("neither a JSON object nor base64")),

@@ -126,6 +126,12 @@ async fn a_pause_of_a_policy_needs_no_good_file_and_outlasts_a_change_of_its_lin
     );
     let (code, _, err) = schedule(&world, &["pause", "frequent", "every:1s"]).await;
     assert!(code != Some(0) && err.contains("without a schedule named"), "{err}");
+    let on = "on = [{ source = \"cloudmonitor\", type = \"a:b\" }]";
+    let lines = file.lines().map(|line| if line.starts_with("schedule = ") { on } else { line });
+    world.write("plugins.d/frequent.toml", &lines.collect::<Vec<_>>().join("\n"));
+    let (code, out, err) = schedule(&world, &["ls"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("frequent: all its schedules, of which it has none now: paused by"), "{out}{err}");
     // Another line, and none that was there before.
     world.write("plugins.d/frequent.toml", &file.replace("every = \"1s\"", "every = \"2s\""));
     let host = world.start().await;

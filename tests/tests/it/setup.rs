@@ -102,15 +102,36 @@ async fn a_drill_sends_a_test_event_that_comes_through_the_rule() {
     assert_eq!(code, Some(0), "{out}\n{err}");
     assert!(out.contains(&format!(": {EXECUTED} opsward-drill-")), "{out}");
     assert!(out.contains("instance/i-opsward-drill"), "{out}");
+    // In Chinese to the end: what is not is names, commands, and what the policy says.
+    let (code, out, _) = source(&world, &[&APPLY[..], &["--lang", "zh"]].concat()).await;
+    assert!(code == Some(0) && out.contains("  运行 ") && out.contains(" 可经由它发送一个测试事件"), "{out}");
+    assert!(!out.contains("  run ") && !out.contains("has a test event sent"), "{out}");
+    let zh = ["drill", "events", "--wait", "60", "--yes", "--lang", "zh"];
+    let (code, out, _) = source(&world, &zh).await;
+    assert!(
+        code == Some(0) && out.contains("等待 60 秒:来源 events 收到它") && out.contains(" 后收到:"),
+        "{out}"
+    );
+    assert!(
+        !["waiting", "arrived", "subject", "ago", ", as "].iter().any(|word| out.contains(word)),
+        "{out}"
+    );
+    let (code, out, err) =
+        source(&world, &["drill", "events", "--wait", "1", "--by-hand", "--lang", "zh"]).await;
+    assert!(
+        code == Some(1) && out.contains("的任一事件") && err.contains("1 秒内没有收到事件"),
+        "{out}\n{err}"
+    );
+    assert!(!out.contains("waiting") && !err.contains("nothing came"), "{out}\n{err}");
     let sent = asked(&world, "SendDryRunSystemEvent").await;
-    assert_eq!((sent.len(), &sent[0]["params"]["EventName"]), (2, &json!(EXECUTED)));
+    assert_eq!((sent.len(), &sent[0]["params"]["EventName"]), (3, &json!(EXECUTED)));
     // Nobody is asked, and nothing is sent.
     let (code, out, err) = source(&world, &["drill", "events"]).await;
     assert!(code == Some(70) && err.contains("nobody is there to be asked"), "{out}\n{err}");
     // By hand nothing is sent, and each test has an id of its own.
     let (code, out, _) = source(&world, &["drill", "events", "--wait", "1", "--by-hand"]).await;
     assert!(code == Some(1) && out.contains("aliyun cms SendDryRunSystemEvent --Product ECS"), "{out}");
-    assert_eq!(asked(&world, "SendDryRunSystemEvent").await.len(), 2);
+    assert_eq!(asked(&world, "SendDryRunSystemEvent").await.len(), 3);
     let (code, out, err) =
         source(&world, &["drill", "events", "--event", "Disk:Stalled:Executing", "--yes"]).await;
     assert!(code == Some(1) && err.contains("has not sent it (failed)"), "{out}\n{err}");
@@ -137,6 +158,10 @@ async fn nothing_is_sent_by_a_policy_that_may_not_or_for_a_target_with_a_secret(
         "{out}\n{err}"
     );
     assert!(!out.contains(crate::harness::TOKEN) && !err.contains(crate::harness::TOKEN));
+    let (_, _, err) = source(&world, &["setup", "cloudmonitor", "--apply", "--yes", "--lang", "zh"]).await;
+    assert!(err.contains("没有发送任何请求:该规则的目标含有路径令牌"), "{err}");
+    let (_, _, err) = source(&world, &[&APPLY[..], &["--lang", "zh"]].concat()).await;
+    assert!(err.contains("没有做任何变更:策略处于 dry-run"), "{err}");
     let (code, out, err) = source(&world, &["setup", "events", "--apply"]).await;
     assert!(code == Some(70) && err.contains("nobody is there to be asked"), "{out}\n{err}");
     host.terminate().await;

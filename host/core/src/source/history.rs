@@ -9,6 +9,11 @@ use crate::catalog::Provider;
 use crate::event::Event;
 use crate::id::{Digest, SourceName};
 use crate::time::Timestamp;
+use std::time::Duration;
+
+/// How far back a history is read, by when something was first told of: as long as ECS remembers, and a task that takes longer is told of
+/// until it is this old.
+pub const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Whose history is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +83,12 @@ impl History {
         }
     }
 
-    /// The parameters of the call for `region`, of its first page or of that which `next` names.
-    pub fn params(self, region: &str, now: Timestamp, next: Option<&str>) -> String {
+    /// The parameters of the call for what was first told of in `region` between `since` and `now`: of its first page, or of that which
+    /// `next` names.
+    pub fn params(self, region: &str, (since, now): (Timestamp, Timestamp), next: Option<&str>) -> String {
         match self {
-            Self::Ecs => ecs::params(region, now, next),
-            Self::Tasks => tasks::params(now, next),
+            Self::Ecs => ecs::params(region, since, next),
+            Self::Tasks => tasks::params((since, now), next),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use super::ask;
 use super::setup::{Wanted, rule_of};
+use super::steps::Lang;
 use crate::cli::enable::confirmed;
 use crate::cli::host_admin::Taker;
 use crate::cli::text::cut;
@@ -23,16 +24,22 @@ use std::time::Duration;
 pub(super) const ID_CHARS: usize = 12;
 
 /// Why the calls of a source are not made for a person, where they are not.
-pub(super) fn not_made(source: &SourceSettings) -> Option<&'static str> {
+pub(super) fn not_made(source: &SourceSettings, lang: Lang) -> Option<&'static str> {
     match (source.kind, &source.comes) {
         (SourceKind::AlibabaMns, Comes::Queue(_)) => None,
-        (SourceKind::AlibabaCloudmonitor, _) => Some(
+        (SourceKind::AlibabaCloudmonitor, _) => Some(lang.of(
             "the target of this rule holds the path token, which would stand in the ledger and in the audit chain: enter the calls above \
              yourself, or have the events put into a queue (kind `alibaba-mns`), whose target holds no secret",
-        ),
-        _ => Some("no call points a cloud at this kind of source: the steps above do"),
+            "该规则的目标含有路径令牌,它会留在账本和审计链中:请自行执行上面的调用,或让事件进入队列(类型 `alibaba-mns`),其目标不含密钥",
+        )),
+        _ => Some(lang.of(
+            "no call points a cloud at this kind of source: the steps above do",
+            "没有调用能让云指向这类来源:请按上面的步骤操作",
+        )),
     }
 }
+
+const APPROVAL_ZH: &str = "尚未结束:`opsward approval ls` 列出等待人批准的变更";
 
 /// What came of asking.
 pub(super) struct Applied {
@@ -54,7 +61,7 @@ pub(super) async fn apply(
     region: Option<&str>,
     live: &PolicySet,
     store: &Path,
-    yes: bool,
+    (yes, lang): (bool, Lang),
 ) -> anyhow::Result<Option<Applied>> {
     let Comes::Queue(queue) = &source.comes else { bail!("the source reads from no queue") };
     if wanted.names.is_empty() {
@@ -65,7 +72,7 @@ pub(super) async fn apply(
         source.name
     );
     let of_queue = queue.region.as_deref().context(fix)?;
-    let policy = ask::policy_for(live, source, ask::SETUP).map_err(anyhow::Error::msg)?;
+    let policy = ask::policy_for(live, source, ask::SETUP, lang).map_err(anyhow::Error::msg)?;
     let (name, mode) = (&policy.settings.name, policy.settings.mode);
     let socket = match Taker::of(store)? {
         Taker::Host(socket) => socket,
@@ -74,7 +81,12 @@ pub(super) async fn apply(
             bail!("no host runs that could do it: start `opsward serve` first");
         }
     };
-    if !confirmed(yes, &format!("have the policy `{name}` (mode {}) make these calls?", mode.as_str()))? {
+    let as_mode = mode.as_str();
+    let question = lang.of(
+        format!("have the policy `{name}` (mode {as_mode}) make these calls?"),
+        format!("让策略 `{name}`(模式 {as_mode})执行这些调用?"),
+    );
+    if !confirmed(yes, &question)? {
         return Ok(None);
     }
     let data = json!({
@@ -90,7 +102,12 @@ pub(super) async fn apply(
 }
 
 /// Says how the run ended, and what is next.
-pub(super) fn tell(applied: &Applied, source: &SourceSettings, out: &mut dyn Write) -> std::io::Result<()> {
+pub(super) fn tell(
+    applied: &Applied,
+    source: &SourceSettings,
+    lang: Lang,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
     let Applied { run, mode } = applied;
     let id = cut(run.row.id.as_str(), ID_CHARS);
     let state = run.row.state;
@@ -98,30 +115,44 @@ pub(super) fn tell(applied: &Applied, source: &SourceSettings, out: &mut dyn Wri
     match state.is_final() || state == RunState::Held {
         true => writeln!(out, "{}: {note}", state.as_str())?,
         false if *mode == Mode::Approve => {
-            writeln!(out, "not ended: `opsward approval ls` shows what waits for a person")?
+            let what = lang.of("not ended: `opsward approval ls` shows what waits for a person", APPROVAL_ZH);
+            writeln!(out, "{what}")?
         }
         false => {
             let note = if note.is_empty() { String::new() } else { format!(": {note}") };
-            writeln!(out, "not ended ({}){note}: `opsward halt --list` shows what is halted", state.as_str())?
+            let state = state.as_str();
+            let what = lang.of(
+                format!("not ended ({state}){note}: `opsward halt --list` shows what is halted"),
+                format!("尚未结束({state}){note}:`opsward halt --list` 列出被叫停的策略"),
+            );
+            writeln!(out, "{what}")?
         }
     }
-    writeln!(out, "  run {id}: `opsward run show {id}`")?;
+    writeln!(out, "  {} {id}: `opsward run show {id}`", lang.of("run", "运行"))?;
     if applied.is_made() {
-        writeln!(out, "  `opsward source drill {}` has a test event sent through it", source.name)?;
+        let name = &source.name;
+        let what = lang.of(
+            format!("`opsward source drill {name}` has a test event sent through it"),
+            format!("`opsward source drill {name}` 可经由它发送一个测试事件"),
+        );
+        writeln!(out, "  {what}")?;
     }
     Ok(())
 }
 
 /// Says so where the run is done and the cloud is as it was.
-pub(super) fn tell_not_made(applied: &Applied) -> std::io::Result<()> {
+pub(super) fn tell_not_made(applied: &Applied, lang: Lang) -> std::io::Result<()> {
     if applied.run.row.state != RunState::Done || applied.is_made() {
         return Ok(());
     }
     let why = match applied.mode {
-        Mode::DryRun => "the policy is in dry-run; write mode = \"enforce\"",
-        _ => "the policy made no call that changes anything",
+        Mode::DryRun => lang.of(
+            "the policy is in dry-run; write mode = \"enforce\"",
+            "策略处于 dry-run;请写 mode = \"enforce\"",
+        ),
+        _ => lang.of("the policy made no call that changes anything", "策略没有执行任何变更调用"),
     };
-    writeln!(std::io::stderr(), "opsward: nothing was made: {why}")
+    writeln!(std::io::stderr(), "opsward: {}{why}", lang.of("nothing was made: ", "没有做任何变更:"))
 }
 
 /// What programs are told of the run.

@@ -2,6 +2,7 @@
 //! the command waits for the run. There is no other way to the cloud than a run, so that what is done is granted, limited, recorded
 //! and halted like all else. Leaves what is asked to `apply` and `drill`. Tested by `tests/tests/it/setup.rs`.
 
+use super::steps::Lang;
 use crate::cli::ServeArgs;
 use crate::cli::host_admin;
 use crate::clock::{Clock as _, SystemClock};
@@ -45,9 +46,14 @@ pub(super) fn policy_for<'l>(
     live: &'l PolicySet,
     source: &SourceSettings,
     asked: &str,
+    lang: Lang,
 ) -> Result<&'l LivePolicy, String> {
     let Some(account) = &source.account else {
-        return Err(format!("the source `{}` has no `account` whose cloud could be asked", source.name));
+        let name = &source.name;
+        return Err(lang.of(
+            format!("the source `{name}` has no `account` whose cloud could be asked"),
+            format!("来源 `{name}` 没有可以请求云的 `account`"),
+        ));
     };
     let takes = |policy: &&Arc<LivePolicy>| {
         policy.settings.mode != Mode::Off
@@ -56,13 +62,18 @@ pub(super) fn policy_for<'l>(
     };
     let able: Vec<_> = live.policies.iter().filter(takes).collect();
     match able.as_slice() {
-        [] => Err(format!(
-            "no policy of the account `{account}` takes `{asked}`: docs/sources.md, \"Having it done\", shows the file of one"
+        [] => Err(lang.of(
+            format!("no policy of the account `{account}` takes `{asked}`: docs/sources.md, \"Having it done\", shows the file of one"),
+            format!("账号 `{account}` 没有接收 `{asked}` 的策略:docs/sources.md 的 \"Having it done\" 一节有示例文件"),
         )),
         [one] => Ok(one),
         several => {
             let names: Vec<&str> = several.iter().map(|policy| policy.settings.name.as_str()).collect();
-            Err(format!("more than one policy takes `{asked}`: {}; switch off all but one", names.join(", ")))
+            let names = names.join(", ");
+            Err(lang.of(
+                format!("more than one policy takes `{asked}`: {names}; switch off all but one"),
+                format!("不止一个策略接收 `{asked}`:{names};只保留一个,停用其余的"),
+            ))
         }
     }
 }

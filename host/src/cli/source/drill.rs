@@ -55,6 +55,12 @@ pub struct DrillArgs {
     output: Output,
 }
 
+impl DrillArgs {
+    fn lang(&self) -> Lang {
+        self.lang.unwrap_or_else(Lang::of_terminal)
+    }
+}
+
 /// Between two looks whether it has come.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -73,11 +79,11 @@ pub(super) async fn drill(args: &DrillArgs, out: &mut dyn Write) -> anyhow::Resu
     let store = SqliteStore::open_read_only(&path)?;
     let before = store.latest_event()?;
     let is_table = args.output == Output::Table;
+    let lang = args.lang();
     let sender = sender(args, &settings, source).await?;
     let sent = match &sender {
         Ok(policy) => Some(send(args, source, &settings, policy, (host, &path), out).await?),
         Err(why) if is_table => {
-            let lang = args.lang.unwrap_or_else(Lang::of_terminal);
             let id = format!("opsward-drill-{}", SystemClock.now().ms());
             let event = steps::test_event(
                 &args.event,
@@ -87,7 +93,7 @@ pub(super) async fn drill(args: &DrillArgs, out: &mut dyn Write) -> anyhow::Resu
             let url = setup::hook_url(source, None);
             writeln!(out, "{}\n", steps::drill(source.kind, lang, &url, (&args.event, &event)))?;
             if let Some(why) = why {
-                writeln!(out, "nothing is sent from here: {why}")?;
+                writeln!(out, "{}{why}", lang.of("nothing is sent from here: ", "这里不会发送:"))?;
             }
             None
         }
@@ -101,8 +107,16 @@ pub(super) async fn drill(args: &DrillArgs, out: &mut dyn Write) -> anyhow::Resu
         Sent::Not => None,
     });
     if is_table {
-        let what = if id.is_some() { "it to come from" } else { "any event of the source" };
-        writeln!(out, "waiting {} s for {what} {} ...", args.wait, source.name)?;
+        let (wait, name) = (args.wait, &source.name);
+        let (en, zh) = match id {
+            Some(_) => ("it to come from", "收到它"),
+            None => ("any event of the source", "的任一事件"),
+        };
+        let waiting = lang.of(
+            format!("waiting {wait} s for {en} {name} ..."),
+            format!("等待 {wait} 秒:来源 {name} {zh} ..."),
+        );
+        writeln!(out, "{waiting}")?;
         out.flush()?;
     }
     let begun = Instant::now();
@@ -125,11 +139,14 @@ async fn sender(
     }
     let base = args.config.config.parent().unwrap_or(Path::new(""));
     let live = ask::live(settings.clone(), base).await?;
-    Ok(match ask::policy_for(&live, source, ask::DRILL) {
+    Ok(match ask::policy_for(&live, source, ask::DRILL, args.lang()) {
         Ok(policy) if policy.settings.mode == Mode::Enforce => Ok(policy.settings.name.clone()),
         Ok(policy) => {
             let (name, mode) = (&policy.settings.name, policy.settings.mode.as_str());
-            Err(Some(format!("the policy `{name}` that could is in mode {mode}")))
+            Err(Some(args.lang().of(
+                format!("the policy `{name}` that could is in mode {mode}"),
+                format!("可以发送的策略 `{name}` 处于模式 {mode}"),
+            )))
         }
         Err(why) => Err(Some(why)),
     })
@@ -156,9 +173,10 @@ async fn send(
             source.name
         );
     };
-    let question = format!(
-        "have the policy `{policy}` send a test event through every rule of the account that takes {}?",
-        args.event
+    let (lang, event) = (args.lang(), &args.event);
+    let question = lang.of(
+        format!("have the policy `{policy}` send a test event through every rule of the account that takes {event}?"),
+        format!("让策略 `{policy}` 发送测试事件,经过账号下所有匹配 {event} 的规则?"),
     );
     if !confirmed(args.yes, &question)? {
         return Ok(Sent::Not);
@@ -172,32 +190,52 @@ async fn send(
     let shown = cut(run.row.id.as_str(), ID_CHARS);
     if !ask::is_made(&run) {
         let may_be = has_acted(&run.ledger);
-        let why = unsent(run.row.state, ask::mode_of(&run), may_be, policy, &note);
-        writeln!(std::io::stderr(), "opsward: {why}\n  `opsward run show {shown}` shows why")?;
+        let why = unsent(run.row.state, ask::mode_of(&run), may_be, policy, &note, lang);
+        let shows = lang.of("shows why", "显示原因");
+        writeln!(std::io::stderr(), "opsward: {why}\n  `opsward run show {shown}` {shows}")?;
         return Ok(Sent::Not);
     }
     if args.output == Output::Table {
-        writeln!(out, "{note}, as {id}: `opsward run show {shown}`")?;
+        writeln!(out, "{note}{}{id}: `opsward run show {shown}`", lang.of(", as ", ",事件 id 为 "))?;
     }
     Ok(Sent::As(id))
 }
 
 /// What is known of a test event that is not known to be sent. Never that it was not, where it may have been.
-fn unsent(state: RunState, mode: Option<Mode>, has_acted: bool, policy: &PolicyName, note: &str) -> String {
+fn unsent(
+    state: RunState,
+    mode: Option<Mode>,
+    has_acted: bool,
+    policy: &PolicyName,
+    note: &str,
+    lang: Lang,
+) -> String {
     let name = state.as_str();
-    if state == RunState::Done {
-        let mode = mode.map_or("no mode", Mode::as_str);
-        return format!("the host ran it in {mode}: nothing was sent ({note})");
-    }
-    if state == RunState::Held || (mode != Some(Mode::DryRun) && has_acted) {
-        return format!("it may have been sent by the policy `{policy}` ({name}): {note}");
-    }
-    if state.is_final() {
-        return format!("the policy `{policy}` has not sent it ({name}): {note}");
-    }
-    format!(
-        "the run has not ended ({name}): it sends the event when it goes on; `opsward halt --policy {policy}` keeps it from that"
-    )
+    let (en, zh) = if state == RunState::Done {
+        let (en, zh) = mode.map_or(("no mode", "未知"), |mode| (mode.as_str(), mode.as_str()));
+        (
+            format!("the host ran it in {en}: nothing was sent ({note})"),
+            format!("宿主以 {zh} 模式运行:没有发送({note})"),
+        )
+    } else if state == RunState::Held || (mode != Some(Mode::DryRun) && has_acted) {
+        (
+            format!("it may have been sent by the policy `{policy}` ({name}): {note}"),
+            format!("策略 `{policy}` 可能已经发送({name}):{note}"),
+        )
+    } else if state.is_final() {
+        (
+            format!("the policy `{policy}` has not sent it ({name}): {note}"),
+            format!("策略 `{policy}` 没有发送({name}):{note}"),
+        )
+    } else {
+        (
+            format!(
+                "the run has not ended ({name}): it sends the event when it goes on; `opsward halt --policy {policy}` keeps it from that"
+            ),
+            format!("运行尚未结束({name}):继续时会发送该事件;`opsward halt --policy {policy}` 可阻止它"),
+        )
+    };
+    lang.of(en, zh)
 }
 
 /// Whether it is the event that is waited for: the one with that id, or any where there is none. Of what cannot be read nobody knows.
@@ -229,22 +267,33 @@ async fn arrival(
 }
 
 fn tell_missing(args: &DrillArgs, source: &SourceSettings, was_sent: bool) -> std::io::Result<()> {
-    let (wait, name) = (args.wait, &args.name);
+    let DrillArgs { wait, name, event, .. } = args;
+    let lang = args.lang();
     let mut error = std::io::stderr();
-    writeln!(
-        error,
-        "opsward: nothing came within {wait} s: `opsward source status {name}` shows what was refused"
-    )?;
+    let nothing = lang.of(
+        format!("nothing came within {wait} s: `opsward source status {name}` shows what was refused"),
+        format!("{wait} 秒内没有收到事件:`opsward source status {name}` 显示被拒绝的内容"),
+    );
+    writeln!(error, "opsward: {nothing}")?;
     if was_sent {
         let rule = setup::rule_of(name);
-        writeln!(
-            error,
-            "  the cloud has taken it, so that it was lost behind it: does the rule `{rule}`, or yours, take {}, and is this source its target?\n  \
-             `opsward source setup {name}` prints both",
-            args.event
-        )?;
+        let lost = lang.of(
+            format!(
+                "the cloud has taken it, so that it was lost behind it: does the rule `{rule}`, or yours, take {event}, and is this source its target?\n  \
+                 `opsward source setup {name}` prints both"
+            ),
+            format!(
+                "云已接收该事件,它丢在了云之后:规则 `{rule}`(或您自己的规则)是否匹配 {event},目标是否为此来源?\n  \
+                 `opsward source setup {name}` 会打印两者"
+            ),
+        );
+        writeln!(error, "  {lost}")?;
         if matches!(source.comes, Comes::Posted(_)) {
-            writeln!(error, "  and does the internet reach this host at the URL that the target has?")?;
+            let reached = lang.of(
+                "and does the internet reach this host at the URL that the target has?",
+                "另外,公网能否通过目标中的 URL 访问到此宿主?",
+            );
+            writeln!(error, "  {reached}")?;
         }
     }
     Ok(())
@@ -261,10 +310,14 @@ fn tell_arrived(
         let told = json!({ "event": event, "received": received, "waited_ms": took.as_millis() as u64 });
         return print_json(&told, out);
     }
-    let age = span(SystemClock.now().since(event.time));
-    writeln!(out, "arrived after {}: {} {}", span(took), one_line(&event.kind), one_line(&event.id))?;
-    let subject = event.subject.as_deref().unwrap_or("-");
-    writeln!(out, "  subject {}, of {} ({age} ago)", one_line(subject), event.time)
+    let (took, age) = (span(took), span(SystemClock.now().since(event.time)));
+    let (kind, id) = (one_line(&event.kind), one_line(&event.id));
+    let (subject, time) = (one_line(event.subject.as_deref().unwrap_or("-")), event.time);
+    let arrived = args.lang().of(
+        format!("arrived after {took}: {kind} {id}\n  subject {subject}, of {time} ({age} ago)"),
+        format!("{took} 后收到:{kind} {id}\n  对象 {subject},时间 {time}({age} 之前)"),
+    );
+    writeln!(out, "{arrived}")
 }
 
 #[cfg(test)]
@@ -330,7 +383,7 @@ mod tests {
                 "the run has not ended (ready): it sends the event when it goes on; `opsward halt --policy cloud-setup` keeps it from that",
             ),
         ] {
-            assert_eq!(unsent(state, Some(mode), has_acted, &policy, "why"), said);
+            assert_eq!(unsent(state, Some(mode), has_acted, &policy, "why", Lang::En), said);
         }
     }
 }

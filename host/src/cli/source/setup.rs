@@ -70,17 +70,17 @@ pub(super) async fn setup(args: &SetupArgs, out: &mut dyn Write) -> anyhow::Resu
     for call in calls.iter().filter(|_| is_table) {
         writeln!(out, "{}\n", call.command())?;
     }
-    let refusal = apply::not_made(&source).filter(|_| args.apply);
+    let refusal = apply::not_made(&source, lang).filter(|_| args.apply);
     if is_table && (!args.apply || refusal.is_some()) {
         writeln!(out, "{steps}")?;
     }
     if let Some(why) = refusal {
-        writeln!(std::io::stderr(), "opsward: nothing was sent: {why}")?;
+        writeln!(std::io::stderr(), "opsward: {}{why}", lang.of("nothing was sent: ", "没有发送任何请求:"))?;
     }
     let applied = match args.apply && refusal.is_none() {
         true => {
             let store = host_admin::store_of(&args.config.config, &settings)?;
-            apply::apply(&source, &wanted, region, &live, &store, args.yes).await?
+            apply::apply(&source, &wanted, region, &live, &store, (args.yes, lang)).await?
         }
         false => None,
     };
@@ -98,11 +98,11 @@ pub(super) async fn setup(args: &SetupArgs, out: &mut dyn Write) -> anyhow::Resu
             }
             print_json(&told, out)?;
         }
-        (Some(applied), Output::Table) => apply::tell(applied, &source, out)?,
+        (Some(applied), Output::Table) => apply::tell(applied, &source, lang, out)?,
         (None, Output::Table) => {}
     }
     if let Some(applied) = &applied {
-        apply::tell_not_made(applied)?;
+        apply::tell_not_made(applied, lang)?;
     }
     Ok(ExitCode::from(u8::from(args.apply && !is_made)))
 }

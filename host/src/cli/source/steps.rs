@@ -23,6 +23,14 @@ impl Lang {
             _ => Self::En,
         }
     }
+
+    /// The text in this language.
+    pub(super) fn of<T>(self, en: T, zh: T) -> T {
+        match self {
+            Self::En => en,
+            Self::Zh => zh,
+        }
+    }
 }
 
 /// For whom the events are.
@@ -94,8 +102,7 @@ pub(super) fn console(kind: SourceKind, lang: Lang, url: &str) -> String {
         ),
         _ => ("Have the sender post to\n  {url}", "让发送方 POST 到\n  {url}"),
     };
-    let text = if lang == Lang::En { en } else { zh };
-    text.replace("{url}", url)
+    lang.of(en, zh).replace("{url}", url)
 }
 
 /// How to have a test event sent, of that name and as that.
@@ -123,8 +130,7 @@ pub(super) fn drill(kind: SourceKind, lang: Lang, url: &str, (name, event): (&st
         ),
         _ => ("Have the sender send something to\n  {url}", "让发送方发送一个事件到\n  {url}"),
     };
-    let text = if lang == Lang::En { en } else { zh };
-    text.replace("{url}", url).replace("{name}", name).replace("{event}", &event.to_string())
+    lang.of(en, zh).replace("{url}", url).replace("{name}", name).replace("{event}", &event.to_string())
 }
 
 /// Whether CloudMonitor can be asked for a test event that comes to such a source.

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse as _, Response};
 use opsward_core::event::{BODY_BYTES_MAX, DecodeError};
+use opsward_core::id::SourceName;
 use opsward_core::sender::Unproved;
 use serde_json::json;
 use std::error::Error;
@@ -78,7 +79,7 @@ impl Refusal {
     }
 
     /// As the sender reads it. What ails the store is the operator's to know.
-    pub(super) fn message(&self) -> String {
+    fn message(&self) -> String {
         match self {
             Self::NotFound => "not found".to_owned(),
             Self::Elsewhere => "this source takes nothing from your address".to_owned(),
@@ -99,11 +100,12 @@ impl Refusal {
         }
     }
 
-    /// As the operator reads it in the log.
-    pub(super) fn told(&self) -> String {
+    /// Tells the operator, in the log.
+    pub(super) fn tell(&self, source: &SourceName) {
         match self {
-            Self::Uncertified(error) => error.to_string(),
-            _ => self.message(),
+            Self::Store(error) => tracing::error!(%source, error = chain(error), "events not recorded"),
+            Self::Uncertified(error) => tracing::warn!(%source, reason = %error, "delivery refused"),
+            _ => tracing::warn!(%source, reason = self.message(), "delivery refused"),
         }
     }
 

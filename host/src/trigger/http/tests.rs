@@ -49,8 +49,7 @@ impl World {
         let sources =
             vec![source("cms", SourceKind::AlibabaCloudmonitor), source("ce", SourceKind::Cloudevents)];
         let accept = Arc::new(accept);
-        let receiving =
-            Receiving { accept, certificates: None, proxies: Vec::new(), refusals: Arc::default(), limits };
+        let receiving = Receiving { accept, certificates: None, proxies: Vec::new(), limits };
         let router = router(sources, receiving);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

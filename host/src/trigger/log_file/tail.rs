@@ -10,7 +10,7 @@ use crate::failpoint::haste;
 use opsward_core::config::StartAt;
 use opsward_core::tail::{Ending, LINE_BYTES_MAX, Line, Place, Progress, Split, split};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Bytes read at a time: many lines, and more than the longest.
@@ -82,7 +82,7 @@ impl Tail {
         let Some(Progress { files, place, path }) = self.progress.clone() else {
             return self.begin(0, now);
         };
-        if path.is_some_and(|path| path != self.called()) {
+        if path.is_some_and(|path| !self.is_called(&path)) {
             return self.find_elsewhere(files, place, now, look);
         }
         let found = place.as_ref().map(|place| disk::find(&self.path, place)).transpose()?.flatten();
@@ -150,10 +150,20 @@ impl Tail {
         Progress { files, place, path: Some(self.called()) }
     }
 
-    /// The log's path, however it was written.
+    /// The log's path, from the root.
     fn called(&self) -> String {
         let whole = std::path::absolute(&self.path);
         whole.as_deref().unwrap_or(&self.path).to_string_lossy().into_owned()
+    }
+
+    /// Whether `path` is the log's, by whatever way to its directory.
+    fn is_called(&self, path: &str) -> bool {
+        let called = self.called();
+        let found = |path: &str| {
+            let path = Path::new(path);
+            Some((path.parent()?.canonicalize().ok()?, path.file_name()?.to_owned()))
+        };
+        path == called || found(path).is_some_and(|place| found(&called) == Some(place))
     }
 
     fn read(

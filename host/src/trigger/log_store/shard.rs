@@ -7,6 +7,7 @@ use super::super::pulling::{PullError, Reported};
 use super::{Reading, TRUST};
 use crate::failpoint::{haste, hit};
 use crate::store::Cursor;
+use futures::future::join_all;
 use opsward_core::event::{BATCH_EVENTS_MAX, BODY_BYTES_MAX, Delivery, Event, MESSAGE_ID, decode};
 use opsward_core::source::log_store::{self, PAGE_GROUPS, Page, PageHeaders};
 use opsward_core::source::poll::{Pace, Polled};
@@ -19,6 +20,8 @@ use tokio::sync::watch;
 const IDLE: Duration = Duration::from_secs(3);
 /// Bytes of data that are recorded at a time, before the record that goes over it: what bounds the memory for events.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Records that cannot be decoded, recorded at a time: each keeps its own bytes, and the disk takes so many at once as fast as one.
+const ODD_MAX: usize = 64;
 
 /// Who reads a shard.
 pub(super) struct Reader {
@@ -52,10 +55,7 @@ impl Reader {
         let mut pace = Pace::default();
         let mut reported = Reported::default();
         loop {
-            let looked = {
-                let _turn = reading.turns.acquire().await;
-                self.look().await
-            };
+            let looked = self.look().await;
             reported.tell(&reading.source.name, &from, looked.as_ref().err());
             let pause = pace.pause_after(if looked.is_ok() { Polled::Got } else { Polled::Failed });
             match looked {
@@ -68,6 +68,8 @@ impl Reader {
 
     async fn look(&mut self) -> Result<Look, PullError> {
         let reading = self.reading.clone();
+        let _room = reading.pages.acquire().await;
+        let turn = reading.turns.acquire().await;
         // Asked before the page: one that is closed after it may have more.
         let is_open = *self.is_open.borrow();
         let cursor = match self.cursor.take() {
@@ -100,6 +102,8 @@ impl Reader {
         if page.next == cursor {
             return Ok(if is_open { Look::Nothing } else { Look::End });
         }
+        // Nobody who only fetches waits for the disk.
+        drop(turn);
         self.record(&cursor, &page).await?;
         self.cursor = Some(page.next);
         // A page of which the query left nothing is followed by others as well.
@@ -111,23 +115,49 @@ impl Reader {
         hit("after-receive");
         let Reading { source, prefix, .. } = &*self.reading;
         let (mut events, mut bytes) = (Vec::new(), 0);
+        let (mut odd, mut odd_bytes) = (Vec::new(), 0);
         for (nth, record) in page.groups.records().enumerate() {
-            let of_record = self.decoded(&format!("{prefix}{}/{cursor}/{nth}", self.shard), &record).await?;
-            bytes += of_record.iter().map(|event| event.data.len()).sum::<usize>();
-            events.extend(of_record);
+            match self.decoded(&format!("{prefix}{}/{cursor}/{nth}", self.shard), &record) {
+                Ok(of_record) => {
+                    bytes += of_record.iter().map(|event| event.data.len()).sum::<usize>();
+                    events.extend(of_record);
+                }
+                Err(undecodable) => {
+                    odd_bytes += record.len();
+                    odd.push((undecodable, record));
+                }
+            }
+            if odd.len() >= ODD_MAX || odd_bytes >= BATCH_BYTES_MAX {
+                odd_bytes = 0;
+                self.record_odd(std::mem::take(&mut odd)).await?;
+            }
             if events.len() >= BATCH_EVENTS_MAX || bytes >= BATCH_BYTES_MAX {
                 bytes = 0;
                 let rest = events.split_off(events.len().min(BATCH_EVENTS_MAX));
                 source.accept.accept(std::mem::replace(&mut events, rest), &[], TRUST).await?;
             }
         }
+        self.record_odd(odd).await?;
         let next = Cursor { source: source.name.clone(), key: self.key(), value: page.next.clone() };
         source.accept.accept_at(events, &[], TRUST, Some(next)).await?;
         Ok(())
     }
 
-    /// The events of a record; one that cannot be decoded is recorded here, with its bytes.
-    async fn decoded(&self, id: &str, record: &str) -> Result<Vec<Event>, PullError> {
+    /// Records what cannot be decoded, each with its bytes.
+    async fn record_odd(&self, odd: Vec<(Event, String)>) -> Result<(), PullError> {
+        let accept = &self.reading.source.accept;
+        let recording = |(event, raw): (Event, String)| async move {
+            accept.accept(vec![event], raw.as_bytes(), TRUST).await
+        };
+        join_all(odd.into_iter().map(recording))
+            .await
+            .into_iter()
+            .try_for_each(|recorded| recorded.map(drop))?;
+        Ok(())
+    }
+
+    /// The events of a record; of one that cannot be decoded the event that says so.
+    fn decoded(&self, id: &str, record: &str) -> Result<Vec<Event>, Event> {
         let source = &self.reading.source;
         let received = source.accept.clock.now();
         let headers = [(MESSAGE_ID.to_owned(), id.to_owned())];
@@ -142,14 +172,14 @@ impl Reader {
             Ok(events) if source.is_mixed => Ok(events.into_iter().map(Event::unproved).collect()),
             Ok(events) => Ok(events),
             Err(problem) => {
-                tracing::warn!(
-                    source = %source.name, record = id, bytes = record.len(),
-                    "a record cannot be decoded, and is recorded as it is: {problem}"
-                );
+                if source.accept.seen.is_first(&source.name, "undecodable") {
+                    tracing::warn!(
+                        source = %source.name, record = id, bytes = record.len(),
+                        "a record cannot be decoded, and is recorded as it is: {problem}"
+                    );
+                }
                 source.accept.seen.count(&source.name, "undecodable", received);
-                let event = undecodable(&source.name, id, &problem, record.len(), received);
-                source.accept.accept(vec![event], record.as_bytes(), TRUST).await?;
-                Ok(Vec::new())
+                Err(undecodable(&source.name, id, &problem, record.len(), received))
             }
         }
     }

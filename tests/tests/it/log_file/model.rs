@@ -125,6 +125,26 @@ fn a_log_with_another_path_is_another_unless_it_was_moved() {
     assert_eq!(files(&lab), Some(1));
 }
 
+#[test]
+fn a_log_that_is_called_by_another_way_to_its_directory_is_the_same() {
+    let beside = tempfile::tempdir().expect("a temporary directory");
+    for is_link in [true, false] {
+        let mut lab = Lab::new();
+        let (directory, link) = (lab.dir.path(), beside.path().join("link"));
+        std::os::unix::fs::symlink(directory, &link).expect("linked");
+        let back = directory.join("..").join(directory.file_name().expect("it has a name"));
+        let way = if is_link { link } else { back };
+        [Step::Write(2), Step::Look(9), Step::Write(1)].iter().for_each(|step| lab.take(step));
+        // Rotated while nobody looks: only who knows that it is the same log reads the rest of what it was.
+        fs::rename(lab.log(), lab.dir.path().join("app.log.1")).expect("renamed");
+        lab.got.clear();
+        lab.tail = Tail::new(way.join("app.log"), StartAt::End, lab.recorded.clone());
+        while lab.look(9) && lab.got.len() < 100 {}
+        assert_eq!(lab.shown(&lab.got), ["line 3"], "{}", way.display());
+        fs::remove_file(beside.path().join("link")).expect("removed");
+    }
+}
+
 struct Lab {
     dir: tempfile::TempDir,
     tail: Tail,

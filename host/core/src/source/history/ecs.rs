@@ -10,21 +10,18 @@ use crate::event::{Delivery, SourceKind, decode};
 use crate::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// The action that is asked.
 pub(super) const ACTION: &str = "DescribeInstanceHistoryEvents";
-/// How far back the cloud remembers, by the time an event was first announced.
-const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Without them the cloud shows ended events alone.
 const STATUSES: [&str; 7] =
     ["Inquiring", "Scheduled", "Executing", "Executed", "Avoided", "Canceled", "Failed"];
 /// The most that one page shows.
 const PAGE_SIZE: u32 = 100;
 
-/// The parameters of the call for `region`, of its first page or of that which `token` names.
-pub(super) fn params(region: &str, now: Timestamp, token: Option<&str>) -> String {
-    let start = (now - REMEMBERED).to_iso_seconds();
+/// The parameters of the call for what was announced in `region` since then, of its first page or of that which `token` names.
+pub(super) fn params(region: &str, since: Timestamp, token: Option<&str>) -> String {
+    let start = since.to_iso_seconds();
     let mut params = json!({
         "RegionId": region, "MaxResults": PAGE_SIZE, "InstanceEventCycleStatus": STATUSES,
         "EventPublishTime": { "Start": start },
@@ -48,7 +45,7 @@ pub(super) fn read(answer: &str, about: &About<'_>) -> Result<Page, String> {
             }
         };
         let id = remembered.event_id.clone();
-        let body = remembered.notification(about.owner, about.region);
+        let body = remembered.notification(about);
         let delivery = Delivery { headers: &[], body: body.as_bytes() };
         let events = decode(SourceKind::AlibabaCloudmonitor, about.source, &delivery, about.now);
         let event = events.map_err(|error| error.to_string());
@@ -94,15 +91,18 @@ struct Named {
 
 impl Remembered {
     /// As CloudMonitor would have sent it.
-    fn notification(self, owner: &str, region: &str) -> String {
+    fn notification(self, about: &About<'_>) -> String {
+        let About { owner, region, .. } = about;
         let (kind, status) = (self.event_type.name, self.event_cycle_status.name);
         let time = |text: &Option<String>| text.as_deref().and_then(Timestamp::parse_rfc3339);
-        let announced = time(&self.event_publish_time).unwrap_or_default();
+        let announced = time(&self.event_publish_time);
         let at = match status.as_str() {
             "Scheduled" | "Inquiring" => announced,
-            "Executing" => time(&self.not_before).unwrap_or(announced).max(announced),
-            _ => time(&self.event_finish_time).unwrap_or(announced),
+            "Executing" => time(&self.not_before).max(announced),
+            _ => time(&self.event_finish_time).or(announced),
         };
+        // Without a time that can be read it counts from when it is first seen, as a task does: nothing is passed over for that.
+        let at = at.unwrap_or(about.now);
         let mut content = json!({
             "eventId": self.event_id, "instanceId": self.instance_id, "eventType": kind, "eventStatus": status,
         });
@@ -175,9 +175,32 @@ mod tests {
     }
 
     #[test]
-    fn all_states_are_asked_for_of_the_month_that_the_cloud_remembers() {
-        let now = Timestamp::parse_rfc3339("2018-07-08T01:25:37Z").expect("a time");
-        let asked: Value = serde_json::from_str(&params("cn-hangzhou", now, Some("t"))).expect("JSON");
+    fn one_without_a_time_that_can_be_read_counts_from_when_it_is_seen() {
+        let (source, now) = ("in".parse().expect("a name"), Timestamp::from_seconds(1_700_000_000));
+        let about = About { source: &source, owner: "1", region: "cn-hangzhou", now };
+        let (known, seen) = ("2018-06-08T01:23:37Z", now.to_iso_seconds());
+        for (status, published, not_before, finished, at) in [
+            ("Scheduled", "soon", known, "", seen.as_str()),
+            ("Executing", "soon", known, "", known),
+            ("Executing", "soon", "", "", &seen),
+            ("Executed", "soon", "", known, known),
+            ("Executed", known, "", "soon", known),
+            ("Executed", "", known, "", &seen),
+        ] {
+            let event = json!({ "EventId": "e-1", "InstanceId": "i-1", "EventType": { "Name": "SystemFailure.Reboot" },
+                "EventCycleStatus": { "Name": status }, "EventPublishTime": published, "NotBefore": not_before,
+                "EventFinishTime": finished });
+            let answer = json!({ "InstanceSystemEventSet": { "InstanceSystemEventType": [event] } });
+            let page = read(&answer.to_string(), &about).expect("readable");
+            let time = page.events[0].as_ref().expect("documented").event.time.to_iso_seconds();
+            assert_eq!(time, at, "{event}");
+        }
+    }
+
+    #[test]
+    fn all_states_are_asked_for() {
+        let since = Timestamp::parse_rfc3339("2018-06-08T01:25:37Z").expect("a time");
+        let asked: Value = serde_json::from_str(&params("cn-hangzhou", since, Some("t"))).expect("JSON");
         assert_eq!(asked["EventPublishTime"]["Start"], "2018-06-08T01:25:37Z");
         assert_eq!(asked["InstanceEventCycleStatus"].as_array().map(Vec::len), Some(7));
         assert_eq!(asked["NextToken"], "t");

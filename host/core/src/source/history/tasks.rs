@@ -11,8 +11,6 @@ use std::time::Duration;
 
 /// The action that is asked.
 pub(super) const ACTION: &str = "DescribeTaskInfo";
-/// How far back tasks are asked for, by when they were made: one that takes longer is told of until it is this old.
-const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Without a first day the cloud shows today's tasks alone; without a last one, what its own clock has for now.
 const AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// The most that one page shows.
@@ -22,11 +20,11 @@ const STATUSES: [u8; 6] = [1, 2, 3, 4, 5, 6];
 /// Tencent's older APIs write times of UTC+8, and do not say so.
 const EAST_8: Duration = Duration::from_secs(8 * 3600);
 
-pub(super) fn params(now: Timestamp, next: Option<&str>) -> String {
+pub(super) fn params((since, now): (Timestamp, Timestamp), next: Option<&str>) -> String {
     let text = |at: Timestamp| (at + EAST_8).to_iso_seconds().replacen('T', " ", 1).replace('Z', "");
     json!({
         "Limit": PAGE_SIZE, "Offset": offset(next), "TaskStatus": STATUSES,
-        "StartDate": text(now - REMEMBERED), "EndDate": text(now + AHEAD),
+        "StartDate": text(since), "EndDate": text(now + AHEAD),
         // The oldest first: a task that is made meanwhile moves none to another page.
         "OrderField": "CreateTime", "Order": 0,
     })
@@ -109,9 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn all_states_of_a_month_are_asked_for_in_the_clouds_own_time() {
-        let now = Timestamp::parse_rfc3339("2023-03-31T20:00:00Z").expect("a time");
-        let asked: Value = serde_json::from_str(&params(now, Some("100"))).expect("JSON");
+    fn all_states_are_asked_for_in_the_clouds_own_time() {
+        let [since, now] = ["2023-03-01T20:00:00Z", "2023-03-31T20:00:00Z"]
+            .map(|text| Timestamp::parse_rfc3339(text).expect("a time"));
+        let asked: Value = serde_json::from_str(&params((since, now), Some("100"))).expect("JSON");
         assert_eq!(
             (&asked["StartDate"], &asked["EndDate"]),
             (&json!("2023-03-02 04:00:00"), &json!("2023-04-02 04:00:00"))

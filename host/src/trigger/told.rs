@@ -1,7 +1,6 @@
-//! What the log says of deliveries that are not recorded: the first of a reason at once, of those that follow a count each minute. A flood
-//! writes so few lines, whatever it consists of. Every one is counted in `seen`. Tested below.
+//! What the log says of deliveries that are refused or make no sense: the first of a reason at once, of those that follow a count each
+//! minute. A flood writes so few lines, whatever it consists of. Leaves the first one's words to whoever met it. Tested below.
 
-use super::refusal::{Refusal, chain};
 use opsward_core::id::SourceName;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,15 +10,15 @@ use tokio::sync::watch;
 /// How often it is told how many there were.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Refusals by source and reason that were told of in this minute or the one before, with how many came since.
+/// Those that were told of in this minute or the one before, by source and reason, with how many came since.
 #[derive(Default)]
-pub struct Refusals(Mutex<Counts>);
+pub(super) struct Refusals(Mutex<Counts>);
 
 type Counts = BTreeMap<(SourceName, &'static str), u64>;
 
 impl Refusals {
     /// Tells now and then how many there were, until `stopping` turns true; then of those that are left.
-    pub async fn run(&self, mut stopping: watch::Receiver<bool>) {
+    pub(super) async fn run(&self, mut stopping: watch::Receiver<bool>) {
         let mut is_stopping = false;
         while !is_stopping {
             is_stopping = tokio::select! {
@@ -27,23 +26,13 @@ impl Refusals {
                 _ = stopping.wait_for(|stop| *stop) => true,
             };
             for ((source, reason), count) in self.turn() {
-                tracing::warn!(%source, reason, count, "more deliveries refused");
+                tracing::warn!(%source, reason, count, "more of what was told of before");
             }
         }
     }
 
-    /// Tells of one, or counts it.
-    pub(super) fn tell(&self, source: &SourceName, refusal: &Refusal) {
-        if !self.is_first(source, refusal.result()) {
-            return;
-        }
-        match refusal {
-            Refusal::Store(error) => tracing::error!(%source, error = chain(error), "events not recorded"),
-            refusal => tracing::warn!(%source, reason = %refusal.told(), "delivery refused"),
-        }
-    }
-
-    fn is_first(&self, source: &SourceName, reason: &'static str) -> bool {
+    /// Whether the caller is to tell of it; otherwise it is counted.
+    pub(super) fn is_first(&self, source: &SourceName, reason: &'static str) -> bool {
         let mut counts = self.counts();
         match counts.get_mut(&(source.clone(), reason)) {
             Some(count) => {
