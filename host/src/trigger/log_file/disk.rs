@@ -50,6 +50,11 @@ impl Opened {
         Ok(changed(&self.file.metadata()?))
     }
 
+    /// Whether it has no name any more.
+    pub(super) fn is_gone(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.nlink() == 0)
+    }
+
     /// What tells the file from others, as of `place`, if it is a place in this file.
     pub(super) fn mark(&self, place: &Place) -> io::Result<Option<Mark>> {
         let mark = Mark::of(self, place.offset)?;
@@ -121,16 +126,18 @@ pub(super) fn open(path: &Path) -> io::Result<Option<Opened>> {
     Ok(Some(Opened { number: number(&opened), file }))
 }
 
-/// The file that `place` is in, with its mark: the log itself, what it is called by now, or the latest copy of it.
+/// The file that `place` is in, with its mark: the log itself, what it is called by now, or a copy of it: the one that is the log, or the
+/// latest.
 pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Mark)>> {
-    let mut found: Option<((bool, u64), Opened, Mark)> = None;
+    let mut found: Option<((bool, bool, u64), Opened, Mark)> = None;
     for (entry, named) in beside(log, Some(place.inode))? {
         if named.len() < place.offset {
             continue;
         }
         let Ok(Some(opened)) = open(&entry.path()) else { continue };
         if let Some(mark) = opened.mark(place)? {
-            let rank = (number(&named) == (place.device, place.inode), changed(&named));
+            let rank =
+                (number(&named) == (place.device, place.inode), is_called(log, &entry), changed(&named));
             if found.as_ref().is_none_or(|(best, ..)| *best < rank) {
                 found = Some((rank, opened, mark));
             }
@@ -175,8 +182,8 @@ pub(super) fn rotated_after(
     Ok(next.map(|(_, opened)| opened))
 }
 
-/// The regular files of the log's directory that are called as the log is once it was rotated, and the one with the number `inode`
-/// whatever it is called. No other is looked at: there may be many.
+/// The regular files of the log's directory that are called as the log is once it was rotated; where there is an `inode`, the log too, and
+/// the file with that number whatever it is called. No other is looked at: there may be many.
 fn beside(log: &Path, inode: Option<u64>) -> io::Result<Vec<(DirEntry, Metadata)>> {
     let directory = log.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut files = Vec::new();
@@ -187,7 +194,8 @@ fn beside(log: &Path, inode: Option<u64>) -> io::Result<Vec<(DirEntry, Metadata)
             return Err(io::Error::other(problem));
         }
         let entry = entry?;
-        if inode != Some(entry.ino()) && !is_rotated(log, &entry) {
+        let is_it = inode.is_some_and(|inode| entry.ino() == inode || is_called(log, &entry));
+        if !is_it && !is_rotated(log, &entry) {
             continue;
         }
         // One that is gone since it was listed is none.
@@ -198,6 +206,10 @@ fn beside(log: &Path, inode: Option<u64>) -> io::Result<Vec<(DirEntry, Metadata)
         }
     }
     Ok(files)
+}
+
+fn is_called(log: &Path, entry: &DirEntry) -> bool {
+    log.file_name().is_some_and(|name| entry.file_name() == name)
 }
 
 fn is_rotated(log: &Path, entry: &DirEntry) -> bool {

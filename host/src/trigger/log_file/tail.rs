@@ -10,7 +10,7 @@ use crate::failpoint::haste;
 use opsward_core::config::StartAt;
 use opsward_core::tail::{Ending, LINE_BYTES_MAX, Line, Place, Progress, Split, split};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Bytes read at a time: many lines, and more than the longest.
@@ -87,6 +87,8 @@ impl Tail {
         }
         let found = place.as_ref().map(|place| disk::find(&self.path, place)).transpose()?.flatten();
         if let (Some((opened, mark)), Some(place)) = (found, &place) {
+            let is_copy = opened.number.1 != place.inode && disk::number_at(&self.path)? == Some(opened.number);
+            look.note = is_copy.then_some(REPLACED);
             self.go_on(files, opened, mark, place.clone(), now);
             return Ok(());
         }
@@ -177,6 +179,11 @@ impl Tail {
             && now.saturating_duration_since(reading.still_since) >= haste(STILL)
             && disk::number_at(&self.path)?.is_some_and(|number| number != reading.opened.number);
         if is_finished {
+            if let Some((opened, mark)) = reading.replaced(&self.path, &data)? {
+                (look.note, look.has_more) = (Some(REPLACED), true);
+                self.go_on(reading.files, opened, mark, reading.place, now);
+                return Ok(());
+            }
             found = reading.split(&data, lines_max, Ending::Finished);
             if found.taken == 0 {
                 return self.turn_to_next(reading, look, lines_max, now);
@@ -271,6 +278,17 @@ impl Reading {
         Ok(Some(read.split_off(before.len())))
     }
 
+    /// The file that was made of this one, where this one is gone: editors do so, and whoever copies a directory. It has all that was
+    /// read of this one, and what is `unread` of it.
+    fn replaced(&self, log: &Path, unread: &[u8]) -> io::Result<Option<(Opened, Mark)>> {
+        if !self.opened.is_gone()? {
+            return Ok(None);
+        }
+        let Some((opened, mark)) = disk::find(log, &self.place)? else { return Ok(None) };
+        let is_whole = self.place.offset > 0 && opened.bytes_at(self.place.offset, unread.len())? == unread;
+        Ok(is_whole.then_some((opened, mark)))
+    }
+
     fn split(&self, data: &[u8], lines_max: usize, ending: Ending) -> Split {
         split(data, self.place.offset, self.place.skipping, lines_max, ending)
     }
@@ -280,4 +298,5 @@ impl Reading {
 const CUT_SHORT: &str =
     "the log was cut short: what was written to it since the last look is lost, if anything was";
 const GONE: &str = "the file that was being read is gone: what was written to it since the last look is lost, if anything was";
+const REPLACED: &str = "another file with the same text is in the place of the one that was read: it is read on from where that one was left";
 const ANOTHER: &str = "the log has another path, where another file is: it is read from where `from` says, as one that is first seen";
