@@ -117,6 +117,12 @@ pub fn split(bytes: &[u8], offset: u64, mut skipping: bool, lines_max: usize, en
     Split { lines, taken, skipping }
 }
 
+/// How many of the bytes at the end of a file are text. NUL bytes behind it are none: some writers make room in a file before they write
+/// into it, and network file systems show how long a file is before they show what is in it.
+pub fn text_bytes(end: &[u8]) -> usize {
+    end.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// Whether a file of that name, beside a log called `log`, may have been the log before: `app.log.1`, `app.log-20261127`,
 /// `app.log.2026-11-27_1`, `app.log.old`. Not one that was compressed since.
 pub fn is_rotated_name(log: &str, name: &str) -> bool {
@@ -172,6 +178,14 @@ mod tests {
         assert_eq!(texts(&holed), [b"after".as_slice(), b"in\0side"]);
         assert_eq!((holed.lines[0].offset, holed.taken), (4, 20));
         assert_eq!(split(&[0; 9], 0, false, 10, Ending::Finished).lines, []);
+    }
+
+    #[test]
+    fn room_that_is_made_in_a_file_is_no_text() {
+        let cases: [(&[u8], usize); 5] = [(b"", 0), (b"\0\0", 0), (b"a\n", 2), (b"a\n\0\0", 2), (b"\0a\0b\0", 4)];
+        for (end, bytes) in cases {
+            assert_eq!(text_bytes(end), bytes, "{end:?}");
+        }
     }
 
     /// However the bytes come in, the lines are the same.

@@ -5,12 +5,14 @@
 //! where a log is copied and then cut short, what was not read yet is in the copy.
 
 use opsward_core::id::Digest;
-use opsward_core::tail::{MARK_BYTES, Place, is_rotated_name};
+use opsward_core::tail::{MARK_BYTES, Place, is_rotated_name, text_bytes};
 use std::fs::{DirEntry, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+/// Bytes read at a time: many lines, and more than the longest.
+pub(super) const READ_BYTES: usize = 256 * 1024;
 /// Most entries of the log's directory: to go through their names takes half a second.
 const ENTRIES_MAX: usize = 1_000_000;
 
@@ -43,6 +45,21 @@ impl Opened {
         let read = self.read_at(offset, &mut bytes)?;
         bytes.truncate(read);
         Ok(bytes)
+    }
+
+    /// Where its text ends.
+    pub(super) fn text_end(&self) -> io::Result<u64> {
+        let mut end = self.file.metadata()?.len();
+        while end > 0 {
+            let from = end.saturating_sub(READ_BYTES as u64);
+            let part = self.bytes_at(from, READ_BYTES)?;
+            let text = text_bytes(&part) as u64;
+            if text > 0 {
+                return Ok(from + text);
+            }
+            end = from;
+        }
+        Ok(0)
     }
 
     /// When it was last changed, in nanoseconds since 1970.

@@ -5,16 +5,16 @@
 //! A file that was renamed is read to its end, and for a while beyond, since its writer may not know yet; then the next one is
 //! begun. A file that was cut short is read on in its copy, if there is one, before it is begun anew.
 
-use super::disk::{self, Mark, Opened};
+use super::disk::{self, Mark, Opened, READ_BYTES};
 use crate::failpoint::haste;
 use opsward_core::config::StartAt;
-use opsward_core::tail::{Ending, LINE_BYTES_MAX, Line, Place, Progress, Split, split};
+use opsward_core::tail::{Ending, LINE_BYTES_MAX, Line, Place, Progress, Split, split, text_bytes};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Bytes read at a time: many lines, and more than the longest.
-const READ_BYTES: usize = 256 * 1024;
+/// How often as much is read to see whether NUL bytes end: a second's work at most.
+const NUL_READS_MAX: usize = 4096;
 /// How long a file that was renamed must be still before it counts as finished: writers are told of a rotation after it.
 const STILL: Duration = Duration::from_secs(2);
 
@@ -37,6 +37,8 @@ struct Reading {
     place: Place,
     mark: Mark,
     bytes: u64,
+    /// Up to where NUL bytes were found to follow what was read last.
+    nuls_to: u64,
     /// Since when the file has had so many.
     still_since: Instant,
 }
@@ -145,7 +147,7 @@ impl Tail {
         let (device, inode) = opened.number;
         let bytes = place.offset;
         let place = Place { device, inode, ..place };
-        self.reading = Some(Reading { opened, files, place, mark, bytes, still_since: now });
+        self.reading = Some(Reading { opened, files, place, mark, bytes, nuls_to: 0, still_since: now });
     }
 
     fn progress(&self, files: u64, place: Option<Place>) -> Progress {
@@ -201,7 +203,7 @@ impl Tail {
         now: Instant,
     ) -> io::Result<()> {
         let next = disk::next(&self.path, &old.opened)?;
-        let Some(next) = next.map(|opened| Reading::of(opened, old.files + 1, now)) else {
+        let Some(mut next) = next.map(|opened| Reading::of(opened, old.files + 1, now)) else {
             self.reading = Some(old);
             return Ok(());
         };
@@ -235,9 +237,9 @@ impl Tail {
 
     /// Begins a file with the line that is being written at its end.
     fn begin_at_end(&mut self, opened: Opened, files: u64, now: Instant) -> io::Result<()> {
-        let bytes = opened.file.metadata()?.len();
-        let from = bytes.saturating_sub(LINE_BYTES_MAX as u64);
-        let end = opened.bytes_at(from, LINE_BYTES_MAX)?;
+        let from = opened.text_end()?.saturating_sub(LINE_BYTES_MAX as u64);
+        let mut end = opened.bytes_at(from, LINE_BYTES_MAX)?;
+        end.truncate(text_bytes(&end));
         let (line, skipping) = match end.iter().rposition(|byte| *byte == b'\n') {
             Some(at) => (at + 1, false),
             None if from == 0 => (0, false),
@@ -263,11 +265,11 @@ impl Reading {
         let (device, inode) = opened.number;
         let mark = Mark::default();
         let place = Place { device, inode, offset: 0, skipping: false, mark: mark.digest(), changed: None };
-        Self { opened, files, place, mark, bytes: 0, still_since: now }
+        Self { opened, files, place, mark, bytes: 0, nuls_to: 0, still_since: now }
     }
 
-    /// What follows the place; `None` where the file was cut short since.
-    fn data(&self) -> io::Result<Option<Vec<u8>>> {
+    /// What follows the place, up to the end of the text; `None` where the file was cut short since.
+    fn data(&mut self) -> io::Result<Option<Vec<u8>>> {
         let (offset, Mark { first, before }) = (self.place.offset, &self.mark);
         let mut read = self.opened.bytes_at(offset - before.len() as u64, before.len() + READ_BYTES)?;
         let known = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(READ_BYTES).min(READ_BYTES);
@@ -275,7 +277,26 @@ impl Reading {
         if !is_same || read.len() - before.len() < known {
             return Ok(None);
         }
-        Ok(Some(read.split_off(before.len())))
+        let mut data = read.split_off(before.len());
+        let text = text_bytes(&data);
+        if text < data.len() && (data.len() < READ_BYTES || !self.is_text_behind(offset + READ_BYTES as u64)?) {
+            data.truncate(text);
+        }
+        Ok(Some(data))
+    }
+
+    /// Whether there is anything but NUL bytes from `offset` on: those before it are a hole then, and no room for what is to come.
+    fn is_text_behind(&mut self, offset: u64) -> io::Result<bool> {
+        self.nuls_to = self.nuls_to.max(offset);
+        for _ in 0..NUL_READS_MAX {
+            let part = self.opened.bytes_at(self.nuls_to, READ_BYTES)?;
+            let nuls = part.iter().take_while(|byte| **byte == 0).count();
+            self.nuls_to += nuls as u64;
+            if nuls < part.len() || part.is_empty() {
+                return Ok(!part.is_empty());
+            }
+        }
+        Ok(false)
     }
 
     /// The file that was made of this one, where this one is gone: editors do so, and whoever copies a directory. It has all that was

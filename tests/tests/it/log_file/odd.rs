@@ -2,7 +2,11 @@
 //! what befalls a log before its first line. Each line comes once here as well.
 
 use super::model::{Lab, Step};
-use std::fs;
+use opsward::trigger::log_file::Tail;
+use opsward_core::config::StartAt;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 fn after(steps: &[Step]) -> Lab {
     let mut lab = Lab::new();
@@ -48,4 +52,67 @@ fn a_log_that_begins_as_the_one_before_is_another() {
     fs::rename(lab.dir.path().join("other"), lab.log()).expect("renamed");
     lab.drain();
     assert_eq!(lab.shown(&lab.got), ["else"]);
+}
+
+/// Writes at `offset`, whatever is there.
+fn put(log: &Path, offset: u64, text: &[u8]) {
+    let log = File::options().write(true).create(true).truncate(false).open(log).expect("opened");
+    log.write_all_at(text, offset).expect("written");
+}
+
+/// Some writers make room for what is to come, and a network file system shows it before the text.
+#[test]
+fn what_is_written_into_room_that_was_made_for_it_comes_once() {
+    for room in [100, 20_000, 256 * 1024, 1_000_000] {
+        for (from, restarts) in [(StartAt::Start, false), (StartAt::Start, true), (StartAt::End, false)] {
+            let mut lab = Lab::new();
+            lab.tail = Tail::new(lab.log(), from, None);
+            let (mut at, mut expected) = (0, vec![]);
+            for n in 0..4 {
+                let line = format!("the line number {n}\n");
+                let (begun, rest) = line.split_at(7);
+                for part in [begun, rest] {
+                    put(&lab.log(), at, part.as_bytes());
+                    at += part.len() as u64;
+                    File::options()
+                        .write(true)
+                        .open(lab.log())
+                        .and_then(|log| log.set_len(at + room))
+                        .expect("grown");
+                    if restarts {
+                        lab.tail = Tail::new(lab.log(), from, lab.recorded.clone());
+                    }
+                    while lab.look(9) {}
+                }
+                expected.push(line.trim_end().to_owned());
+            }
+            // Whoever is done with a file gives the room back.
+            File::options().write(true).open(lab.log()).and_then(|log| log.set_len(at)).expect("cut");
+            lab.changed(lab.log());
+            lab.take(&Step::Rename);
+            lab.drain();
+            let got: Vec<_> = lab.got.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+            assert_eq!(got[..4], expected, "{room} bytes, from {from:?}, restarts: {restarts}");
+            assert_eq!(lab.note, None);
+        }
+    }
+}
+
+/// A writer that does not append goes on where it was in a log that was cut short.
+#[test]
+fn a_hole_is_passed_over_however_large_it_is() {
+    for hole in [100_u64, 256 * 1024, 3_000_000] {
+        let mut lab = after(&[Step::Write(1), Step::Look(9)]);
+        File::options().write(true).truncate(true).open(lab.log()).expect("cut");
+        while lab.look(9) {}
+        put(&lab.log(), hole, b"after\nnex");
+        while lab.look(9) {}
+        put(&lab.log(), hole + 9, b"t\nbegun");
+        while lab.look(9) {}
+        put(&lab.log(), 2 * hole + 14, b"\nlast\n");
+        while lab.look(9) {}
+        let got = lab.shown(&lab.got);
+        assert_eq!(got[..3], ["line 1", "after", "next"], "{hole}");
+        assert!(got[3].starts_with("begun") && got.last().is_some_and(|last| last == "last"), "{got:?}");
+    }
 }
