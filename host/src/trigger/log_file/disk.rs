@@ -74,6 +74,9 @@ impl Opened {
 
     /// What tells the file from others, as of `place`, if it is a place in this file.
     pub(super) fn mark(&self, place: &Place) -> io::Result<Option<Mark>> {
+        if place.offset == 0 && self.number != (place.device, place.inode) {
+            return Ok(None);
+        }
         let mark = Mark::of(self, place.offset)?;
         Ok((mark.length() == 2 * place.mark_bytes() && mark.digest() == place.mark).then_some(mark))
     }
@@ -166,10 +169,15 @@ pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Mark
 /// The file that the log was after `old`: the earliest of those that were changed later, or what is at its path.
 pub(super) fn next(log: &Path, old: &Opened) -> io::Result<Option<Opened>> {
     let begins = old.bytes_at(0, MARK_BYTES)?;
-    match rotated_after(log, old.changed()?, old.number, &begins)? {
+    match rotated_after(log, old.changed()?, Some(old.number), &begins)? {
         Some(opened) => Ok(Some(opened)),
         None => open(log),
     }
+}
+
+/// When the latest of the files that were the log was changed; 0 where there is none.
+pub(super) fn last_rotated(log: &Path) -> io::Result<u64> {
+    Ok(beside(log, None)?.iter().map(|(_, named)| changed(named)).max().unwrap_or(0))
 }
 
 /// The earliest of the files that were the log and were changed later than `ended`: not the one with that number, nor one that begins as
@@ -177,13 +185,13 @@ pub(super) fn next(log: &Path, old: &Opened) -> io::Result<Option<Opened>> {
 pub(super) fn rotated_after(
     log: &Path,
     ended: u64,
-    number_of_old: (u64, u64),
+    number_of_old: Option<(u64, u64)>,
     begins: &[u8],
 ) -> io::Result<Option<Opened>> {
     let mut next: Option<(u64, Opened)> = None;
     for (entry, named) in beside(log, None)? {
         let changed = changed(&named);
-        if named.len() == 0 || number(&named) == number_of_old || changed <= ended {
+        if named.len() == 0 || Some(number(&named)) == number_of_old || changed <= ended {
             continue;
         }
         if next.as_ref().is_some_and(|(earliest, _)| *earliest <= changed) {

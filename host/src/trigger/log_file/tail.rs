@@ -28,7 +28,7 @@ pub struct Tail {
     reading: Option<Reading>,
 }
 
-/// A file that is read. It is no progress before a line of it was found: until then what is recorded is the end of the file before,
+/// A file that is read. Beyond where it is begun it is no progress before a line of it was found: until then what is recorded is the end of the file before,
 /// from which this one is found again, or what was copied of it.
 #[derive(Debug)]
 struct Reading {
@@ -82,31 +82,37 @@ impl Tail {
     /// Opens the file that the place is in; without one, what was the log after it, or the log.
     fn find(&mut self, now: Instant, look: &mut Look) -> io::Result<()> {
         let Some(Progress { files, place, path }) = self.progress.clone() else {
-            return self.begin(0, now);
+            return self.begin(0, self.from, now);
         };
         if path.is_some_and(|path| path != self.called()) {
             return self.find_elsewhere(files, place, now, look);
         }
-        let found = place.as_ref().map(|place| disk::find(&self.path, place)).transpose()?.flatten();
-        if let (Some((opened, mark)), Some(place)) = (found, &place) {
+        let Some(place) = place else {
+            look.has_begun = true;
+            return self.begin(files, StartAt::Start, now);
+        };
+        let number = (place.device, place.inode);
+        let found = disk::find(&self.path, &place)?;
+        let is_there = found.is_some();
+        // One that was at its beginning may have been copied and cut short since: what was rotated comes first.
+        if let Some((opened, mark)) = found.filter(|_| place.offset > 0) {
             let is_copy = opened.number.1 != place.inode && disk::number_at(&self.path)? == Some(opened.number);
             look.note = is_copy.then_some(REPLACED);
-            self.go_on(files, opened, mark, place.clone(), now);
+            self.go_on(files, opened, mark, place, now);
             return Ok(());
         }
-        let after = |place: &Place| match place.changed {
-            Some(changed) => disk::rotated_after(&self.path, changed, (place.device, place.inode), &[]),
-            None => Ok(None),
-        };
-        let next = match place.as_ref().map(after).transpose()?.flatten() {
+        let old = (place.offset > 0).then_some(number);
+        let rotated = place.changed.map(|changed| disk::rotated_after(&self.path, changed, old, &[]));
+        let next = match rotated.transpose()?.flatten() {
             Some(rotated) => Some(rotated),
             None => disk::open(&self.path)?,
         };
         let Some(next) = next else { return Ok(()) };
-        look.note = place.map(|place| match next.number == (place.device, place.inode) {
-            true => CUT_SHORT,
-            false => GONE,
-        });
+        look.note = match () {
+            () if is_there => None,
+            () if next.number == number => Some(CUT_SHORT),
+            () => Some(GONE),
+        };
         self.reading = Some(Reading::of(next, files + 1, now));
         Ok(())
     }
@@ -127,18 +133,24 @@ impl Tail {
             return Ok(());
         }
         (look.has_begun, look.note) = (true, Some(ANOTHER));
-        self.begin(files, now)
+        self.begin(files, self.from, now)
     }
 
-    /// Begins a log after so many files.
-    fn begin(&mut self, files: u64, now: Instant) -> io::Result<()> {
-        let log = disk::open(&self.path)?;
-        self.progress = Some(self.progress(files, None));
-        match (log, self.from) {
-            (Some(log), StartAt::Start) => self.reading = Some(Reading::of(log, files + 1, now)),
-            (Some(log), StartAt::End) => self.begin_at_end(log, files + 1, now)?,
-            (None, _) => {}
+    /// Begins a log after so many files. Where it is empty, or not there, what comes is read from its start.
+    fn begin(&mut self, files: u64, from: StartAt, now: Instant) -> io::Result<()> {
+        let before = if disk::number_at(&self.path)?.is_some() { disk::last_rotated(&self.path)? } else { 0 };
+        let Some(log) = disk::open(&self.path)? else {
+            self.progress = Some(self.progress(files, None));
+            return Ok(());
+        };
+        let mut reading = Reading::of(log, files + 1, now);
+        if from == StartAt::End {
+            reading.pass_to_end()?;
         }
+        reading.place.changed = Some(before.max(reading.place.changed.unwrap_or(0)));
+        let files = files + u64::from(reading.place.offset > 0);
+        self.progress = Some(self.progress(files, Some(reading.place.clone())));
+        self.reading = Some(reading);
         Ok(())
     }
 
@@ -146,6 +158,8 @@ impl Tail {
     fn go_on(&mut self, files: u64, opened: Opened, mark: Mark, place: Place, now: Instant) {
         let (device, inode) = opened.number;
         let bytes = place.offset;
+        // One in which no line was found is not counted yet.
+        let files = files + u64::from(bytes == 0);
         let place = Place { device, inode, ..place };
         self.reading = Some(Reading { opened, files, place, mark, bytes, nuls_to: 0, still_since: now });
     }
@@ -234,29 +248,6 @@ impl Tail {
         self.reading = Some(reading);
         Ok(())
     }
-
-    /// Begins a file with the line that is being written at its end.
-    fn begin_at_end(&mut self, opened: Opened, files: u64, now: Instant) -> io::Result<()> {
-        let from = opened.text_end()?.saturating_sub(LINE_BYTES_MAX as u64);
-        let mut end = opened.bytes_at(from, LINE_BYTES_MAX)?;
-        end.truncate(text_bytes(&end));
-        let (line, skipping) = match end.iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => (at + 1, false),
-            None if from == 0 => (0, false),
-            None => (end.len(), true),
-        };
-        let mut reading = Reading::of(opened, files, now);
-        let offset = from + line as u64;
-        if offset > 0 {
-            reading.mark = Mark::of(&reading.opened, offset)?;
-            let changed = Some(reading.opened.changed()?);
-            reading.place = Place { offset, skipping, mark: reading.mark.digest(), changed, ..reading.place };
-            reading.bytes = offset;
-            self.progress = Some(self.progress(files, Some(reading.place.clone())));
-        }
-        self.reading = Some(reading);
-        Ok(())
-    }
 }
 
 impl Reading {
@@ -266,6 +257,26 @@ impl Reading {
         let mark = Mark::default();
         let place = Place { device, inode, offset: 0, skipping: false, mark: mark.digest(), changed: None };
         Self { opened, files, place, mark, bytes: 0, nuls_to: 0, still_since: now }
+    }
+
+    /// Goes to the line that is being written at the end.
+    fn pass_to_end(&mut self) -> io::Result<()> {
+        let from = self.opened.text_end()?.saturating_sub(LINE_BYTES_MAX as u64);
+        let mut end = self.opened.bytes_at(from, LINE_BYTES_MAX)?;
+        end.truncate(text_bytes(&end));
+        let (line, skipping) = match end.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => (at + 1, false),
+            None if from == 0 => (0, false),
+            None => (end.len(), true),
+        };
+        let offset = from + line as u64;
+        if offset > 0 {
+            self.mark = Mark::of(&self.opened, offset)?;
+            (self.place.offset, self.place.skipping, self.bytes) = (offset, skipping, offset);
+            self.place.mark = self.mark.digest();
+            self.place.changed = Some(self.opened.changed()?);
+        }
+        Ok(())
     }
 
     /// What follows the place, up to the end of the text; `None` where the file was cut short since.

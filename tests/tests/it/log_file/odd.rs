@@ -116,3 +116,58 @@ fn a_hole_is_passed_over_however_large_it_is() {
         assert!(got[3].starts_with("begun") && got.last().is_some_and(|last| last == "last"), "{got:?}");
     }
 }
+
+/// A log that cannot be read at first, and is to be followed from its end.
+#[test]
+fn an_error_at_the_first_look_leaves_the_end_the_beginning() {
+    let mut lab = Lab::new();
+    let (now, real) = (lab.dir.path().join("now"), lab.dir.path().join("real"));
+    let log = now.join("mem");
+    std::os::unix::fs::symlink("/proc/self", &now).expect("linked");
+    lab.tail = Tail::new(log.clone(), StartAt::End, None);
+    lab.tail.look(9, lab.now).expect_err("nothing is at its beginning");
+    fs::remove_file(&now).expect("removed");
+    fs::create_dir(&real).expect("made");
+    std::os::unix::fs::symlink(&real, &now).expect("linked");
+    put(&log, 0, b"old\n");
+    while lab.look(9) {}
+    put(&log, 4, b"new\n");
+    while lab.look(9) {}
+    assert_eq!(lab.shown(&lab.got), ["new"]);
+}
+
+/// The log is there, and its first line comes, and is rotated, while no host runs.
+#[test]
+fn a_log_that_was_rotated_before_its_first_line_was_found_is_read() {
+    use Step::{CopyAndCut, Rename, Restart, Write, WritePart};
+    let cases: [&[Step]; 6] = [
+        &[Write(2), Rename, Write(1)],
+        &[Write(2), Rename],
+        &[Write(2), CopyAndCut, Write(1)],
+        &[Write(2), Rename, Write(2), Rename, Write(1)],
+        &[WritePart, Rename, Write(1)],
+        &[Write(2), Step::Replace, Write(1)],
+    ];
+    for steps in cases {
+        for from in [StartAt::Start, StartAt::End] {
+            let mut lab = Lab::new();
+            // There are files of before, which are not read.
+            fs::write(lab.rotated(1), "before\n").expect("written");
+            lab.changed(lab.rotated(1));
+            File::create(lab.log()).expect("made");
+            lab.changed(lab.log());
+            lab.tail = Tail::new(lab.log(), from, None);
+            while lab.look(9) {}
+            steps.iter().chain([&Restart]).for_each(|step| lab.take(step));
+            lab.drain();
+            assert_eq!(lab.shown(&lab.got), lab.shown(&lab.expected()), "{steps:?}");
+        }
+    }
+    // The empty one was rotated, and nothing is lost.
+    let mut lab = Lab::new();
+    File::create(lab.log()).expect("made");
+    while lab.look(9) {}
+    [Rename, Restart, Write(1)].iter().for_each(|step| lab.take(step));
+    lab.drain();
+    assert_eq!((lab.shown(&lab.got), lab.note), (vec!["line 1".to_owned()], None));
+}
