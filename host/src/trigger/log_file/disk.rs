@@ -10,6 +10,7 @@ use std::fs::{DirEntry, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Bytes read at a time: many lines, and more than the longest.
 pub(super) const READ_BYTES: usize = 256 * 1024;
@@ -166,18 +167,19 @@ pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Mark
     Ok(found.map(|(_, opened, mark)| (opened, mark)))
 }
 
-/// The file that the log was after `old`: the earliest of those that were changed later, or what is at its path.
-pub(super) fn next(log: &Path, old: &Opened) -> io::Result<Option<Opened>> {
+/// The file that the log was after `old`: the earliest of those that were changed after it and after `before`, or what is at its path.
+pub(super) fn next(log: &Path, old: &Opened, before: u64) -> io::Result<Option<Opened>> {
     let begins = old.bytes_at(0, MARK_BYTES)?;
-    match rotated_after(log, old.changed()?, Some(old.number), &begins)? {
-        Some(opened) => Ok(Some(opened)),
-        None => open(log),
-    }
+    // Opened first: it may be rotated while the others are looked through.
+    let present = open(log)?;
+    Ok(rotated_after(log, old.changed()?.max(before), Some(old.number), &begins)?.or(present))
 }
 
-/// When the latest of the files that were the log was changed; 0 where there is none.
+/// When the latest of the files that were the log was changed; 0 where there is none. A time that is yet to come says nothing.
 pub(super) fn last_rotated(log: &Path) -> io::Result<u64> {
-    Ok(beside(log, None)?.iter().map(|(_, named)| changed(named)).max().unwrap_or(0))
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let times = beside(log, None)?.into_iter().map(|(_, named)| changed(&named));
+    Ok(times.filter(|changed| u128::from(*changed) <= now).max().unwrap_or(0))
 }
 
 /// The earliest of the files that were the log and were changed later than `ended`: not the one with that number, nor one that begins as

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// How often as much is read to see whether NUL bytes end: a second's work at most.
 const NUL_READS_MAX: usize = 4096;
+/// How often the files beside the log are listed, so that one that is restored among them is not taken for the next: with a million of
+/// them it takes half a second.
+const LIST_EVERY: Duration = Duration::from_secs(10);
 /// How long a file that was renamed must be still before it counts as finished: writers are told of a rotation after it.
 const STILL: Duration = Duration::from_secs(2);
 
@@ -41,6 +44,8 @@ struct Reading {
     nuls_to: u64,
     /// Since when the file has had so many.
     still_since: Instant,
+    /// When it was last asked what was rotated before it.
+    listed_at: Option<Instant>,
 }
 
 /// What a look has found.
@@ -96,18 +101,17 @@ impl Tail {
         let is_there = found.is_some();
         // One that was at its beginning may have been copied and cut short since: what was rotated comes first.
         if let Some((opened, mark)) = found.filter(|_| place.offset > 0) {
-            let is_copy = opened.number.1 != place.inode && disk::number_at(&self.path)? == Some(opened.number);
+            let is_copy =
+                opened.number.1 != place.inode && disk::number_at(&self.path)? == Some(opened.number);
             look.note = is_copy.then_some(REPLACED);
             self.go_on(files, opened, mark, place, now);
             return Ok(());
         }
         let old = (place.offset > 0).then_some(number);
+        // Opened first: it may be rotated while the others are looked through.
+        let present = disk::open(&self.path)?;
         let rotated = place.changed.map(|changed| disk::rotated_after(&self.path, changed, old, &[]));
-        let next = match rotated.transpose()?.flatten() {
-            Some(rotated) => Some(rotated),
-            None => disk::open(&self.path)?,
-        };
-        let Some(next) = next else { return Ok(()) };
+        let Some(next) = rotated.transpose()?.flatten().or(present) else { return Ok(()) };
         look.note = match () {
             () if is_there => None,
             () if next.number == number => Some(CUT_SHORT),
@@ -161,7 +165,16 @@ impl Tail {
         // One in which no line was found is not counted yet.
         let files = files + u64::from(bytes == 0);
         let place = Place { device, inode, ..place };
-        self.reading = Some(Reading { opened, files, place, mark, bytes, nuls_to: 0, still_since: now });
+        self.reading = Some(Reading {
+            opened,
+            files,
+            place,
+            mark,
+            bytes,
+            nuls_to: 0,
+            still_since: now,
+            listed_at: None,
+        });
     }
 
     fn progress(&self, files: u64, place: Option<Place>) -> Progress {
@@ -181,11 +194,19 @@ impl Tail {
         lines_max: usize,
         now: Instant,
     ) -> io::Result<()> {
+        let before = reading.rotated_before(&self.path, now)?;
         let Some(data) = reading.data()? else {
             // Cut short. The next look finds where it goes on.
             look.has_more = true;
             return Ok(());
         };
+        // The file is the log still, and was not cut short: what was rotated was so before it.
+        if before > 0 && disk::number_at(&self.path)? == Some(reading.opened.number) {
+            let recorded = self.progress.as_mut().and_then(|progress| progress.place.as_mut());
+            for place in recorded.into_iter().chain([&mut reading.place]) {
+                place.changed = place.changed.max(Some(before));
+            }
+        }
         let bytes = reading.place.offset + data.len() as u64;
         if bytes != reading.bytes {
             (reading.bytes, reading.still_since) = (bytes, now);
@@ -216,7 +237,7 @@ impl Tail {
         lines_max: usize,
         now: Instant,
     ) -> io::Result<()> {
-        let next = disk::next(&self.path, &old.opened)?;
+        let next = disk::next(&self.path, &old.opened, old.place.changed.unwrap_or(0))?;
         let Some(mut next) = next.map(|opened| Reading::of(opened, old.files + 1, now)) else {
             self.reading = Some(old);
             return Ok(());
@@ -239,7 +260,7 @@ impl Tail {
             reading.place.offset += found.taken as u64;
             reading.place.skipping = found.skipping;
             reading.place.mark = reading.mark.digest();
-            reading.place.changed = Some(reading.opened.changed()?);
+            reading.place.changed = reading.place.changed.max(Some(reading.opened.changed()?));
             self.progress = Some(self.progress(reading.files, Some(reading.place.clone())));
         }
         look.files = reading.files;
@@ -256,7 +277,7 @@ impl Reading {
         let (device, inode) = opened.number;
         let mark = Mark::default();
         let place = Place { device, inode, offset: 0, skipping: false, mark: mark.digest(), changed: None };
-        Self { opened, files, place, mark, bytes: 0, nuls_to: 0, still_since: now }
+        Self { opened, files, place, mark, bytes: 0, nuls_to: 0, still_since: now, listed_at: None }
     }
 
     /// Goes to the line that is being written at the end.
@@ -290,10 +311,21 @@ impl Reading {
         }
         let mut data = read.split_off(before.len());
         let text = text_bytes(&data);
-        if text < data.len() && (data.len() < READ_BYTES || !self.is_text_behind(offset + READ_BYTES as u64)?) {
+        if text < data.len()
+            && (data.len() < READ_BYTES || !self.is_text_behind(offset + READ_BYTES as u64)?)
+        {
             data.truncate(text);
         }
         Ok(Some(data))
+    }
+
+    /// When the latest of the rotated files was changed, now and then; 0 otherwise.
+    fn rotated_before(&mut self, log: &Path, now: Instant) -> io::Result<u64> {
+        if self.listed_at.is_some_and(|at| now.saturating_duration_since(at) < haste(LIST_EVERY)) {
+            return Ok(0);
+        }
+        self.listed_at = Some(now);
+        disk::last_rotated(log)
     }
 
     /// Whether there is anything but NUL bytes from `offset` on: those before it are a hole then, and no room for what is to come.

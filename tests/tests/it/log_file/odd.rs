@@ -6,12 +6,19 @@ use opsward::trigger::log_file::Tail;
 use opsward_core::config::StartAt;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn after(steps: &[Step]) -> Lab {
     let mut lab = Lab::new();
     steps.iter().for_each(|step| lab.take(step));
     lab
+}
+
+#[track_caller]
+fn has_each_line_once(mut lab: Lab) {
+    lab.drain();
+    assert_eq!(lab.shown(&lab.got), lab.shown(&lab.expected()));
 }
 
 #[test]
@@ -170,4 +177,25 @@ fn a_log_that_was_rotated_before_its_first_line_was_found_is_read() {
     [Rename, Restart, Write(1)].iter().for_each(|step| lab.take(step));
     lab.drain();
     assert_eq!((lab.shown(&lab.got), lab.note), (vec!["line 1".to_owned()], None));
+}
+
+/// Whoever looks for something in an old log unpacks it beside the new one.
+#[test]
+fn a_file_of_before_that_is_restored_is_not_read_again() {
+    use Step::{Look, Rename, Restart, Write};
+    let cases: [&[Step]; 3] = [&[], &[Restart], &[Rename, Restart]];
+    for steps in cases {
+        let mut lab = after(&[Write(2), Look(9)]);
+        let restored: PathBuf = lab.dir.path().join("app.log.2026");
+        fs::write(&restored, "restored\n").expect("written");
+        lab.changed(restored);
+        lab.now += Duration::from_secs(15);
+        while lab.look(9) {}
+        steps.iter().for_each(|step| lab.take(step));
+        if !steps.iter().any(|step| matches!(step, Rename)) {
+            lab.take(&Rename);
+        }
+        lab.take(&Write(1));
+        has_each_line_once(lab);
+    }
 }
