@@ -194,7 +194,8 @@ impl Tail {
         lines_max: usize,
         now: Instant,
     ) -> io::Result<()> {
-        let before = reading.rotated_before(&self.path, now)?;
+        // Where they cannot be listed the file is read all the same: one that has no name any more is not found again.
+        let before = reading.rotated_before(&self.path, now).unwrap_or(0);
         let Some(data) = reading.data()? else {
             // Cut short. The next look finds where it goes on.
             look.has_more = true;
