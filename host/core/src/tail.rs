@@ -16,14 +16,14 @@ pub const MARK_BYTES: usize = 256;
 pub struct Progress {
     /// How many files there were that a line was found in: the number of the present one.
     pub files: u64,
-    /// The end of the last line that was found; `None` before there was any.
+    /// The end of the last line that was found, or where the log was begun; `None` while there is no log.
     pub place: Option<Place>,
     /// The path of the log; `None` where it was recorded before paths were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }
 
-/// A place in a file, never its beginning: between two lines, or inside one of which no more is kept.
+/// A place in a file: between two lines, or inside one of which no more is kept; its beginning where no line of a log was found yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The file system it is on.
@@ -37,8 +37,8 @@ pub struct Place {
     /// The digest of the file's mark: its first bytes, then those before the place, of each `MARK_BYTES` or as many as there are
     /// before the place.
     pub mark: Digest,
-    /// When the file had last been changed, in nanoseconds since 1970: what was the log after it was changed later. `None` where it was
-    /// recorded before that was.
+    /// When the file had last been changed, or one that was rotated before it, in nanoseconds since 1970: what was the log after it was
+    /// changed later. `None` where it was recorded before that was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<u64>,
 }
@@ -117,6 +117,12 @@ pub fn split(bytes: &[u8], offset: u64, mut skipping: bool, lines_max: usize, en
     Split { lines, taken, skipping }
 }
 
+/// How many of the bytes at the end of a file are text. NUL bytes behind it are none: some writers make room in a file before they write
+/// into it, and network file systems show how long a file is before they show what is in it.
+pub fn text_bytes(end: &[u8]) -> usize {
+    end.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// Whether a file of that name, beside a log called `log`, may have been the log before: `app.log.1`, `app.log-20261127`,
 /// `app.log.2026-11-27_1`, `app.log.old`. Not one that was compressed since.
 pub fn is_rotated_name(log: &str, name: &str) -> bool {
@@ -172,6 +178,15 @@ mod tests {
         assert_eq!(texts(&holed), [b"after".as_slice(), b"in\0side"]);
         assert_eq!((holed.lines[0].offset, holed.taken), (4, 20));
         assert_eq!(split(&[0; 9], 0, false, 10, Ending::Finished).lines, []);
+    }
+
+    #[test]
+    fn room_that_is_made_in_a_file_is_no_text() {
+        let cases: [(&[u8], usize); 5] =
+            [(b"", 0), (b"\0\0", 0), (b"a\n", 2), (b"a\n\0\0", 2), (b"\0a\0b\0", 4)];
+        for (end, bytes) in cases {
+            assert_eq!(text_bytes(end), bytes, "{end:?}");
+        }
     }
 
     /// However the bytes come in, the lines are the same.

@@ -2,6 +2,7 @@
 //! a whole host that is killed meanwhile. Each line is an event once.
 
 mod model;
+mod odd;
 
 use crate::harness::{Host, PATIENCE, World, eventually};
 use serde_json::Value;

@@ -5,12 +5,15 @@
 //! where a log is copied and then cut short, what was not read yet is in the copy.
 
 use opsward_core::id::Digest;
-use opsward_core::tail::{MARK_BYTES, Place, is_rotated_name};
+use opsward_core::tail::{MARK_BYTES, Place, is_rotated_name, text_bytes};
 use std::fs::{DirEntry, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::SystemTime;
 
+/// Bytes read at a time: many lines, and more than the longest.
+pub(super) const READ_BYTES: usize = 256 * 1024;
 /// Most entries of the log's directory: to go through their names takes half a second.
 const ENTRIES_MAX: usize = 1_000_000;
 
@@ -45,13 +48,36 @@ impl Opened {
         Ok(bytes)
     }
 
+    /// Where its text ends.
+    pub(super) fn text_end(&self) -> io::Result<u64> {
+        let mut end = self.file.metadata()?.len();
+        while end > 0 {
+            let from = end.saturating_sub(READ_BYTES as u64);
+            let part = self.bytes_at(from, READ_BYTES)?;
+            let text = text_bytes(&part) as u64;
+            if text > 0 {
+                return Ok(from + text);
+            }
+            end = from;
+        }
+        Ok(0)
+    }
+
     /// When it was last changed, in nanoseconds since 1970.
     pub(super) fn changed(&self) -> io::Result<u64> {
         Ok(changed(&self.file.metadata()?))
     }
 
+    /// Whether it has no name any more.
+    pub(super) fn is_gone(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.nlink() == 0)
+    }
+
     /// What tells the file from others, as of `place`, if it is a place in this file.
     pub(super) fn mark(&self, place: &Place) -> io::Result<Option<Mark>> {
+        if place.offset == 0 && self.number != (place.device, place.inode) {
+            return Ok(None);
+        }
         let mark = Mark::of(self, place.offset)?;
         Ok((mark.length() == 2 * place.mark_bytes() && mark.digest() == place.mark).then_some(mark))
     }
@@ -121,16 +147,18 @@ pub(super) fn open(path: &Path) -> io::Result<Option<Opened>> {
     Ok(Some(Opened { number: number(&opened), file }))
 }
 
-/// The file that `place` is in, with its mark: the log itself, what it is called by now, or the latest copy of it.
+/// The file that `place` is in, with its mark: the log itself, what it is called by now, or a copy of it: the one that is the log, or the
+/// latest.
 pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Mark)>> {
-    let mut found: Option<((bool, u64), Opened, Mark)> = None;
+    let mut found: Option<((bool, bool, u64), Opened, Mark)> = None;
     for (entry, named) in beside(log, Some(place.inode))? {
         if named.len() < place.offset {
             continue;
         }
         let Ok(Some(opened)) = open(&entry.path()) else { continue };
         if let Some(mark) = opened.mark(place)? {
-            let rank = (number(&named) == (place.device, place.inode), changed(&named));
+            let rank =
+                (number(&named) == (place.device, place.inode), is_called(log, &entry), changed(&named));
             if found.as_ref().is_none_or(|(best, ..)| *best < rank) {
                 found = Some((rank, opened, mark));
             }
@@ -139,13 +167,19 @@ pub(super) fn find(log: &Path, place: &Place) -> io::Result<Option<(Opened, Mark
     Ok(found.map(|(_, opened, mark)| (opened, mark)))
 }
 
-/// The file that the log was after `old`: the earliest of those that were changed later, or what is at its path.
-pub(super) fn next(log: &Path, old: &Opened) -> io::Result<Option<Opened>> {
+/// The file that the log was after `old`: the earliest of those that were changed after it and after `before`, or what is at its path.
+pub(super) fn next(log: &Path, old: &Opened, before: u64) -> io::Result<Option<Opened>> {
     let begins = old.bytes_at(0, MARK_BYTES)?;
-    match rotated_after(log, old.changed()?, old.number, &begins)? {
-        Some(opened) => Ok(Some(opened)),
-        None => open(log),
-    }
+    // Opened first: it may be rotated while the others are looked through.
+    let present = open(log)?;
+    Ok(rotated_after(log, old.changed()?.max(before), Some(old.number), &begins)?.or(present))
+}
+
+/// When the latest of the files that were the log was changed; 0 where there is none. A time that is yet to come says nothing.
+pub(super) fn last_rotated(log: &Path) -> io::Result<u64> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let times = beside(log, None)?.into_iter().map(|(_, named)| changed(&named));
+    Ok(times.filter(|changed| u128::from(*changed) <= now).max().unwrap_or(0))
 }
 
 /// The earliest of the files that were the log and were changed later than `ended`: not the one with that number, nor one that begins as
@@ -153,13 +187,13 @@ pub(super) fn next(log: &Path, old: &Opened) -> io::Result<Option<Opened>> {
 pub(super) fn rotated_after(
     log: &Path,
     ended: u64,
-    number_of_old: (u64, u64),
+    number_of_old: Option<(u64, u64)>,
     begins: &[u8],
 ) -> io::Result<Option<Opened>> {
     let mut next: Option<(u64, Opened)> = None;
     for (entry, named) in beside(log, None)? {
         let changed = changed(&named);
-        if named.len() == 0 || number(&named) == number_of_old || changed <= ended {
+        if named.len() == 0 || Some(number(&named)) == number_of_old || changed <= ended {
             continue;
         }
         if next.as_ref().is_some_and(|(earliest, _)| *earliest <= changed) {
@@ -175,8 +209,8 @@ pub(super) fn rotated_after(
     Ok(next.map(|(_, opened)| opened))
 }
 
-/// The regular files of the log's directory that are called as the log is once it was rotated, and the one with the number `inode`
-/// whatever it is called. No other is looked at: there may be many.
+/// The regular files of the log's directory that are called as the log is once it was rotated; where there is an `inode`, the log too, and
+/// the file with that number whatever it is called. No other is looked at: there may be many.
 fn beside(log: &Path, inode: Option<u64>) -> io::Result<Vec<(DirEntry, Metadata)>> {
     let directory = log.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut files = Vec::new();
@@ -187,7 +221,8 @@ fn beside(log: &Path, inode: Option<u64>) -> io::Result<Vec<(DirEntry, Metadata)
             return Err(io::Error::other(problem));
         }
         let entry = entry?;
-        if inode != Some(entry.ino()) && !is_rotated(log, &entry) {
+        let is_it = inode.is_some_and(|inode| entry.ino() == inode || is_called(log, &entry));
+        if !is_it && !is_rotated(log, &entry) {
             continue;
         }
         // One that is gone since it was listed is none.
@@ -198,6 +233,10 @@ fn beside(log: &Path, inode: Option<u64>) -> io::Result<Vec<(DirEntry, Metadata)
         }
     }
     Ok(files)
+}
+
+fn is_called(log: &Path, entry: &DirEntry) -> bool {
+    log.file_name().is_some_and(|name| entry.file_name() == name)
 }
 
 fn is_rotated(log: &Path, entry: &DirEntry) -> bool {

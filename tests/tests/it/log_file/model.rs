@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     /// Whole lines.
     Write(u8),
     /// The beginning of a line, or more of it.
@@ -23,6 +23,8 @@ enum Step {
     Rename,
     /// As logrotate does it with `copytruncate`.
     CopyAndCut,
+    /// As editors do it, or whoever copies a directory: another file with the same text is there.
+    Replace,
     /// A look that is recorded, of so many lines at most.
     Look(u8),
     /// A look that is not recorded, since the host dies.
@@ -41,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::WriteLong),
         2 => Just(Step::Rename),
         2 => Just(Step::CopyAndCut),
+        1 => Just(Step::Replace),
         5 => (1..5_u8).prop_map(Step::Look),
         2 => (1..5_u8).prop_map(Step::LookAndDie),
         2 => Just(Step::Restart),
@@ -145,29 +148,31 @@ fn a_log_that_is_called_by_another_way_to_its_directory_is_the_same() {
     }
 }
 
-struct Lab {
-    dir: tempfile::TempDir,
-    tail: Tail,
-    recorded: Option<Progress>,
-    now: Instant,
+pub(super) struct Lab {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) tail: Tail,
+    pub(super) recorded: Option<Progress>,
+    pub(super) now: Instant,
     /// Counts changes of files, a second each.
     tick: u64,
     /// Numbers what is written.
     count: u64,
     /// What each file that was the log holds, the present one last.
     written: Vec<Vec<u8>>,
-    got: Vec<Vec<u8>>,
+    pub(super) got: Vec<Vec<u8>>,
+    /// What the operator was told last.
+    pub(super) note: Option<&'static str>,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let tail = Tail::new(dir.path().join("app.log"), StartAt::Start, None);
         let (now, written) = (Instant::now(), vec![Vec::new()]);
-        Self { dir, tail, recorded: None, now, tick: 0, count: 0, written, got: Vec::new() }
+        Self { dir, tail, recorded: None, now, tick: 0, count: 0, written, got: Vec::new(), note: None }
     }
 
-    fn take(&mut self, step: &Step) {
+    pub(super) fn take(&mut self, step: &Step) {
         match step {
             Step::Write(lines) => {
                 for _ in 0..*lines {
@@ -196,7 +201,13 @@ impl Lab {
                 self.changed(self.log());
                 self.written.push(Vec::new());
             }
-            Step::Rename | Step::CopyAndCut => {}
+            Step::Replace if self.log().exists() => {
+                let other = self.dir.path().join("other");
+                fs::copy(self.log(), &other).expect("copied");
+                self.changed(other.clone());
+                fs::rename(other, self.log()).expect("renamed");
+            }
+            Step::Rename | Step::CopyAndCut | Step::Replace => {}
             Step::Look(lines) => drop(self.look(*lines)),
             Step::LookAndDie(lines) => {
                 self.tail.look(usize::from(*lines), self.now).expect("looked");
@@ -223,16 +234,17 @@ impl Lab {
     }
 
     /// Looks, and records what was found; whether there was anything.
-    fn look(&mut self, lines: u8) -> bool {
+    pub(super) fn look(&mut self, lines: u8) -> bool {
         let look = self.tail.look(usize::from(lines), self.now).expect("looked");
         let found = look.has_more || look.has_begun || !look.lines.is_empty();
+        self.note = look.note.or(self.note);
         self.got.extend(look.lines.into_iter().map(|line| line.bytes));
         self.recorded = Some(look.progress);
         found
     }
 
     /// Reads all there is. A file that was renamed is finished once there is a next one.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         if !self.log().exists() {
             self.take(&Step::Write(1));
         }
@@ -242,11 +254,11 @@ impl Lab {
         } {}
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.tail = Tail::new(self.log(), StartAt::Start, self.recorded.clone());
     }
 
-    fn expected(&self) -> Vec<Vec<u8>> {
+    pub(super) fn expected(&self) -> Vec<Vec<u8>> {
         let (present, before) = self.written.split_last().expect("one is the log");
         let mut lines = Vec::new();
         for file in before {
@@ -260,15 +272,15 @@ impl Lab {
         lines.into_iter().map(|line| line[..line.len().min(LINE_BYTES_MAX)].to_vec()).collect()
     }
 
-    fn shown(&self, lines: &[Vec<u8>]) -> Vec<String> {
+    pub(super) fn shown(&self, lines: &[Vec<u8>]) -> Vec<String> {
         lines.iter().map(|line| String::from_utf8_lossy(&line[..line.len().min(20)]).into_owned()).collect()
     }
 
-    fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.dir.path().join("app.log")
     }
 
-    fn rotated(&self, n: u32) -> PathBuf {
+    pub(super) fn rotated(&self, n: u32) -> PathBuf {
         self.dir.path().join(format!("app.log.{n}"))
     }
 
@@ -280,7 +292,7 @@ impl Lab {
         }
     }
 
-    fn changed(&mut self, path: PathBuf) {
+    pub(super) fn changed(&mut self, path: PathBuf) {
         self.tick += 1;
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + self.tick);
         File::options().append(true).open(path).and_then(|file| file.set_modified(at)).expect("set");
