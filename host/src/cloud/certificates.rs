@@ -254,7 +254,10 @@ mod tests {
                 drop(stream.read(&mut [0; 4096]).await);
                 *count.lock().expect("whole") += 1;
                 if silent.is_empty() {
-                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", PEM.len());
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                        PEM.len()
+                    );
                     stream.write_all((head + PEM).as_bytes()).await.expect("sent");
                 }
                 silent.push(stream);

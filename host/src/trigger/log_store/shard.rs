@@ -144,10 +144,10 @@ impl Reader {
     }
 
     /// Records what cannot be decoded, each with its bytes.
-    async fn record_odd(&self, odd: Vec<(Event, String)>) -> Result<(), PullError> {
+    async fn record_odd(&self, odd: Vec<(Box<Event>, String)>) -> Result<(), PullError> {
         let accept = &self.reading.source.accept;
-        let recording = |(event, raw): (Event, String)| async move {
-            accept.accept(vec![event], raw.as_bytes(), TRUST).await
+        let recording = |(event, raw): (Box<Event>, String)| async move {
+            accept.accept(vec![*event], raw.as_bytes(), TRUST).await
         };
         join_all(odd.into_iter().map(recording))
             .await
@@ -157,7 +157,7 @@ impl Reader {
     }
 
     /// The events of a record; of one that cannot be decoded the event that says so.
-    fn decoded(&self, id: &str, record: &str) -> Result<Vec<Event>, Event> {
+    fn decoded(&self, id: &str, record: &str) -> Result<Vec<Event>, Box<Event>> {
         let source = &self.reading.source;
         let received = source.accept.clock.now();
         let headers = [(MESSAGE_ID.to_owned(), id.to_owned())];
@@ -179,7 +179,7 @@ impl Reader {
                     );
                 }
                 source.accept.seen.count(&source.name, "undecodable", received);
-                Err(undecodable(&source.name, id, &problem, record.len(), received))
+                Err(Box::new(undecodable(&source.name, id, &problem, record.len(), received)))
             }
         }
     }
