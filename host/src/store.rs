@@ -139,6 +139,8 @@ pub trait Store: Send + Sync + 'static {
     fn pause_schedule(&self, key: ScheduleKey, pause: Pause) -> Reply<'_, ()>;
     /// Ends a pause, as `by` says at `at`; all pauses of a policy where all of its schedules are meant. Returns whether there was one.
     fn resume_schedule(&self, key: ScheduleKey, by: String, at: Timestamp) -> Reply<'_, bool>;
+    /// Records of schedules up to where fire times are none of their own, whatever was recorded before.
+    fn settle_schedules(&self, settled: Vec<(ScheduleKey, Timestamp)>) -> Reply<'_, ()>;
     /// What is recorded of schedules, in the same order, with fire times up to `up_to`: later ones were decided on under a clock
     /// that ran ahead.
     fn schedule_states(&self, keys: Vec<ScheduleKey>, up_to: Timestamp) -> Reply<'_, Vec<ScheduleState>>;

@@ -118,6 +118,8 @@ fn target(policy: &PolicyName, schedule: &str) -> String {
 pub struct ScheduleState {
     /// The latest fire time decided on, up to the one asked for; what a person had fired is none.
     pub last_fire: Option<Timestamp>,
+    /// Up to where fire times are none of its own, as recorded by `settle_schedules`, if that is not later than the time asked for.
+    pub settled: Option<Timestamp>,
     /// The fire time that waits for the last run to end, up to the one asked for.
     pub waiting: Option<Timestamp>,
     /// Whether a run it started has not ended.

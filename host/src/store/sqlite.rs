@@ -328,6 +328,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn settle_schedules(&self, settled: Vec<(ScheduleKey, Timestamp)>) -> Reply<'_, ()> {
+        Box::pin(async move { self.ask(Op::SettleSchedules(settled)).await.map(drop) })
+    }
+
     fn schedule_states(&self, keys: Vec<ScheduleKey>, up_to: Timestamp) -> Reply<'_, Vec<ScheduleState>> {
         Box::pin(async move {
             let Answer::ScheduleStates(states) = self.ask(Op::ScheduleStates(keys, up_to)).await? else {

@@ -112,7 +112,11 @@ impl Timer {
                 }
             }
             let watch = watched.get(*place);
-            let settled = watch.settled.unwrap_or_else(|| settled_in(state, &watch.key().schedule, now));
+            let recorded = watch.settled.or_else(|| settled_in(state, &watch.key().schedule, now));
+            if recorded.is_none() {
+                watched.begin_one(*place, now);
+            }
+            let (watch, settled) = (watched.get(*place), recorded.unwrap_or(now));
             let known = Known {
                 settled,
                 paused_until: if wrong("no-pause") { Timestamp::default() } else { state.paused_until(now) },
@@ -121,6 +125,7 @@ impl Timer {
             };
             looked.push(Looked { place: *place, known, due: watch.schedule().due(known, now) });
         }
+        self.record_begun(watched, places).await?;
         let Some(again) = self.record(watched, &looked, now, shutdown).await? else { return Ok(()) };
         for Looked { place, known, due } in looked {
             if again.contains(&place) {
@@ -132,6 +137,20 @@ impl Timer {
             let waits = due.iter().any(|due| due.decision == Decision::Queued)
                 || known.waiting.is_some_and(|fire_at| !decided(fire_at));
             watched.settle_one(place, settled, waits.then(|| now + WAITING_LOOK));
+        }
+        Ok(())
+    }
+
+    /// Records up to where those of these schedules are settled that have begun, or begun anew: what is missed from then on is their own,
+    /// also after a restart. One that is known costs no write.
+    async fn record_begun(&self, watched: &mut Watched, places: &[usize]) -> Result<(), StoreError> {
+        let begun: Vec<usize> =
+            places.iter().copied().filter(|place| watched.get(*place).is_unrecorded).collect();
+        let word = |place: &usize| Some((watched.get(*place).key(), watched.get(*place).settled?));
+        let settled: Vec<_> = begun.iter().filter_map(word).collect();
+        if !settled.is_empty() {
+            self.store.settle_schedules(settled).await?;
+            begun.into_iter().for_each(|place| watched.recorded(place));
         }
         Ok(())
     }
@@ -199,13 +218,13 @@ fn heed_clock(watched: &mut Watched, (last, at): (Timestamp, Instant), (now, loo
 }
 
 /// Up to where a schedule that the host has not looked at before is settled. Known to the store: the time since was downtime,
-/// which the misfire rule judges.
-fn settled_in(state: &ScheduleState, schedule: &str, now: Timestamp) -> Timestamp {
-    let last = state.last_fire;
+/// which the misfire rule judges. `None` where it is not.
+fn settled_in(state: &ScheduleState, schedule: &str, now: Timestamp) -> Option<Timestamp> {
+    let last = state.last_fire.max(state.settled);
     if let Some(last) = last.filter(|last| *last > now) {
         tracing::warn!(schedule, last_fire = %last, %now, "the clock is behind the last firing: nothing fires until it has caught up");
     }
-    last.unwrap_or(now)
+    last
 }
 
 fn new_firing(policy: &LivePolicy, schedule: &Schedule, due: Due, now: Timestamp) -> NewFiring {

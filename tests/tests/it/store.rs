@@ -112,6 +112,7 @@ macro_rules! keeps_its_promises {
             promises!($lab, schedules:
                 the_first_to_record_a_fire_time_wins
                 a_schedule_is_unfinished_until_its_run_ends
+                the_latest_word_on_where_a_schedule_is_settled_counts_also_through_a_kill
                 what_waits_is_decided_on_once_more
                 what_was_skipped_under_a_clock_that_ran_ahead_may_still_be_fired
                 nothing_is_fired_by_the_clock_while_a_pause_lasts_also_through_a_kill
@@ -311,4 +312,4 @@ pub(crate) const SINCE_7: &str =
 /// And since format 8: all that only the newest has.
 pub(crate) const SINCE_8: &str =
     "ALTER TABLE incidents DROP COLUMN since; ALTER TABLE incidents DROP COLUMN gravity; DROP TABLE hinted;
-     ALTER TABLE runs DROP COLUMN effects; DROP INDEX runs_of_policy;";
+     ALTER TABLE runs DROP COLUMN effects; DROP INDEX runs_of_policy; DROP TABLE settled;";

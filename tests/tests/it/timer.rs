@@ -298,6 +298,49 @@ async fn what_a_policy_missed_while_it_was_away_was_not_its_own() {
     watching.stop().await;
 }
 
+/// Also by the next host, which knows no more of it than what was recorded.
+#[tokio::test]
+async fn what_a_policy_missed_while_it_was_away_is_not_made_up_for_after_a_restart() {
+    let nightly = r#"{ cron = "0 3 * * *", zone = "UTC", misfire = "once" }"#;
+    let scene = Scene::new(nightly, "01 02:59:00").await;
+    let watching = scene.watch().await;
+    watching.turn("01 03:00:00").await;
+    watching.decided(1).await;
+    watching.end_runs().await;
+    let file = scene.dir.path().join("plugins.d/resets.toml");
+    std::fs::remove_file(&file).expect("removed");
+    scene.registry.scan().await.expect("read");
+    // Hours apart as a host sees them: days at once are a clock that jumped.
+    for hour in 2..31 {
+        watching.turn(&format!("{:02} {:02}:10:00", 1 + hour / 12, hour % 12 * 2)).await;
+    }
+    std::fs::write(&file, policy(nightly)).expect("written");
+    scene.registry.scan().await.expect("read");
+    watching.turn("03 12:30:00").await;
+    watching.stop().await;
+    scene.clock.set(at("03 13:00:00"));
+    let watching = scene.watch().await;
+    watching.turn("03 14:00:00").await;
+    assert_eq!(watching.decided(1).await, ["01 03:00 fired"]);
+    watching.stop().await;
+    // From then on it is: the next is missed for want of a host.
+    scene.clock.set(at("04 03:10:00"));
+    let watching = scene.watch().await;
+    assert_eq!(watching.decided(2).await, ["01 03:00 fired", "04 03:00 fired"]);
+    watching.stop().await;
+}
+
+#[tokio::test]
+async fn the_first_fire_time_of_a_schedule_may_be_missed_for_want_of_a_host() {
+    let rules = r#"{ cron = "0 3 * * *", zone = "UTC", misfire = "skip" }, { cron = "1 3 * * *", zone = "UTC", misfire = "once" }"#;
+    let scene = Scene::new(rules, "01 12:00:00").await;
+    scene.watch().await.stop().await;
+    scene.clock.set(at("02 06:00:00"));
+    let watching = scene.watch().await;
+    assert_eq!(watching.decided(2).await, ["02 03:00 skipped-late", "02 03:01 fired"]);
+    watching.stop().await;
+}
+
 #[tokio::test]
 async fn a_burst_is_decided_on_to_the_last_schedule() {
     let lines: Vec<_> = (0..1500)

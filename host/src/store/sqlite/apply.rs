@@ -103,6 +103,10 @@ impl Ledgers {
                 let states = keys.iter().map(|key| sql.schedule.of(key, *up_to));
                 Ok(Answer::ScheduleStates(states.collect::<Result<_, _>>()?))
             }
+            Op::SettleSchedules(settled) => {
+                schedule::settle(conn, settled)?;
+                Ok(Answer::Written)
+            }
             Op::PauseSchedule(key, pause) => {
                 schedule::pause(conn, key, pause)?;
                 self.chain.add(pause.change(key).into());

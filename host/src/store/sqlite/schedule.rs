@@ -18,6 +18,13 @@ CREATE TABLE pauses (
 CREATE INDEX firings_queued ON firings (policy, schedule) WHERE decision = 4;
 ";
 
+/// Up to where fire times of a schedule are none of its own, where no decision says so.
+pub(super) const SETTLED: &str = "
+CREATE TABLE settled (
+  policy TEXT NOT NULL, schedule TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (policy, schedule)
+) STRICT, WITHOUT ROWID;
+";
+
 pub(super) struct Statements<'c> {
     insert: Statement<'c>,
     state: States<'c>,
@@ -26,6 +33,8 @@ pub(super) struct Statements<'c> {
 /// What is asked of one schedule; a reader asks so as well.
 pub(super) struct States<'c> {
     last: Statement<'c>,
+    /// `None` in a file of a format that does not keep it.
+    settled: Option<Statement<'c>>,
     waiting: Statement<'c>,
     unfinished: Statement<'c>,
     latest: Statement<'c>,
@@ -87,6 +96,12 @@ impl<'c> States<'c> {
             last: conn.prepare(&format!(
                 "SELECT fire_at {OF_IT} AND fire_at <= ?3 AND decision <> 5 ORDER BY fire_at DESC LIMIT 1"
             ))?,
+            settled: match conn.table_exists(None, "settled")? {
+                true => Some(
+                    conn.prepare("SELECT at FROM settled WHERE policy = ?1 AND schedule = ?2 AND at <= ?3")?,
+                ),
+                false => None,
+            },
             waiting: conn.prepare(&format!(
                 "SELECT fire_at {OF_IT} AND decision = 4 AND fire_at <= ?3 ORDER BY fire_at LIMIT 1"
             ))?,
@@ -110,7 +125,9 @@ impl<'c> States<'c> {
     ) -> Result<ScheduleState, rusqlite::Error> {
         let ScheduleKey { policy, schedule } = key;
         let all = params![policy.as_str(), schedule, up_to.ms()];
+        let settled = self.settled.as_mut().map(|known| known.query_row(all, |row| time(row, 0)).optional());
         Ok(ScheduleState {
+            settled: settled.transpose()?.flatten(),
             last_fire: self.last.query_row(all, |row| time(row, 0)).optional()?,
             waiting: self.waiting.query_row(all, |row| time(row, 0)).optional()?,
             unfinished: self.unfinished(policy, schedule)?,
@@ -133,6 +150,15 @@ impl<'c> States<'c> {
         let Some(statement) = &mut self.pause else { return Ok(None) };
         statement.query_row(params![policy.as_str(), schedule, up_to.ms()], |row| pause_at(row, 0)).optional()
     }
+}
+
+/// Records up to where schedules are settled.
+pub(super) fn settle(conn: &Connection, settled: &[(ScheduleKey, Timestamp)]) -> Result<(), rusqlite::Error> {
+    let mut statement = conn.prepare_cached("INSERT OR REPLACE INTO settled VALUES (?1, ?2, ?3)")?;
+    for (ScheduleKey { policy, schedule }, at) in settled {
+        statement.execute(params![policy.as_str(), schedule, at.ms()])?;
+    }
+    Ok(())
 }
 
 /// Pauses what is meant; a second pause says anew who and why.

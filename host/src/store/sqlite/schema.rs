@@ -189,7 +189,7 @@ const STEPS: [&[&str]; 9] = [
     &[GUARDRAILS],
     &[approvals::TABLE, audit::STEP, OUTCOMES],
     &[LEVELS, CURSORS, incidents::TABLE, schedule::STEP, TRUST],
-    &[incidents::TRACKS, hinted::TABLE, RUNS_OF_POLICY],
+    &[incidents::TRACKS, hinted::TABLE, RUNS_OF_POLICY, schedule::SETTLED],
 ];
 /// The newest format: that of the last step.
 const FORMAT: i64 = STEPS.len() as i64;

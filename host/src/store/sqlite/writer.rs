@@ -56,6 +56,7 @@ pub(super) enum Op {
     Holds(Claim),
     NextWake,
     ScheduleStates(Vec<ScheduleKey>, Timestamp),
+    SettleSchedules(Vec<(ScheduleKey, Timestamp)>),
     PauseSchedule(ScheduleKey, Box<Pause>),
     ResumeSchedule(ScheduleKey, Box<Change>),
     Append {

@@ -10,7 +10,6 @@ use std::fs::{DirEntry, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::time::SystemTime;
 
 /// Bytes read at a time: many lines, and more than the longest.
 pub(super) const READ_BYTES: usize = 256 * 1024;
@@ -175,11 +174,9 @@ pub(super) fn next(log: &Path, old: &Opened, before: u64) -> io::Result<Option<O
     Ok(rotated_after(log, old.changed()?.max(before), Some(old.number), &begins)?.or(present))
 }
 
-/// When the latest of the files that were the log was changed; 0 where there is none. A time that is yet to come says nothing.
+/// When the latest of the files that were the log was changed; 0 where there is none.
 pub(super) fn last_rotated(log: &Path) -> io::Result<u64> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let times = beside(log, None)?.into_iter().map(|(_, named)| changed(&named));
-    Ok(times.filter(|changed| u128::from(*changed) <= now).max().unwrap_or(0))
+    Ok(beside(log, None)?.iter().map(|(_, named)| changed(named)).max().unwrap_or(0))
 }
 
 /// The earliest of the files that were the log and were changed later than `ended`: not the one with that number, nor one that begins as
@@ -248,7 +245,9 @@ fn number(of: &Metadata) -> (u64, u64) {
     (of.dev(), of.ino())
 }
 
+/// Anybody may have a file say that it is changed in years to come, but not that its status is.
 fn changed(of: &Metadata) -> u64 {
-    let nanoseconds = i128::from(of.mtime()) * 1_000_000_000 + i128::from(of.mtime_nsec());
-    u64::try_from(nanoseconds).unwrap_or(0)
+    let since_1970 = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    let written = since_1970(of.mtime(), of.mtime_nsec());
+    u64::try_from(written.min(since_1970(of.ctime(), of.ctime_nsec()))).unwrap_or(0)
 }

@@ -27,6 +27,8 @@ pub(super) struct Watch {
     at: usize,
     /// Fire times up to here are decided on, or none of its own; `None` until the store was asked.
     pub(super) settled: Option<Timestamp>,
+    /// Whether the store has no word of `settled`, neither a decision nor what `settle_schedules` records.
+    pub(super) is_unrecorded: bool,
     /// When it is to be looked at; `None` once it fires no more.
     wake: Option<Timestamp>,
     /// Whether a fire time of it waits for a run to end.
@@ -46,9 +48,9 @@ impl Watch {
         ScheduleKey { policy: self.policy.settings.name.clone(), schedule: self.schedule().shared_text() }
     }
 
-    /// What waits is looked at without delay.
+    /// What waits, or is not recorded, is looked at without delay.
     fn wake_anew(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.waits { Some(now) } else { self.next_wake() }
+        if self.waits || self.is_unrecorded { Some(now) } else { self.next_wake() }
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
@@ -67,17 +69,24 @@ impl Watched {
             self.all.drain(..).map(|watch| (watch.key(), watch)).collect();
         for policy in set.policies.iter().filter(|policy| policy.settings.mode != Mode::Off) {
             for at in 0..policy.settings.schedules.len() {
-                let mut watch =
-                    Watch { policy: policy.clone(), at, settled: None, wake: Some(now), waits: false };
+                let mut watch = Watch {
+                    policy: policy.clone(),
+                    at,
+                    settled: None,
+                    is_unrecorded: false,
+                    wake: Some(now),
+                    waits: false,
+                };
                 let key = watch.key();
                 if let Some(known) = before.remove(&key) {
                     (watch.settled, watch.waits) = (known.settled, known.waits);
+                    watch.is_unrecorded = known.is_unrecorded;
                     if watch.settled.is_some() {
                         watch.wake = watch.wake_anew(now);
                     }
                 } else if self.set.is_some() {
                     // Looked at all the same: one of its fire times may wait from before.
-                    watch.settled = Some(now);
+                    (watch.settled, watch.is_unrecorded) = (Some(now), true);
                 }
                 self.all.push(watch);
             }
@@ -98,7 +107,9 @@ impl Watched {
 
     fn settle(&mut self, now: Timestamp, anew: impl Fn(Timestamp) -> Timestamp) {
         for watch in &mut self.all {
-            watch.settled = watch.settled.map(&anew);
+            let before = watch.settled;
+            watch.settled = before.map(&anew);
+            watch.is_unrecorded |= watch.settled != before;
             // Of what was not decided on yet, the store is asked without delay.
             watch.wake = if watch.settled.is_some() { watch.wake_anew(now) } else { Some(now) };
         }
@@ -134,6 +145,16 @@ impl Watched {
 
     pub(super) fn get(&self, place: usize) -> &Watch {
         &self.all[place]
+    }
+
+    /// Notes up to where one is settled of which the store knows nothing.
+    pub(super) fn begin_one(&mut self, place: usize, settled: Timestamp) {
+        (self.all[place].settled, self.all[place].is_unrecorded) = (Some(settled), true);
+    }
+
+    /// Notes that the store knows by now.
+    pub(super) fn recorded(&mut self, place: usize) {
+        self.all[place].is_unrecorded = false;
     }
 
     /// Has it looked at when it is due next, or at `sooner` if that is before, where a fire time of it waits.

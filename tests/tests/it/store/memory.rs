@@ -241,6 +241,13 @@ impl Store for MemoryStore {
         self.write("resume-schedule", None, move |shelf| Ok(shelf.resume_schedule(&key, at)))
     }
 
+    fn settle_schedules(&self, settled: Vec<(ScheduleKey, Timestamp)>) -> Reply<'_, ()> {
+        self.write("settle-schedules", None, move |shelf| {
+            shelf.settle_schedules(settled);
+            Ok(())
+        })
+    }
+
     fn schedule_states(&self, keys: Vec<ScheduleKey>, up_to: Timestamp) -> Reply<'_, Vec<ScheduleState>> {
         self.write("schedule-states", None, move |shelf| {
             Ok(keys.iter().map(|key| shelf.schedule_state(key, up_to)).collect())

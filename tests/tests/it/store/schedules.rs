@@ -36,6 +36,24 @@ pub(super) async fn the_first_to_record_a_fire_time_wins<L: Lab>() {
     assert_eq!(claimed.iter().map(|c| c.event.id.as_str()).collect::<Vec<_>>(), ["f1"]);
 }
 
+pub(super) async fn the_latest_word_on_where_a_schedule_is_settled_counts_also_through_a_kill<L: Lab>() {
+    let lab = L::new();
+    let store = &*lab.open();
+    let settle = async |schedules: &[&str], at: i64| {
+        let all = schedules.iter().map(|schedule| (schedule_of_a(schedule), after(at))).collect();
+        store.settle_schedules(all).await.expect("recorded");
+    };
+    settle(&[NIGHTLY, "other"], DAY).await;
+    settle(&[NIGHTLY], 5).await;
+    let state = state_of(store, NIGHTLY).await;
+    assert_eq!(state, ScheduleState { settled: Some(after(5)), ..ScheduleState::default() });
+    let ahead = store.schedule_states(vec![schedule_of_a("other")], after(DAY - 1)).await.expect("asked");
+    assert_eq!(ahead, [ScheduleState::default()], "noted under a clock that ran ahead");
+    let lab = lab.killed();
+    let store = &*lab.open();
+    assert_eq!(state_of(store, "other").await.settled, Some(after(DAY)));
+}
+
 pub(super) async fn a_schedule_is_unfinished_until_its_run_ends<L: Lab>() {
     let lab = L::new();
     let store = &*lab.open();

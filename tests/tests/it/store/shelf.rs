@@ -32,6 +32,7 @@ pub(super) struct Shelf {
     firings: Vec<Firing>,
     incidents: Incidents,
     pauses: BTreeMap<ScheduleKey, Pause>,
+    settled: BTreeMap<ScheduleKey, Timestamp>,
     cursors: BTreeMap<(SourceName, String), String>,
     keys: Keys,
     states: PolicyStates,
@@ -185,6 +186,10 @@ impl Shelf {
             self.accept(event, Some(&firing.schedule));
         }
         Recorded::First
+    }
+
+    pub(super) fn settle_schedules(&mut self, settled: Vec<(ScheduleKey, Timestamp)>) {
+        self.settled.extend(settled);
     }
 
     pub(super) fn pause_schedule(&mut self, key: ScheduleKey, pause: Pause) {
@@ -446,6 +451,7 @@ impl Shelf {
                 .filter(|firing| firing.decision != Decision::FiredByHand)
                 .map(|firing| firing.fire_at)
                 .max(),
+            settled: self.settled.get(key).copied().filter(|at| *at <= up_to),
             waiting: waiting.map(|firing| firing.fire_at).min(),
             unfinished: self.unfinished(key),
             pause: self.pause(key, up_to).cloned(),
