@@ -87,29 +87,6 @@ async fn meet_a_disk_error(world: &World, sender: &mut Sender, disk: &str) -> bo
     true
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_checkpoint_that_fails_at_the_stop_leaves_the_wal_to_the_next_start() {
-    let (world, mut sender) = world_under_fire().await;
-    let failures = || {
-        let log = std::fs::read_to_string(world.dir.path().join("host.log")).expect("read");
-        log.matches("checkpoint at shutdown failed").count()
-    };
-    // Which sync of a host is the one of its last checkpoint depends on how its commits fall together.
-    for nth in 4..40 {
-        let disk = format!("eio-sync-once:{nth}");
-        let Some(host) = world.start_with(&[("OPSWARD_DISK", &disk)]).await else { continue };
-        sender.send_new(&world, &host).await;
-        host.terminate().await;
-        if failures() > 0 {
-            let wal = world.dir.path().join("opsward.db-wal").metadata().expect("it is there");
-            assert!(wal.len() > 0, "nothing else has what could not be synced");
-            judge_answered(&world, &mut sender).await;
-            return;
-        }
-    }
-    panic!("no checkpoint failed");
-}
-
 #[tokio::test]
 async fn a_host_whose_disk_fails_at_the_start_says_so_with_its_exit_code() {
     let world = World::new().await;
