@@ -6,6 +6,8 @@
 
 use opsward_core::id::Digest;
 use opsward_core::tail::{MARK_BYTES, Place, is_rotated_name, text_bytes};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use std::fs::{DirEntry, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -45,6 +47,16 @@ impl Opened {
         let read = self.read_at(offset, &mut bytes)?;
         bytes.truncate(read);
         Ok(bytes)
+    }
+
+    /// Where from `offset` on there is anything but a hole; `offset` where nobody knows, `None` where nothing follows.
+    pub(super) fn data_from(&self, offset: u64) -> io::Result<Option<u64>> {
+        match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(data) => Ok(Some(data)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL | Errno::NOTSUP) => Ok(Some(offset)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Where its text ends.

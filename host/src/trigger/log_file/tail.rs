@@ -322,12 +322,20 @@ impl Reading {
         }
         let mut data = read.split_off(before.len());
         let text = text_bytes(&data);
-        if text < data.len()
-            && (data.len() < READ_BYTES || !self.is_text_behind(offset + READ_BYTES as u64)?)
-        {
-            data.truncate(text);
+        if text == data.len() {
+            return Ok(Some(data));
         }
-        Ok(Some(data))
+        if data.len() < READ_BYTES || !self.is_text_behind(offset + READ_BYTES as u64)? {
+            data.truncate(text);
+            return Ok(Some(data));
+        }
+        if text > 0 {
+            return Ok(Some(data));
+        }
+        // Nothing but a hole up to there.
+        self.mark = Mark::of(&self.opened, self.nuls_to)?;
+        (self.place.offset, self.place.mark) = (self.nuls_to, self.mark.digest());
+        self.data()
     }
 
     /// When the latest of the rotated files was changed, now and then; 0 otherwise.
@@ -343,6 +351,8 @@ impl Reading {
     fn is_text_behind(&mut self, offset: u64) -> io::Result<bool> {
         self.nuls_to = self.nuls_to.max(offset);
         for _ in 0..NUL_READS_MAX {
+            let Some(data) = self.opened.data_from(self.nuls_to)? else { return Ok(false) };
+            self.nuls_to = data;
             let part = self.opened.bytes_at(self.nuls_to, READ_BYTES)?;
             let nuls = part.iter().take_while(|byte| **byte == 0).count();
             self.nuls_to += nuls as u64;
