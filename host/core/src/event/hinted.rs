@@ -59,8 +59,7 @@ impl Hinted {
             true if fires && self.gravity < proof.gravity => Meeting::Apart,
             true if !may_be_one(self.subject.as_deref(), proof.subject) => Meeting::Apart,
             true => Meeting::Done,
-            // Graver than what is proved: news of its own.
-            false if fires && self.gravity > proof.gravity => Meeting::Apart,
+            // Also one that is graver: if it is true, it is proved in its turn, and wakes the policy once more.
             false => Meeting::GivesWay,
         }
     }
@@ -145,7 +144,7 @@ mod tests {
             (4, true, Done),
             (2, false, GivesWay),
             (3, false, GivesWay),
-            (4, false, Apart),
+            (4, false, GivesWay),
         ] {
             let hinted = Hinted { gravity, ..hint(1, acted) };
             assert_eq!(hinted.meets(&proof(Firing, 1)), expected, "{gravity} {acted}");

@@ -41,17 +41,23 @@ struct Woken {
 
 impl Woken {
     fn read(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
-        let id = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?).into_owned();
+        // What is damaged keeps no proved notice out.
+        let text = |at| {
+            Ok::<_, rusqlite::Error>(
+                row.get_ref(at)?.as_bytes_or_null().ok().flatten().map(String::from_utf8_lossy),
+            )
+        };
+        let id = text(1)?.unwrap_or_default().into_owned();
         let [state, epoch, effects, time, received]: [i64; 5] =
             [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
-        let level: Option<String> = row.get(8)?;
+        let level = text(8)?;
         let at = Timestamp::from_ms(time.min(received));
         let gravity = gravity_of(level.as_deref());
         Ok(Self {
             seq: row.get(0)?,
             claim: Claim { run: RunId::from_text(id), epoch: epoch.unsigned_abs() },
             state: usize::try_from(state).ok().and_then(|at| RunState::ALL.get(at)).copied(),
-            hinted: Hinted { gravity, at, subject: row.get(7)?, acted: effects > 0 },
+            hinted: Hinted { gravity, at, subject: text(7)?.map(Into::into), acted: effects > 0 },
         })
     }
 }

@@ -126,7 +126,15 @@ pub(super) async fn no_later_hint_makes_what_one_has_done_be_done_again<L: Lab>(
     fired(&*store, 1, "hook/2", "CRITICAL", false).await;
     assert_eq!(woken(&*store, vec![proof(2, "WARN")]).await, [""]);
     let graver = claim_at(&*store, after(9)).await;
-    assert_eq!(graver.event.id, "hook/2", "what is graver goes on");
+    assert_eq!(graver.event.id, "hook/2", "nothing has taken its place");
+    // Graver, and nothing done yet: never both make it.
+    let lab = L::new();
+    let store = lab.open();
+    fired(&*store, 1, "hook/2", "CRITICAL", false).await;
+    assert_eq!(woken(&*store, vec![proof(2, "WARN")]).await, ["a"]);
+    let claimed = store.claim(9, after(9)).await.expect("claimed");
+    assert_eq!(claimed.iter().map(|run| run.event.id.as_str()).collect::<Vec<_>>(), ["bus/2"]);
+    assert_eq!(woken(&*store, vec![proof(3, "CRITICAL")]).await, ["a"], "proved in its turn");
     // One after another has begun.
     let lab = L::new();
     let store = lab.open();
