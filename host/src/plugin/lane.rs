@@ -24,11 +24,10 @@ const SLOW_RUNS: u8 = 2;
 
 /// A thread of the slow lane that has computed so long rests before it goes on.
 const STRETCH: Duration = Duration::from_micros(500);
-/// How long it rests where no run has begun in the other lane meanwhile.
+/// How long it rests. The kernel's own threads are no part of this process's group of tasks: between groups the system shares
+/// processors evenly, whatever it prefers within one, and what finishes a write to the disk would wait for slices of
+/// milliseconds.
 const REST: Duration = Duration::from_micros(50);
-/// How long where one has. The kernel's own threads are no part of this process's group of tasks: between groups the system shares
-/// processors evenly, whatever it prefers within one, and what finishes a write to the disk waits for the stretch to end.
-const REST_FOR_OTHERS: Duration = Duration::from_millis(4);
 
 thread_local!(static GIVES_WAY: Cell<bool> = const { Cell::new(false) });
 
@@ -42,8 +41,6 @@ pub(super) struct SlowLane {
     /// Taken when it is dropped.
     threads: Option<Runtime>,
     ticker: Ticker,
-    /// Runs that have begun in the other lane.
-    others: Arc<AtomicU64>,
 }
 
 impl SlowLane {
@@ -68,7 +65,7 @@ impl SlowLane {
                 tracing::warn!(%problem, "guests that compute for long do not give way to others");
             }
         }
-        Ok(Self { threads: Some(runtime), ticker, others: Arc::default() })
+        Ok(Self { threads: Some(runtime), ticker })
     }
 
     fn handle(&self) -> Option<&Handle> {
@@ -141,7 +138,6 @@ pub(super) async fn run<T: Send + 'static>(
     };
     let mut guest = Timed { guest: Box::pin(guest), kept: kept.clone() };
     if !pace.is_slow() {
-        slow.others.fetch_add(1, Ordering::Relaxed);
         let ended = poll_fn(|context| match Pin::new(&mut guest).poll(context) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
             Poll::Pending if kept.so_far() >= QUICK => Poll::Ready(None),
@@ -154,7 +150,7 @@ pub(super) async fn run<T: Send + 'static>(
     }
     // Its task is ended with this one.
     let mut moved = JoinSet::new();
-    moved.spawn_on(resting(guest, slow.ticker.clone(), slow.others.clone()), threads);
+    moved.spawn_on(resting(guest, slow.ticker.clone()), threads);
     match moved.join_next().await {
         Some(Ok(ended)) => {
             pace.note(kept.so_far());
@@ -166,21 +162,16 @@ pub(super) async fn run<T: Send + 'static>(
     }
 }
 
-/// Has the guest interrupted often while it computes, and the thread it is polled on rest after each stretch of that: for longer where
-/// `others` has changed, so that there are runs that it keeps from the processors.
-async fn resting<T>(guest: impl Future<Output = T> + Unpin, ticker: Ticker, others: Arc<AtomicU64>) -> T {
-    thread_local! {
-        static RESTED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-        static OTHERS: Cell<u64> = const { Cell::new(0) };
-    }
+/// Has the guest interrupted often while it computes, and the thread it is polled on rest after each stretch of that.
+async fn resting<T>(guest: impl Future<Output = T> + Unpin, ticker: Ticker) -> T {
+    thread_local!(static RESTED: Cell<Duration> = const { Cell::new(Duration::ZERO) });
     let mut guest = guest;
     poll_fn(|context| {
         let fast = ticker.go_fast();
         let polled = Pin::new(&mut guest).poll(context);
         drop(fast);
         if polled.is_pending() && computed().saturating_sub(RESTED.get()) >= STRETCH {
-            let others = others.load(Ordering::Relaxed);
-            std::thread::sleep(if OTHERS.replace(others) == others { REST } else { REST_FOR_OTHERS });
+            std::thread::sleep(REST);
             RESTED.set(computed());
         }
         polled
